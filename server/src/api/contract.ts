@@ -1,0 +1,236 @@
+/**
+ * The HTTP contract: every route and every type that crosses the wire, declared once with zod.
+ * The sidecar validates with these schemas, the front end infers its types from them, and docs/openapi.json is generated
+ * from them. All routes live below `/api`; all bodies are JSON unless stated.
+ */
+import { z } from 'zod';
+
+/** Raised when either side can no longer understand the other; the panel compares it at start. */
+export const API_VERSION = 1;
+
+export const ChangeKindSchema = z.enum(['created', 'modified', 'deleted', 'moved']);
+export const EntryTypeSchema = z.enum(['file', 'symlink', 'directory']);
+export const ChangeFlagSchema = z.enum(['torn', 'no-content', 'unreadable']);
+
+export const CauseSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('restore'), version: z.string() }),
+  z.object({ kind: z.literal('received'), workspace: z.string(), version: z.string() }),
+  z.object({ kind: z.literal('jupyter-save'), user: z.string().optional() })
+]);
+
+/** One change, as in the CLI's `--json`. */
+export const ChangeSchema = z.object({
+  versionId: z.string().meta({ description: '`<device>.<seq>`' }),
+  kind: ChangeKindSchema,
+  path: z.string().meta({ description: 'Relative to the workspace, `/`-separated; bytes that are not UTF-8 as `\\xHH`' }),
+  pathBase64: z.string().optional().meta({ description: 'Exact name when it is not UTF-8' }),
+  at: z.string().meta({ description: 'ISO 8601 UTC with microseconds' }),
+  size: z.number().int().nonnegative().optional().meta({ description: 'Bytes; absent for deleted and directories' }),
+  hash: z.string().optional().meta({ description: '`sha256:` + 64 hex digits' }),
+  previousHash: z.string().optional(),
+  device: z.string(),
+  mode: z.number().int().optional().meta({ description: 'POSIX permission bits, decimal' }),
+  mtime: z.string().optional(),
+  type: EntryTypeSchema,
+  flags: z.array(ChangeFlagSchema),
+  from: z.string().optional().meta({ description: 'Only for moved' }),
+  fromBase64: z.string().optional(),
+  cause: CauseSchema.optional()
+});
+export type ChangeDto = z.infer<typeof ChangeSchema>;
+
+/** A change in a list for people: with the size of the version before it, so that a row can say what changed in size. */
+export const ChangeRowSchema = ChangeSchema.extend({
+  previousSize: z.number().int().nonnegative().optional(),
+  previousVersionId: z.string().optional()
+});
+export type ChangeRow = z.infer<typeof ChangeRowSchema>;
+
+export const RecordingStateSchema = z.enum([
+  'starting',
+  'recording',
+  'paused',
+  'error',
+  'setup-needed',
+  'read-only',
+  'stopped'
+]);
+
+export const StatusSchema = z.object({
+  apiVersion: z.number().int(),
+  version: z.string().meta({ description: 'Version of syft-sync' }),
+  pid: z.number().int(),
+  state: RecordingStateSchema,
+  root: z.string().meta({ description: 'Absolute path of the workspace' }),
+  logDir: z.string(),
+  device: z.string().optional(),
+  workspaceId: z.string().optional(),
+  startedAt: z.string(),
+  pending: z.number().int().nonnegative().meta({ description: 'Paths seen to change and not yet durable' }),
+  files: z.number().int().nonnegative().meta({ description: 'Files tracked now' }),
+  versions: z.number().int().nonnegative(),
+  contentBytes: z.number().nonnegative().meta({ description: 'Bytes of all versions, before deduplication and compression' }),
+  storedBytes: z.number().nonnegative().meta({ description: 'Bytes the log takes on disk' }),
+  progress: z.object({ done: z.number(), total: z.number(), bytes: z.number() }).optional(),
+  skipped: z.number().int().nonnegative().meta({ description: 'Special files (FIFOs, sockets, devices) passed over' }),
+  watcher: z.object({ kind: z.string(), healthy: z.boolean(), detail: z.string().optional() }).optional(),
+  index: z.object({ ready: z.boolean(), detail: z.string().optional() }),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  setup: z
+    .object({
+      reason: z.enum(['home', 'filesystem-root', 'too-many-files']),
+      files: z.number().int().optional(),
+      folders: z.array(z.object({ path: z.string(), files: z.number().int().optional() }))
+    })
+    .optional()
+    .meta({ description: 'Present in state setup-needed: why, and the folders one can choose from' }),
+  include: z.array(z.string()).optional().meta({ description: 'The folders chosen, when not the whole root is recorded' })
+});
+export type Status = z.infer<typeof StatusSchema>;
+
+export const ErrorSchema = z.object({
+  error: z.object({ code: z.string(), message: z.string(), path: z.string().optional() })
+});
+export type ErrorDto = z.infer<typeof ErrorSchema>;
+
+const Limit = z.coerce.number().int().min(1).max(5000);
+
+export const ChangesQuerySchema = z.object({
+  limit: Limit.default(200),
+  before: z.string().optional().meta({ description: 'Cursor from `next`: older than this' }),
+  after: z.string().optional().meta({ description: 'A version id: only changes newer than it' }),
+  /** Exact path, or everything below it with `under`. */
+  path: z.string().optional(),
+  under: z.string().optional().meta({ description: 'A folder: changes of everything below it' }),
+  kind: ChangeKindSchema.optional(),
+  q: z.string().max(500).optional().meta({ description: 'Case-insensitive part of the path' }),
+  since: z.string().optional(),
+  until: z.string().optional()
+});
+export type ChangesQuery = z.input<typeof ChangesQuerySchema>;
+
+export const ChangesPageSchema = z.object({
+  changes: z.array(ChangeRowSchema).meta({ description: 'Newest first' }),
+  next: z.string().optional().meta({ description: 'Cursor for the next, older page; absent at the end' }),
+  total: z.number().int().nonnegative().meta({ description: 'Changes that match, all pages' })
+});
+export type ChangesPage = z.infer<typeof ChangesPageSchema>;
+
+export const HistoryQuerySchema = z.object({
+  path: z.string(),
+  limit: Limit.default(500),
+  before: z.string().optional()
+});
+/** Versions of one path newest first, followed back across moves, and what is on disk now. */
+export const HistorySchema = ChangesPageSchema.extend({
+  path: z.string(),
+  exists: z.boolean().meta({ description: 'The path exists in the tree now' }),
+  recorded: z.boolean().meta({ description: 'False when the path is excluded or outside the recorded folders' })
+});
+export type History = z.infer<typeof HistorySchema>;
+
+export const TreeQuerySchema = z.object({
+  at: z.string().optional(),
+  under: z.string().optional()
+});
+export const TreeEntrySchema = z.object({
+  path: z.string(),
+  pathBase64: z.string().optional(),
+  versionId: z.string(),
+  type: EntryTypeSchema,
+  size: z.number().int().optional(),
+  hash: z.string().optional(),
+  mode: z.number().int().optional(),
+  mtime: z.string().optional()
+});
+export type TreeEntry = z.infer<typeof TreeEntrySchema>;
+export const TreeSchema = z.object({ entries: z.array(TreeEntrySchema) });
+
+export const DeletedQuerySchema = z.object({
+  under: z.string().optional(),
+  q: z.string().max(500).optional(),
+  limit: Limit.default(500)
+});
+/** Paths that are gone now, with the last version that has content. Newest deletion first. */
+export const DeletedSchema = z.object({
+  files: z.array(z.object({ path: z.string(), deleted: ChangeRowSchema, last: ChangeRowSchema }))
+});
+export type Deleted = z.infer<typeof DeletedSchema>;
+
+export const RestoreRequestSchema = z.object({
+  versionId: z.string(),
+  to: z.string().optional().meta({ description: 'Workspace path to restore to; default: the path of the version' }),
+  asCopy: z.boolean().optional().meta({ description: 'Restore beside the original under a free name such as `a (restored 2026-11-24 14.05).csv`' }),
+  dryRun: z.boolean().optional(),
+  force: z.boolean().optional().meta({ description: 'Overwrite even what cannot be recorded first' })
+});
+export type RestoreRequest = z.infer<typeof RestoreRequestSchema>;
+
+export const RestoreResultSchema = z.object({
+  path: z.string(),
+  versionId: z.string().meta({ description: 'The version that was put back' }),
+  unchanged: z.boolean().meta({ description: 'The file already had this content; nothing was written' }),
+  replaced: z.string().optional().meta({ description: 'Version id of the state before; restore it to undo' }),
+  created: z.boolean().meta({ description: 'Nothing stood there before; undo by deleting' }),
+  change: ChangeSchema.optional().meta({ description: 'The change that the restore made' })
+});
+export type RestoreResult = z.infer<typeof RestoreResultSchema>;
+
+/** Undo of a restore that created a file: records its state and removes it, if it still is what the restore wrote. */
+export const RemoveRequestSchema = z.object({ path: z.string(), ifVersion: z.string() });
+export const RemoveResultSchema = z.object({ path: z.string(), change: ChangeSchema.optional() });
+
+export const StatsSchema = z.object({
+  filesCreated: z.number().int(),
+  filesModified: z.number().int(),
+  filesDeleted: z.number().int(),
+  filesMoved: z.number().int(),
+  versions: z.number().int(),
+  trackedFiles: z.number().int(),
+  contentBytes: z.number(),
+  storedBytes: z.number(),
+  runtimeSeconds: z.number(),
+  startTime: z.string().optional(),
+  devices: z.number().int(),
+  changes: z.number().int()
+});
+export type Stats = z.infer<typeof StatsSchema>;
+
+export const SetupRequestSchema = z.object({
+  folders: z.array(z.string()).min(1).meta({ description: 'Folders to record, relative to the root; `.` for all of it' })
+});
+export type SetupRequest = z.infer<typeof SetupRequestSchema>;
+
+/** Server-sent events of GET /api/events. `event:` is the name, `data:` the JSON; `id:` is a change's version id. */
+export interface LiveEvents {
+  /** One or more changes became durable, oldest first. */
+  changes: { changes: ChangeRow[] };
+  /** The status changed (also sent once on connect). */
+  status: Status;
+  /** What was missed since `Last-Event-ID` is more than is replayed: load afresh. */
+  reset: Record<string, never>;
+}
+
+/**
+ * Every route. `GET /api/versions/{versionId}/content` answers bytes (`?download=1` for an attachment);
+ * `GET /api/events` answers `text/event-stream`.
+ */
+export const routes = {
+  health: { method: 'GET', path: '/api/health', response: z.object({ ok: z.literal(true), apiVersion: z.number(), version: z.string() }) },
+  status: { method: 'GET', path: '/api/status', response: StatusSchema },
+  changes: { method: 'GET', path: '/api/changes', query: ChangesQuerySchema, response: ChangesPageSchema },
+  history: { method: 'GET', path: '/api/history', query: HistoryQuerySchema, response: HistorySchema },
+  tree: { method: 'GET', path: '/api/tree', query: TreeQuerySchema, response: TreeSchema },
+  deleted: { method: 'GET', path: '/api/deleted', query: DeletedQuerySchema, response: DeletedSchema },
+  version: { method: 'GET', path: '/api/versions/{versionId}', response: ChangeRowSchema },
+  content: { method: 'GET', path: '/api/versions/{versionId}/content', query: z.object({ download: z.string().optional() }), response: 'bytes' },
+  restore: { method: 'POST', path: '/api/restore', body: RestoreRequestSchema, response: RestoreResultSchema },
+  remove: { method: 'POST', path: '/api/remove', body: RemoveRequestSchema, response: RemoveResultSchema },
+  flush: { method: 'POST', path: '/api/flush', response: z.object({ flushed: z.literal(true) }) },
+  capture: { method: 'POST', path: '/api/capture', response: z.object({ captured: z.number(), unchanged: z.number(), deleted: z.number(), bytes: z.number(), flagged: z.number() }) },
+  pause: { method: 'POST', path: '/api/pause', response: StatusSchema },
+  resume: { method: 'POST', path: '/api/resume', response: StatusSchema },
+  setup: { method: 'POST', path: '/api/setup', body: SetupRequestSchema, response: StatusSchema },
+  stats: { method: 'GET', path: '/api/stats', response: StatsSchema },
+  events: { method: 'GET', path: '/api/events', response: 'event-stream' }
+} as const;

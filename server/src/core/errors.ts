@@ -1,0 +1,84 @@
+/** The one error class of the product: a code for programs, a sentence a person can act on. */
+
+/**
+ * Every code an operation can fail with. Codes are API: they appear in CLI output, HTTP answers and the UI.
+ */
+export type ErrorCode =
+  | 'WATCH_PATH_MISSING'
+  | 'WATCH_PATH_NOT_DIRECTORY'
+  | 'WATCH_PATH_UNREADABLE'
+  | 'LOG_PATH_NOT_DIRECTORY'
+  | 'LOG_MISSING'
+  | 'LOG_NEWER_FORMAT'
+  | 'LOG_LOCKED'
+  | 'LOG_DAMAGED'
+  | 'LOG_CLOSED'
+  | 'DISK_FULL'
+  | 'DISK_READ_ONLY'
+  | 'DISK_ERROR'
+  | 'PATH_OUTSIDE_ROOT'
+  | 'PATH_NOT_FOUND'
+  | 'PATH_INVALID'
+  | 'VERSION_NOT_FOUND'
+  | 'VERSION_AMBIGUOUS'
+  | 'VERSION_HAS_NO_CONTENT'
+  | 'RESTORE_ONTO_DIRECTORY'
+  | 'RESTORE_NOT_RECORDED'
+  | 'UNREADABLE'
+  | 'SETUP_NEEDED'
+  | 'SYNC_HALTED'
+  | 'BAD_REQUEST'
+  | 'UNAUTHORIZED'
+  | 'FORBIDDEN'
+  | 'NOT_FOUND'
+  | 'NOT_RUNNING'
+  | 'CANCELLED'
+  | 'INTERNAL';
+
+/** Exit status of the command line for a code (see the user guide, "Exit status"). */
+export function exitStatus(code: ErrorCode): number {
+  switch (code) {
+    case 'BAD_REQUEST':
+    case 'PATH_INVALID':
+      return 2;
+    case 'LOG_DAMAGED':
+      return 3;
+    case 'WATCH_PATH_MISSING':
+    case 'LOG_MISSING':
+    case 'PATH_NOT_FOUND':
+    case 'VERSION_NOT_FOUND':
+    case 'NOT_FOUND':
+      return 4;
+    case 'LOG_LOCKED':
+      return 5;
+    case 'CANCELLED':
+      return 130;
+    default:
+      return 1;
+  }
+}
+
+/**
+ * An error with a stable `code` and a `message` a person can act on.
+ *
+ * @param code One of {@link ErrorCode}.
+ * @param message One sentence: what failed, on what, and what to do.
+ * @param options `cause`: the underlying error; `path`: the file concerned, relative to the workspace where there is one.
+ */
+export class SyftError extends Error {
+  readonly code: ErrorCode;
+  readonly path: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; path?: string } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'SyftError';
+    this.code = code;
+    this.path = options.path;
+  }
+}
+
+/** The `errno` name of a Node system error (`ENOENT`, …), or `undefined`. */
+export function errnoOf(error: unknown): string | undefined {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
+  return undefined;
+}

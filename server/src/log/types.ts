@@ -1,0 +1,84 @@
+/** What the log offers to the rest of the house. The bytes are in docs/format.md. */
+import type { Change, ChangeDraft, ContentRef } from '../core/change.ts';
+
+/** Bytes on their way into the log: a chunk of some version's content. */
+export interface ChunkInput {
+  /** SHA-256 of `bytes`, hex. */
+  readonly id: string;
+  /** Must stay unchanged until the append that carries it has resolved. */
+  readonly bytes: Uint8Array;
+}
+
+/** One change to append, with the chunks its content needs. Chunks the log already holds are dropped by the log. */
+export interface Append {
+  readonly draft: ChangeDraft;
+  readonly chunks: readonly ChunkInput[];
+}
+
+/** A damage that fsck or a reader found. */
+export interface Damage {
+  /** Stable word: `missing`, `truncated`, `checksum`, `chain`, `sequence`, `content`, `config`, `unknown-file`, … */
+  readonly kind: string;
+  /** File relative to the log directory, and byte offset where there is one. */
+  readonly where: string;
+  /** Versions whose record or content is affected, as far as it can be told. */
+  readonly versions: readonly string[];
+  readonly message: string;
+}
+
+/** Read side, usable without the writer's lock and while another process writes. */
+export interface LogReader extends AsyncDisposable {
+  readonly dir: string;
+  /** 32 hex digits; names the workspace for ever. */
+  readonly workspaceId: string;
+  /** All changes of all streams in {@link compareChanges} order. Ends at the last complete frame. */
+  changes(): AsyncIterable<Change>;
+  /** Reads what was appended since the last call of `changes` or `refresh` (by this or another process). */
+  refresh(): Promise<Change[]>;
+  /**
+   * The content of a version, in pieces, verified against its hash at the end.
+   * Throws VERSION_HAS_NO_CONTENT, LOG_DAMAGED.
+   */
+  content(change: Change): AsyncIterable<Uint8Array>;
+  /** Whole content of a version, for small files. */
+  contentBytes(change: Change): Promise<Buffer>;
+  hasChunk(id: string): boolean;
+  /** Bytes the log takes on disk. */
+  storedBytes(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Write side: one a log, guarded by the lock. */
+export interface LogWriter extends LogReader {
+  readonly device: string;
+  /**
+   * Appends changes in the order given. Resolves with the placed changes when they are durable (fsynced).
+   * All of one call go into consecutive sequence numbers. Rejects DISK_FULL, DISK_READ_ONLY, DISK_ERROR, LOG_CLOSED; then
+   * nothing of this call is in the log, and a later call may succeed.
+   */
+  append(appends: readonly Append[]): Promise<Change[]>;
+  /** Stores chunks ahead of the change that will name them (large files). Resolves when written; durable with the next append. */
+  putChunks(chunks: readonly ChunkInput[]): Promise<void>;
+  /** Makes a {@link ContentRef} from ids in order; a long list becomes a chunk of its own, returned to be appended too. */
+  contentRef(ids: readonly string[]): { ref: ContentRef; chunks: ChunkInput[] };
+  /** Raw bytes queued but not yet durable; callers hold back above ~64 MiB. */
+  readonly pendingBytes: number;
+  /** Resolves when everything queued so far is durable. */
+  drain(): Promise<void>;
+}
+
+export interface OpenLogOptions {
+  /** Log directory. */
+  readonly dir: string;
+  /** Called for damage found while opening or reading; the log stays usable for what is sound. */
+  readonly onDamage?: (damage: Damage) => void;
+}
+
+export interface OpenWriterOptions extends OpenLogOptions {
+  /** Create the log when the directory is missing or empty. Default true. */
+  readonly create?: boolean;
+  /** Where this installation keeps its device key. Default: `$SYFT_SYNC_HOME`, `$XDG_CONFIG_HOME/syft-sync`, `~/.config/syft-sync`. */
+  readonly keyDir?: string;
+  /** Shown to whoever meets the lock, e.g. the command and the control socket. */
+  readonly holder?: { readonly command: string; readonly socket?: string; readonly secret?: string };
+}
