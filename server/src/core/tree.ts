@@ -8,12 +8,19 @@ import type { PathName } from './path-name.ts';
 /** path → the change that made it what it is. Deleted paths are absent. */
 export type Tree = Map<PathName, Change>;
 
-/** Applies one change. A `moved` removes its source when that is not younger than the move. */
+/**
+ * Applies one change. A `moved` removes its source, unless the source was itself filled at the same moment by the same
+ * device: changes with one `at` were seen together, so two files that swapped names are two moves with one `at`, and the
+ * second must not remove what the first has just put there.
+ */
 export function applyChange(tree: Tree, change: Change): void {
   if (change.kind === 'deleted') {
     tree.delete(change.path);
     return;
   }
-  if (change.kind === 'moved' && change.from !== undefined) tree.delete(change.from);
+  if (change.kind === 'moved' && change.from !== undefined) {
+    const source = tree.get(change.from);
+    if (source !== undefined && (source.at !== change.at || source.device !== change.device)) tree.delete(change.from);
+  }
   tree.set(change.path, change);
 }
