@@ -178,7 +178,9 @@ export type RestoreResult = z.infer<typeof RestoreResultSchema>;
 
 /** Undo of a restore that created a file: records its state and removes it, if it still is what the restore wrote. */
 export const RemoveRequestSchema = z.object({ path: z.string(), ifVersion: z.string() });
+export type RemoveRequest = z.infer<typeof RemoveRequestSchema>;
 export const RemoveResultSchema = z.object({ path: z.string(), change: ChangeSchema.optional() });
+export type RemoveResult = z.infer<typeof RemoveResultSchema>;
 
 export const StatsSchema = z.object({
   filesCreated: z.number().int(),

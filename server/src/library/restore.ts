@@ -1,0 +1,325 @@
+/**
+ * Puts a version back: record what stands there, stage beside nothing a user sees, re-check, rename, fsync, record.
+ * The file is at every moment either the old one or the new one, and the old one is in the log before it goes.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { constants, type BigIntStats } from 'node:fs';
+import { link, lstat, mkdir, open, readlink, realpath, rename, rm, symlink, lutimes, type FileHandle } from 'node:fs/promises';
+import { dirname, join, resolve, sep } from 'node:path';
+import { versionId, type Cause, type Change } from '../core/change.ts';
+import { errnoOf, SyftError } from '../core/errors.ts';
+import { baseName, displayPath, encodePath, isEscaped, parentOf, type PathName } from '../core/path-name.ts';
+import type { LogReader } from '../log/types.ts';
+
+/** What restoring needs of the recorder: the means to have a path's present state in the log before it is replaced. */
+export interface RecordingBeforeRestore {
+  readonly tree: ReadonlyMap<PathName, Change>;
+  captureNow(paths: readonly PathName[], cause?: Cause): Promise<Change[]>;
+  expect(path: PathName, hash: string, cause: Cause): void;
+}
+
+export interface RestorePlace {
+  /** Absolute path of the workspace. */
+  readonly root: string;
+  readonly log: LogReader;
+  readonly recorder: RecordingBeforeRestore;
+  /** Private directory for staging; on another file system than the target a name beside the target is used. */
+  readonly stagingDir: string;
+}
+
+export interface RestoreOutcome {
+  /** Workspace path written to, or the absolute path when it lies outside the workspace. */
+  readonly path: PathName;
+  readonly version: Change;
+  readonly unchanged: boolean;
+  /** Nothing stood there before. */
+  readonly created: boolean;
+  /** The recorded state that was replaced: restore it to undo. */
+  readonly replaced?: Change;
+  /** The change that this restore made; absent outside the workspace, or when nothing changed. */
+  readonly change?: Change;
+}
+
+/** Names of temporaries beside a target; always excluded from capture. */
+const TEMPORARY_PREFIX = '.syft-sync-tmp-';
+const ATTEMPTS = 5;
+
+/** Absolute path for `node:fs`: a string, or bytes when the name is not UTF-8. */
+export function absolute(root: string, path: PathName): string | Buffer {
+  return isEscaped(path) ? Buffer.concat([Buffer.from(root + sep), encodePath(path)]) : join(root, path);
+}
+
+async function lstatOrMissing(path: string | Buffer): Promise<BigIntStats | undefined> {
+  try {
+    return await lstat(path, { bigint: true });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+function sameState(a: BigIntStats | undefined, b: BigIntStats | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.ino === b.ino && a.dev === b.dev && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
+}
+
+/** Turns what the disk said into one of our codes; anything unknown stays what it was. */
+export function diskError(error: unknown, path: string): unknown {
+  switch (errnoOf(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new SyftError('DISK_FULL', `The disk is full: ${path} was not written. Free some space and try again.`, { cause: error, path });
+    case 'EROFS':
+      return new SyftError('DISK_READ_ONLY', `The disk is read-only: ${path} was not written.`, { cause: error, path });
+    case 'EACCES':
+    case 'EPERM':
+      return new SyftError('UNREADABLE', `No permission to write ${path}.`, { cause: error, path });
+    case 'ENAMETOOLONG':
+      return new SyftError('PATH_INVALID', `The name ${path} is too long for this file system.`, { cause: error, path });
+    case 'EIO':
+      return new SyftError('DISK_ERROR', `The disk reported an error at ${path}.`, { cause: error, path });
+    default:
+      return error;
+  }
+}
+
+/** Makes the parent directories of `path` below `root`, and refuses when one of them leads out of it. */
+async function makeParents(root: string, path: PathName): Promise<void> {
+  const parent = parentOf(path);
+  let here = '';
+  for (const part of parent === '' ? [] : parent.split('/')) {
+    here = here === '' ? part : `${here}/${part}`;
+    const at = absolute(root, here);
+    try {
+      await mkdir(at);
+      await syncDirectory(absolute(root, parentOf(here)));
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw diskError(error, displayPath(here));
+      const stats = await lstat(at);
+      if (stats.isSymbolicLink()) {
+        const real = await realpath(at).catch(() => undefined);
+        const base = await realpath(root);
+        if (real === undefined || (real !== base && !real.startsWith(base + sep))) {
+          throw new SyftError('PATH_OUTSIDE_ROOT', `${displayPath(here)} is a link that leads out of the workspace.`, { path: displayPath(path) });
+        }
+      } else if (!stats.isDirectory()) {
+        throw new SyftError('PATH_INVALID', `${displayPath(here)} is a file, so ${displayPath(path)} cannot be put below it.`, {
+          path: displayPath(path)
+        });
+      }
+    }
+  }
+}
+
+async function syncDirectory(path: string | Buffer): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Writes the version to a new file at `staged`, verified, with its mode, durable. */
+async function stageContent(log: LogReader, version: Change, staged: string | Buffer): Promise<void> {
+  if (version.type === 'symlink') {
+    await symlink(await log.contentBytes(version), staged);
+    if (version.mtime !== undefined) await lutimes(staged, version.mtime / 1e6, version.mtime / 1e6);
+    return;
+  }
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(staged, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+    const hash = createHash('sha256');
+    for await (const piece of log.content(version)) {
+      hash.update(piece);
+      let offset = 0;
+      while (offset < piece.length) offset += (await handle.write(piece, offset)).bytesWritten;
+    }
+    const found = hash.digest('hex');
+    if (version.hash !== undefined && found !== version.hash) {
+      throw new SyftError('LOG_DAMAGED', `The content of version ${versionId(version)} is damaged; nothing was written.`, {
+        path: displayPath(version.path)
+      });
+    }
+    await handle.chmod(version.mode ?? 0o644);
+    if (version.mtime !== undefined) await handle.utimes(version.mtime / 1e6, version.mtime / 1e6);
+    await handle.sync();
+  } finally {
+    await handle?.close();
+  }
+}
+
+function hasContent(version: Change): boolean {
+  return version.kind !== 'deleted' && (version.type === 'directory' || (version.hash !== undefined && !version.flags.includes('no-content')));
+}
+
+/** True when the state that stands at the path is in the log whole, so that replacing it loses nothing. */
+function isKept(change: Change | undefined): change is Change {
+  return change !== undefined && !change.flags.includes('unreadable') && !change.flags.includes('no-content') && !change.flags.includes('torn');
+}
+
+/**
+ * Restores one version.
+ *
+ * @param place Workspace, log, recorder and staging directory.
+ * @param version The version to put back.
+ * @param options `to`: workspace path, default the version's own; `toAbsolute`: instead, a path outside the workspace;
+ *   `force`: replace even what cannot be recorded first; `dryRun`: say what would happen, write nothing.
+ * @throws SyftError VERSION_HAS_NO_CONTENT, RESTORE_ONTO_DIRECTORY, RESTORE_NOT_RECORDED, PATH_OUTSIDE_ROOT, DISK_FULL,
+ *   DISK_READ_ONLY, LOG_DAMAGED; the file that stood there is then untouched.
+ */
+export async function restoreVersion(
+  place: RestorePlace,
+  version: Change,
+  options: { to?: PathName; toAbsolute?: string; force?: boolean; dryRun?: boolean } = {}
+): Promise<RestoreOutcome> {
+  const inside = options.toAbsolute === undefined;
+  const path = options.toAbsolute ?? options.to ?? version.path;
+  const shown = displayPath(path);
+  if (!hasContent(version)) {
+    const why = version.kind === 'deleted' ? 'it is a deletion' : 'only its name, size and hash were kept';
+    throw new SyftError('VERSION_HAS_NO_CONTENT', `Version ${versionId(version)} has no content to restore: ${why}.`, { path: shown });
+  }
+  const target = options.toAbsolute === undefined ? absolute(place.root, path) : resolve(options.toAbsolute);
+
+  for (let attempt = 1; ; attempt++) {
+    const before = await lstatOrMissing(target);
+    if (before?.isDirectory() === true) {
+      if (version.type === 'directory') return { path, version, unchanged: true, created: false };
+      throw new SyftError('RESTORE_ONTO_DIRECTORY', `${shown} is a directory; a file cannot be restored onto it.`, { path: shown });
+    }
+    let replaced: Change | undefined;
+    if (before !== undefined) {
+      if (inside && options.dryRun !== true) await place.recorder.captureNow([path]);
+      replaced = inside ? place.recorder.tree.get(path) : undefined;
+      if (options.dryRun !== true && options.force !== true && !isKept(replaced)) {
+        const same = !inside && (await equals(target, before, version));
+        if (!same) {
+          throw new SyftError(
+            'RESTORE_NOT_RECORDED',
+            `${shown} holds something that is not recorded and would be lost. Move it away first, or force the restore.`,
+            { path: shown }
+          );
+        }
+      }
+      if (isKept(replaced) && replaced.hash === version.hash && replaced.type === version.type && replaced.mode === version.mode) {
+        return { path, version, unchanged: true, created: false };
+      }
+    }
+    if (options.dryRun === true) {
+      return { path, version, unchanged: false, created: before === undefined, ...(replaced !== undefined && { replaced }) };
+    }
+
+    if (inside) await makeParents(place.root, path);
+    else await mkdir(dirname(resolve(options.toAbsolute ?? '')), { recursive: true });
+    const cause: Cause = { kind: 'restore', version: versionId(version) };
+    const parent = inside ? absolute(place.root, parentOf(path)) : dirname(resolve(options.toAbsolute ?? ''));
+
+    if (version.type === 'directory') {
+      if (before !== undefined) await rm(target);
+      await mkdir(target, { mode: version.mode ?? 0o755 });
+      await syncDirectory(parent);
+    } else {
+      const placed = await placeFile(place, version, target, parent, before);
+      if (placed === 'changed') {
+        if (attempt < ATTEMPTS) continue;
+        throw new SyftError('RESTORE_NOT_RECORDED', `${shown} keeps changing while it is being restored; try again when it is at rest.`, {
+          path: shown
+        });
+      }
+    }
+    if (!inside) return { path, version, unchanged: false, created: before === undefined };
+    if (version.hash !== undefined) place.recorder.expect(path, version.hash, cause);
+    const changes = await place.recorder.captureNow([path], cause);
+    const change = changes.findLast(candidate => candidate.path === path) ?? place.recorder.tree.get(path);
+    return {
+      path,
+      version,
+      unchanged: false,
+      created: before === undefined,
+      ...(replaced !== undefined && { replaced }),
+      ...(change !== undefined && { change })
+    };
+  }
+}
+
+/** True when the file already is the version, byte for byte: replacing it loses nothing though it is not recorded. */
+async function equals(target: string | Buffer, stats: BigIntStats, version: Change): Promise<boolean> {
+  if (version.type === 'symlink') {
+    if (!stats.isSymbolicLink()) return false;
+    return createHash('sha256').update(await readlink(target, 'buffer')).digest('hex') === version.hash;
+  }
+  if (!stats.isFile() || Number(stats.size) !== version.size) return false;
+  const handle = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const hash = createHash('sha256');
+    for await (const piece of handle.createReadStream({ autoClose: false })) hash.update(piece as Buffer);
+    return hash.digest('hex') === version.hash;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Stages, re-checks that the target still is what it was, and swaps. `changed`: it was not; nothing was done. */
+async function placeFile(
+  place: RestorePlace,
+  version: Change,
+  target: string | Buffer,
+  parent: string | Buffer,
+  before: BigIntStats | undefined
+): Promise<'done' | 'changed'> {
+  const name = `${TEMPORARY_PREFIX}${randomBytes(9).toString('hex')}`;
+  const beside = typeof parent === 'string' ? join(parent, name) : Buffer.concat([parent, Buffer.from(sep + name)]);
+  await mkdir(place.stagingDir, { recursive: true, mode: 0o700 });
+  const shown = displayPath(version.path);
+  const candidates: (string | Buffer)[] = [join(place.stagingDir, name), beside];
+  for (const staged of candidates) {
+    try {
+      await stageContent(place.log, version, staged);
+      if (!sameState(before, await lstatOrMissing(target))) return 'changed';
+      try {
+        // link() creates only where nothing is: a file born since the check is not overwritten.
+        if (before === undefined && version.type === 'file') await link(staged, target);
+        else await rename(staged, target);
+      } catch (error) {
+        if (errnoOf(error) === 'EXDEV' && staged !== beside) continue;
+        if (errnoOf(error) === 'EEXIST') return 'changed';
+        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP') && staged !== beside) continue;
+        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP')) await rename(staged, target);
+        else throw error;
+      }
+      await syncDirectory(parent);
+      return 'done';
+    } catch (error) {
+      throw diskError(error, shown);
+    } finally {
+      await rm(staged, { force: true });
+    }
+  }
+  throw new SyftError('DISK_ERROR', `${shown} could not be put in place.`, { path: shown });
+}
+
+/**
+ * A free name beside `path`, such as `a (restored 2026-11-24 14.05).csv`.
+ *
+ * @param moment Microseconds since the epoch: when the version was recorded; shown in local time.
+ */
+export async function freeCopyName(root: string, path: PathName, moment: number): Promise<PathName> {
+  const base = baseName(path);
+  const dot = base.lastIndexOf('.');
+  const stem = dot > 0 ? base.slice(0, dot) : base;
+  const extension = dot > 0 ? base.slice(dot) : '';
+  const date = new Date(moment / 1000);
+  const two = (n: number): string => String(n).padStart(2, '0');
+  const stamp = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}.${two(date.getMinutes())}`;
+  for (let n = 1; ; n++) {
+    const suffix = ` (restored ${stamp}${n === 1 ? '' : ` ${n}`})${extension}`;
+    // Names are at most 255 bytes on common file systems; shorten the stem, never the suffix.
+    let kept = stem;
+    while (encodePath(kept + suffix).length > 255) kept = kept.slice(0, -1);
+    const parent = parentOf(path);
+    const candidate = parent === '' ? kept + suffix : `${parent}/${kept}${suffix}`;
+    if ((await lstatOrMissing(absolute(root, candidate))) === undefined) return candidate;
+  }
+}

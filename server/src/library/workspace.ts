@@ -1,0 +1,313 @@
+/**
+ * A workspace that is open for recording: its log, its recorder, and what is done with both together (restore, undo,
+ * counts). The sidecar, the command line and the public watcher classes are three faces of this one object.
+ */
+import { EventEmitter } from 'node:events';
+import { mkdir, realpath, stat, unlink } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { RemoveRequest, RemoveResult, RestoreRequest, RestoreResult, Stats, Status } from '../api/contract.ts';
+import { changeToJson, isoMicros, parseVersionId, versionId, type Change, type ChangeKind } from '../core/change.ts';
+import { errnoOf, SyftError } from '../core/errors.ts';
+import { displayPath, normalizeRelative, parseDisplayPath, type PathName } from '../core/path-name.ts';
+import { Recorder, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
+import { openLogWriter } from '../log/log.ts';
+import type { LogWriter } from '../log/types.ts';
+import { absolute, freeCopyName, restoreVersion, type RestoreOutcome } from './restore.ts';
+import { VERSION } from './version.ts';
+
+export interface WorkspaceOptions {
+  /** Directory to record. */
+  readonly root: string;
+  /** Log directory; default `<root>/.syft-sync`. */
+  readonly logDir?: string;
+  readonly excludePatterns?: readonly string[];
+  /** Folders to record, relative to the root; default all of it. */
+  readonly include?: readonly string[];
+  readonly maxContentBytes?: number;
+  readonly maxFiles?: number;
+  readonly scanIntervalMs?: number;
+  readonly hints?: RecorderOptions['hints'];
+  readonly logger?: RecorderOptions['logger'];
+  /** Shown to others that meet the lock; `socket` and `secret` let them reach this process. */
+  readonly holder?: { readonly command: string; readonly socket?: string; readonly secret?: string };
+}
+
+interface WorkspaceEvents {
+  change: [Change];
+  status: [];
+  problem: [{ path?: string; code: string; message: string }];
+}
+
+/** Running counts over the log: what `stats` answers without reading the log again. */
+export class LogCounts {
+  readonly byKind: Record<ChangeKind, number> = { created: 0, modified: 0, deleted: 0, moved: 0 };
+  readonly devices = new Set<string>();
+  changes = 0;
+  versions = 0;
+  contentBytes = 0;
+
+  add(change: Change): void {
+    this.changes += 1;
+    this.devices.add(change.device);
+    if (change.type === 'directory') return;
+    this.byKind[change.kind] += 1;
+    if (change.kind === 'deleted') return;
+    this.versions += 1;
+    this.contentBytes += change.size ?? 0;
+  }
+}
+
+/** Where a workspace keeps its log unless told otherwise. */
+export function defaultLogDir(root: string): string {
+  return join(root, '.syft-sync');
+}
+
+/** Checks that `root` is a directory that can be read; resolves it. Throws WATCH_PATH_*. */
+export async function checkRoot(root: string): Promise<string> {
+  const path = resolve(root);
+  try {
+    const stats = await stat(path);
+    if (!stats.isDirectory()) throw new SyftError('WATCH_PATH_NOT_DIRECTORY', `${root} is not a directory.`, { path: root });
+    return await realpath(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') {
+      throw new SyftError('WATCH_PATH_MISSING', `There is no directory ${root}.`, { cause: error, path: root });
+    }
+    if (errnoOf(error) === 'EACCES' || errnoOf(error) === 'ELOOP') {
+      throw new SyftError('WATCH_PATH_UNREADABLE', `The directory ${root} cannot be read.`, { cause: error, path: root });
+    }
+    throw error;
+  }
+}
+
+/** An open, recording workspace. Close it: `await using`, or {@link Workspace.close}. */
+export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDisposable {
+  readonly root: string;
+  readonly logDir: string;
+  readonly log: LogWriter;
+  readonly recorder: Recorder;
+  readonly counts = new LogCounts();
+  readonly startedAt = Date.now();
+  #storedBytes = 0;
+  #storedBytesAt = 0;
+  readonly #include: readonly string[] | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(root: string, logDir: string, log: LogWriter, recorder: Recorder, include: readonly string[] | undefined) {
+    super();
+    this.root = root;
+    this.logDir = logDir;
+    this.log = log;
+    this.recorder = recorder;
+    this.#include = include;
+    recorder.on('change', change => {
+      this.counts.add(change);
+      this.emit('change', change);
+    });
+    recorder.on('status', () => this.emit('status'));
+    recorder.on('problem', problem => this.emit('problem', problem));
+  }
+
+  /**
+   * Opens the log for writing (creating it when there is none) and loads the tree. Records nothing yet.
+   *
+   * @throws SyftError WATCH_PATH_*, LOG_PATH_NOT_DIRECTORY, LOG_LOCKED, LOG_NEWER_FORMAT, DISK_*.
+   */
+  static async open(options: WorkspaceOptions): Promise<Workspace> {
+    const root = await checkRoot(options.root);
+    const logDir = resolve(options.logDir ?? defaultLogDir(root));
+    const log = await openLogWriter({ dir: logDir, ...(options.holder !== undefined && { holder: options.holder }) });
+    try {
+      const cacheDir = join(logDir, 'cache');
+      await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+      const recorder = await Recorder.open({
+        root,
+        log,
+        logDir,
+        cacheDir,
+        ...(options.excludePatterns !== undefined && { excludePatterns: [...options.excludePatterns] }),
+        ...(options.include !== undefined && { include: [...options.include] }),
+        ...(options.maxContentBytes !== undefined && { maxContentBytes: options.maxContentBytes }),
+        ...(options.maxFiles !== undefined && { maxFiles: options.maxFiles }),
+        ...(options.scanIntervalMs !== undefined && { scanIntervalMs: options.scanIntervalMs }),
+        ...(options.hints !== undefined && { hints: options.hints }),
+        ...(options.logger !== undefined && { logger: options.logger })
+      });
+      const workspace = new Workspace(root, logDir, log, recorder, options.include);
+      for await (const change of log.changes()) workspace.counts.add(change);
+      return workspace;
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  }
+
+  get tree(): ReadonlyMap<PathName, Change> {
+    return this.recorder.tree;
+  }
+
+  /** Begins to record; resolves when every change from then on will be recorded. */
+  start(): Promise<{ files: number }> {
+    return this.recorder.start();
+  }
+
+  flush(): Promise<void> {
+    return this.recorder.flush();
+  }
+
+  capture(options?: Parameters<Recorder['capture']>[0]): Promise<CaptureSummary> {
+    return this.recorder.capture(options);
+  }
+
+  async pause(): Promise<void> {
+    await this.recorder.pause();
+  }
+
+  async resume(): Promise<void> {
+    await this.recorder.resume();
+  }
+
+  /** Bytes on disk, measured at most once a second: it walks the log directory. */
+  async storedBytes(): Promise<number> {
+    const now = Date.now();
+    if (now - this.#storedBytesAt > 1000) {
+      this.#storedBytesAt = now;
+      this.#storedBytes = await this.log.storedBytes();
+    }
+    return this.#storedBytes;
+  }
+
+  /** The contract's status without its index part, which belongs to whoever runs the index. */
+  status(): Omit<Status, 'index' | 'apiVersion'> {
+    const recorder = this.recorder.status;
+    void this.storedBytes().catch(() => undefined);
+    return {
+      version: VERSION,
+      pid: process.pid,
+      state: recorder.state,
+      root: this.root,
+      logDir: this.logDir,
+      device: this.log.device,
+      workspaceId: this.log.workspaceId,
+      startedAt: new Date(this.startedAt).toISOString(),
+      pending: recorder.pending,
+      files: recorder.files,
+      versions: this.counts.versions,
+      contentBytes: this.counts.contentBytes,
+      storedBytes: this.#storedBytes,
+      skipped: recorder.skipped,
+      ...(recorder.watcher !== undefined && { watcher: recorder.watcher }),
+      ...(recorder.error !== undefined && { error: recorder.error }),
+      ...(this.#include !== undefined && { include: [...this.#include] })
+    };
+  }
+
+  /** The contract's statistics. */
+  async stats(): Promise<Stats> {
+    return statsOf(this.counts, trackedFiles(this.tree), await this.log.storedBytes(), this.startedAt);
+  }
+
+  /** Finds a version of this workspace by its whole id. */
+  async findVersion(id: string): Promise<Change> {
+    const wanted = parseVersionId(id);
+    if (wanted !== undefined) {
+      for (const change of this.tree.values()) if (change.seq === wanted.seq && change.device === wanted.device) return change;
+      for await (const change of this.log.changes()) if (change.seq === wanted.seq && change.device === wanted.device) return change;
+    }
+    throw new SyftError('VERSION_NOT_FOUND', `There is no version ${id}.`);
+  }
+
+  /** Restore as the HTTP contract says: inside the workspace only. */
+  async restore(request: RestoreRequest): Promise<RestoreResult> {
+    const version = await this.findVersion(request.versionId);
+    let to = request.to === undefined ? version.path : this.insidePath(request.to);
+    if (request.asCopy === true) to = await freeCopyName(this.root, to, version.at);
+    const outcome = await this.restoreTo(version, {
+      to,
+      ...(request.dryRun !== undefined && { dryRun: request.dryRun }),
+      ...(request.force !== undefined && { force: request.force })
+    });
+    return {
+      path: displayPath(outcome.path),
+      versionId: versionId(version),
+      unchanged: outcome.unchanged,
+      created: outcome.created,
+      ...(outcome.replaced !== undefined && { replaced: versionId(outcome.replaced) }),
+      ...(outcome.change !== undefined && { change: changeToJson(outcome.change) })
+    };
+  }
+
+  /** {@link restoreVersion} in this workspace. */
+  restoreTo(version: Change, options: Parameters<typeof restoreVersion>[2]): Promise<RestoreOutcome> {
+    return restoreVersion(
+      { root: this.root, log: this.log, recorder: this.recorder, stagingDir: join(this.logDir, 'cache', 'staging') },
+      version,
+      options
+    );
+  }
+
+  /** Undo of a restore that created a file: removes it if it still is what was written; its state is in the log. */
+  async remove(request: RemoveRequest): Promise<RemoveResult> {
+    const path = this.insidePath(request.path);
+    await this.recorder.captureNow([path]);
+    const now = this.tree.get(path);
+    if (now === undefined) return { path: displayPath(path) };
+    const expected = await this.findVersion(request.ifVersion);
+    if (now.hash !== expected.hash || now.type !== expected.type) {
+      throw new SyftError('RESTORE_NOT_RECORDED', `${displayPath(path)} has changed since; it was left alone.`, { path: displayPath(path) });
+    }
+    await unlink(absolute(this.root, path));
+    const changes = await this.recorder.captureNow([path]);
+    const change = changes.findLast(candidate => candidate.path === path);
+    return { path: displayPath(path), ...(change !== undefined && { change: changeToJson(change) }) };
+  }
+
+  /** A path from outside → a workspace path. Throws PATH_OUTSIDE_ROOT. */
+  insidePath(text: string): PathName {
+    const literal = normalizeRelative(text);
+    if (literal === undefined) throw new SyftError('PATH_OUTSIDE_ROOT', `${text} does not name a file inside the workspace.`, { path: text });
+    const escaped = parseDisplayPath(literal);
+    return escaped !== literal && this.tree.has(escaped) && !this.tree.has(literal) ? escaped : literal;
+  }
+
+  /** Records what is pending and closes the log. Safe to call more than once. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      try {
+        await this.recorder.stop();
+      } finally {
+        await this.log.close();
+      }
+    })();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Files and links in a tree, without directories. */
+export function trackedFiles(tree: ReadonlyMap<PathName, Change>): number {
+  let files = 0;
+  for (const change of tree.values()) if (change.type !== 'directory') files += 1;
+  return files;
+}
+
+/** Counts → the contract's statistics. `startedAt`: epoch milliseconds, when a recorder runs. */
+export function statsOf(counts: LogCounts, files: number, storedBytes: number, startedAt?: number): Stats {
+  return {
+    filesCreated: counts.byKind.created,
+    filesModified: counts.byKind.modified,
+    filesDeleted: counts.byKind.deleted,
+    filesMoved: counts.byKind.moved,
+    versions: counts.versions,
+    trackedFiles: files,
+    contentBytes: counts.contentBytes,
+    storedBytes,
+    runtimeSeconds: startedAt === undefined ? 0 : (Date.now() - startedAt) / 1000,
+    ...(startedAt !== undefined && { startTime: isoMicros(startedAt * 1000) }),
+    devices: counts.devices.size,
+    changes: counts.changes
+  };
+}
