@@ -1,0 +1,45 @@
+// Two projects: the server's tests run as native ES modules on Node, the front end's as CommonJS in jsdom.
+const swc = (type, parser, target) => [
+  '@swc/jest',
+  {
+    swcrc: false,
+    sourceMaps: 'inline',
+    module: { type },
+    jsc: { target, parser, transform: { react: { runtime: 'classic' } } }
+  }
+];
+const esm = { syntax: 'typescript', explicitResourceManagement: true };
+
+/** @type {import('jest').Config} */
+export default {
+  projects: [
+    {
+      displayName: 'server',
+      testEnvironment: 'node',
+      testMatch: ['<rootDir>/test/server/**/*.test.ts'],
+      extensionsToTreatAsEsm: ['.ts', '.tsx'],
+      transform: { '\\.tsx?$': swc('es6', esm, 'esnext') },
+      modulePathIgnorePatterns: ['<rootDir>/(lib|build|server/dist|syft_sync|\\.[^/]+)/']
+    },
+    {
+      displayName: 'labextension',
+      testEnvironment: 'jsdom',
+      testMatch: ['<rootDir>/test/labextension/**/*.test.{ts,tsx}'],
+      setupFiles: ['<rootDir>/test/labextension/setup.cjs'],
+      moduleNameMapper: {
+        '^yjs$': '<rootDir>/node_modules/yjs/dist/yjs.cjs',
+        '\\.(css|less)$': '<rootDir>/test/labextension/asset.cjs',
+        '\\.svg$': '<rootDir>/test/labextension/asset.cjs'
+      },
+      transform: {
+        '\\.tsx$': swc('commonjs', { syntax: 'typescript', tsx: true }, 'es2022'),
+        '\\.ts$': swc('commonjs', { syntax: 'typescript' }, 'es2022'),
+        '\\.m?js$': swc('commonjs', { syntax: 'ecmascript' }, 'es2022')
+      },
+      transformIgnorePatterns: [
+        '/node_modules/(?!(@jupyterlab|@jupyter|@lumino|@microsoft|@codemirror|@lezer|@rjsf|exenv-es6|lib0|yjs|y-protocols|nanoid|vscode-ws-jsonrpc|marked|robust-predicates|internmap|d3[^/]*|delaunator)/)'
+      ],
+      modulePathIgnorePatterns: ['<rootDir>/(lib|build|server/dist|syft_sync|\\.[^/]+)/']
+    }
+  ]
+};

@@ -1,0 +1,108 @@
+/**
+ * Builds the package: dist/ is the library as tsc emits it, dist/bundle/ the command line and sidecar in few files.
+ *
+ * Workers: code refers to one as `new URL('./x-worker.ts', import.meta.url)` (any relative directory, the name ends in
+ * `-worker.ts`). Node runs the sources so; here the reference becomes `./x-worker.js` in dist/ and `./x-worker.mjs` in
+ * dist/bundle/, where each `*-worker.ts` found under src/ is an entry point of its own. Their names must be unique.
+ *
+ * `--bundle-only` leaves tsc out.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { build } from 'esbuild';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const require = createRequire(import.meta.url);
+const WORKER = /new URL\(\s*(['"])(\.{1,2}\/[^'"]*-worker)\.ts\1,\s*import\.meta\.url\s*\)/g;
+
+/** Every file below a directory; Node 20 has no fs.globSync. */
+function files(dir) {
+  return readdirSync(dir, { withFileTypes: true }).flatMap(entry =>
+    entry.isDirectory() ? files(join(dir, entry.name)) : [join(dir, entry.name)]
+  );
+}
+
+function buildLibrary() {
+  const tsc = require.resolve('typescript/bin/tsc');
+  const done = spawnSync(process.execPath, [tsc, '-b', here], { stdio: 'inherit' });
+  if (done.status !== 0) {
+    process.exit(done.status ?? 1);
+  }
+  for (const file of files(join(here, 'dist'))) {
+    if (!file.endsWith('.js')) {
+      continue;
+    }
+    const text = readFileSync(file, 'utf8');
+    const rewritten = text.replace(WORKER, (_, quote, path) => `new URL(${quote}${path}.js${quote}, import.meta.url)`);
+    if (rewritten !== text) {
+      writeFileSync(file, rewritten);
+    }
+  }
+}
+
+const workerUrls = {
+  name: 'worker-urls',
+  setup(plugin) {
+    plugin.onLoad({ filter: /src[\\/].*\.ts$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      if (!text.includes('-worker.ts')) {
+        return undefined;
+      }
+      return {
+        loader: 'ts',
+        contents: text.replace(WORKER, (_, quote, url) => `new URL(${quote}./${basename(url)}.mjs${quote}, import.meta.url)`)
+      };
+    });
+  }
+};
+
+async function buildBundle() {
+  const entryPoints = { 'syft-sync': join(here, 'src/cli/main.ts') };
+  for (const file of files(join(here, 'src'))) {
+    if (file.endsWith('-worker.ts')) {
+      const name = basename(file, '.ts');
+      if (name in entryPoints) {
+        throw new Error(`two workers are called ${name}`);
+      }
+      entryPoints[name] = file;
+    }
+  }
+  const outdir = join(here, 'dist/bundle');
+  const staged = `${outdir}.new`;
+  rmSync(staged, { recursive: true, force: true });
+  await build({
+    entryPoints,
+    outdir: staged,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    // Lazily imported parts (express, DuckDB) stay apart, so that a short command starts fast.
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node22',
+    external: ['@duckdb/node-api', '@duckdb/node-bindings*'],
+    legalComments: 'none',
+    logLevel: 'warning',
+    plugins: [workerUrls],
+    banner: {
+      js: [
+        "import { createRequire as __createRequire } from 'node:module';",
+        'const require = __createRequire(import.meta.url);',
+        'const __filename = import.meta.filename;',
+        'const __dirname = import.meta.dirname;'
+      ].join('\n')
+    }
+  });
+  mkdirSync(dirname(outdir), { recursive: true });
+  rmSync(outdir, { recursive: true, force: true });
+  renameSync(staged, outdir);
+}
+
+if (!process.argv.includes('--bundle-only')) {
+  buildLibrary();
+}
+await buildBundle();

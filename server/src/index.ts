@@ -1,0 +1,2 @@
+/** The public library. */
+export * from './api/contract.ts';
