@@ -1,2 +1,15 @@
-/** The public library. */
-export * from './api/contract.ts';
+/** The public library of `syft-sync`. */
+export { AppendOnlyLogWatcher, BaseWatcher, SyftAppendOnlyLogWatcher } from './library/watcher.ts';
+export type { BaseWatcherOptions, RestoreVersionOptions, SyftMessageSummary, WatcherOptions } from './library/watcher.ts';
+export { EventHandler } from './library/event-handler.ts';
+export type { FileEvent } from './library/event-handler.ts';
+export { LogStorage } from './library/log-storage.ts';
+export type { LoggedFile } from './library/log-storage.ts';
+export { LogExplorer } from './library/explorer.ts';
+export type { ExplorerOptions } from './library/explorer.ts';
+export { SyftLogReceiver } from './sync/receiver.ts';
+export { SyftError } from './core/errors.ts';
+export type { ErrorCode } from './core/errors.ts';
+export type { Cause, ChangeFlag, ChangeJson, ChangeKind, EntryType } from './core/change.ts';
+export type { RestoreResult, Stats, Status } from './api/contract.ts';
+export { VERSION } from './library/version.ts';

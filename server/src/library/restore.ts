@@ -18,10 +18,13 @@ export interface RecordingBeforeRestore {
   expect(path: PathName, hash: string, cause: Cause): void;
 }
 
+/** Where the content of a version comes from: the log, or a verified file that is being imported. */
+export type ContentSource = Pick<LogReader, 'content' | 'contentBytes'>;
+
 export interface RestorePlace {
   /** Absolute path of the workspace. */
   readonly root: string;
-  readonly log: LogReader;
+  readonly log: ContentSource;
   readonly recorder: RecordingBeforeRestore;
   /** Private directory for staging; on another file system than the target a name beside the target is used. */
   readonly stagingDir: string;
@@ -121,7 +124,7 @@ async function syncDirectory(path: string | Buffer): Promise<void> {
 }
 
 /** Writes the version to a new file at `staged`, verified, with its mode, durable. */
-async function stageContent(log: LogReader, version: Change, staged: string | Buffer): Promise<void> {
+async function stageContent(log: ContentSource, version: Change, staged: string | Buffer): Promise<void> {
   if (version.type === 'symlink') {
     await symlink(await log.contentBytes(version), staged);
     if (version.mtime !== undefined) await lutimes(staged, version.mtime / 1e6, version.mtime / 1e6);
@@ -165,14 +168,15 @@ function isKept(change: Change | undefined): change is Change {
  * @param place Workspace, log, recorder and staging directory.
  * @param version The version to put back.
  * @param options `to`: workspace path, default the version's own; `toAbsolute`: instead, a path outside the workspace;
- *   `force`: replace even what cannot be recorded first; `dryRun`: say what would happen, write nothing.
+ *   `force`: replace even what cannot be recorded first; `dryRun`: say what would happen, write nothing; `cause`: what the
+ *   resulting change says of itself, default that it is a restore of this version, `null` nothing.
  * @throws SyftError VERSION_HAS_NO_CONTENT, RESTORE_ONTO_DIRECTORY, RESTORE_NOT_RECORDED, PATH_OUTSIDE_ROOT, DISK_FULL,
  *   DISK_READ_ONLY, LOG_DAMAGED; the file that stood there is then untouched.
  */
 export async function restoreVersion(
   place: RestorePlace,
   version: Change,
-  options: { to?: PathName; toAbsolute?: string; force?: boolean; dryRun?: boolean } = {}
+  options: { to?: PathName; toAbsolute?: string; force?: boolean; dryRun?: boolean; cause?: Cause | null } = {}
 ): Promise<RestoreOutcome> {
   const inside = options.toAbsolute === undefined;
   const path = options.toAbsolute ?? options.to ?? version.path;
@@ -213,7 +217,7 @@ export async function restoreVersion(
 
     if (inside) await makeParents(place.root, path);
     else await mkdir(dirname(resolve(options.toAbsolute ?? '')), { recursive: true });
-    const cause: Cause = { kind: 'restore', version: versionId(version) };
+    const cause = options.cause === undefined ? ({ kind: 'restore', version: versionId(version) } as const) : (options.cause ?? undefined);
     const parent = inside ? absolute(place.root, parentOf(path)) : dirname(resolve(options.toAbsolute ?? ''));
 
     if (version.type === 'directory') {
@@ -230,7 +234,7 @@ export async function restoreVersion(
       }
     }
     if (!inside) return { path, version, unchanged: false, created: before === undefined };
-    if (version.hash !== undefined) place.recorder.expect(path, version.hash, cause);
+    if (version.hash !== undefined && cause !== undefined) place.recorder.expect(path, version.hash, cause);
     const changes = await place.recorder.captureNow([path], cause);
     const change = changes.findLast(candidate => candidate.path === path) ?? place.recorder.tree.get(path);
     return {

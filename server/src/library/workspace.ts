@@ -12,7 +12,7 @@ import { displayPath, normalizeRelative, parseDisplayPath, type PathName } from 
 import { Recorder, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { LogWriter } from '../log/types.ts';
-import { absolute, freeCopyName, restoreVersion, type RestoreOutcome } from './restore.ts';
+import { absolute, freeCopyName, restoreVersion, type ContentSource, type RestoreOutcome } from './restore.ts';
 import { VERSION } from './version.ts';
 
 export interface WorkspaceOptions {
@@ -243,6 +243,19 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
       { root: this.root, log: this.log, recorder: this.recorder, stagingDir: join(this.logDir, 'cache', 'staging') },
       version,
       options
+    );
+  }
+
+  /** Puts content from outside the log in place of a file, with the same care as a restore, and records it. */
+  restoreContent(version: Change, content: () => AsyncIterable<Uint8Array>): Promise<RestoreOutcome> {
+    const source: ContentSource = {
+      content,
+      contentBytes: async () => Buffer.concat(await Array.fromAsync(content()))
+    };
+    return restoreVersion(
+      { root: this.root, log: source, recorder: this.recorder, stagingDir: join(this.logDir, 'cache', 'staging') },
+      version,
+      { cause: null }
     );
   }
 

@@ -1,0 +1,353 @@
+/**
+ * The public watcher classes. `BaseWatcher` is what an integrator extends to add a watcher of their own;
+ * `AppendOnlyLogWatcher` records a directory into an append-only log and answers about it.
+ */
+import { EventEmitter } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { hostname, userInfo } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { RestoreResult, Stats } from '../api/contract.ts';
+import { changeToJson, versionId, type Change, type ChangeJson } from '../core/change.ts';
+import { SyftError } from '../core/errors.ts';
+import { absolute, type RestoreOutcome } from './restore.ts';
+import { dispatchEvent, type EventHandler, type FileEvent } from './event-handler.ts';
+import { LogExplorer } from './explorer.ts';
+import { LogMirror } from './log-mirror.ts';
+import { LogStorage } from './log-storage.ts';
+import { workspacePath } from './log-view.ts';
+import { defaultLogDir, Workspace } from './workspace.ts';
+import { exportVersion, importArchive, type ImportedFile } from '../messages/messages.ts';
+import { displayPath } from '../core/path-name.ts';
+
+export interface BaseWatcherOptions {
+  /** Directory to watch. */
+  readonly watchPath: string;
+  /** gitignore syntax, relative to `watchPath`; added to the defaults and to `.syftignore`. */
+  readonly excludePatterns?: readonly string[];
+  /** Called for every change once it is durable. */
+  readonly eventHandler?: EventHandler;
+  /** Say on stderr what is recorded. */
+  readonly verbose?: boolean;
+}
+
+export interface WatcherOptions extends BaseWatcherOptions {
+  /** Log directory; default `<watchPath>/.syft-sync`. A list: the first is the log, the others are kept equal to it. */
+  readonly logPath?: string | readonly string[];
+  /** Files over this many bytes are recorded by name, size and hash only. Default 1 GiB. */
+  readonly maxContentBytes?: number;
+  /** Milliseconds between full scans. Default 45,000. */
+  readonly scanIntervalMs?: number;
+}
+
+export interface RestoreVersionOptions {
+  /** The file whose version is restored, and the target unless `restorePath` is given. */
+  readonly filePath: string;
+  readonly versionId: string;
+  readonly restorePath?: string;
+  /** Replace even what cannot be recorded first. */
+  readonly force?: boolean;
+}
+
+interface WatcherEvents {
+  event: [FileEvent];
+  problem: [{ path?: string; code: string; message: string }];
+}
+
+/** A watcher: starts, stops, and hands durable events to a handler, in order. Extend it to add a watcher type. */
+export abstract class BaseWatcher extends EventEmitter<WatcherEvents> implements AsyncDisposable {
+  readonly watchPath: string;
+  readonly excludePatterns: readonly string[];
+  readonly verbose: boolean;
+  readonly #handler: EventHandler | undefined;
+  #queue: Promise<void> = Promise.resolve();
+
+  constructor(options: BaseWatcherOptions) {
+    super();
+    this.watchPath = resolve(options.watchPath);
+    this.excludePatterns = options.excludePatterns ?? [];
+    this.verbose = options.verbose ?? false;
+    this.#handler = options.eventHandler;
+  }
+
+  abstract start(): Promise<void>;
+  protected abstract shutDown(): Promise<void>;
+
+  /** Stops; resolves when everything seen is durable and every handler has returned. */
+  async stop(): Promise<void> {
+    await this.shutDown();
+    await this.#queue;
+  }
+
+  /** For subclasses: an event is durable; hand it on. */
+  protected deliver(event: FileEvent): void {
+    if (this.verbose) process.stderr.write(`${event.timestamp.toISOString()} ${event.type} ${event.destPath ?? event.srcPath}\n`);
+    this.emit('event', event);
+    const handler = this.#handler;
+    if (handler === undefined) return;
+    this.#queue = this.#queue
+      .then(() => dispatchEvent(handler, event))
+      .catch((error: unknown) => {
+        const message = error instanceof Error ? error.message : String(error);
+        this.emit('problem', { code: 'INTERNAL', path: event.srcPath, message: `The event handler failed: ${message}` });
+      });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
+
+/**
+ * Records every change below a directory into an append-only log.
+ *
+ * @example
+ * await using watcher = new AppendOnlyLogWatcher({ watchPath: './data', logPath: './data_log' });
+ * await watcher.start();
+ */
+export class AppendOnlyLogWatcher extends BaseWatcher {
+  readonly logPath: string;
+  readonly #options: WatcherOptions;
+  readonly #mirrorPaths: readonly string[];
+  #mirrors: LogMirror[] = [];
+  #workspace: Workspace | undefined;
+  #storage: LogStorage | undefined;
+  #lastStats: Stats | undefined;
+
+  constructor(options: WatcherOptions | string, more: Omit<WatcherOptions, 'watchPath'> = {}) {
+    const whole = typeof options === 'string' ? { ...more, watchPath: options } : options;
+    super(whole);
+    this.#options = whole;
+    const [first, ...others] = typeof whole.logPath === 'string' ? [whole.logPath] : (whole.logPath ?? []);
+    this.logPath = first === undefined ? defaultLogDir(this.watchPath) : resolve(first);
+    this.#mirrorPaths = others.map(path => resolve(path));
+  }
+
+  /**
+   * Records the present state and everything from then on.
+   *
+   * @throws SyftError WATCH_PATH_*, LOG_PATH_NOT_DIRECTORY, LOG_LOCKED, LOG_NEWER_FORMAT, DISK_*.
+   */
+  async start(): Promise<void> {
+    if (this.#workspace !== undefined) return;
+    const options = this.#options;
+    const workspace = await Workspace.open({
+      root: this.watchPath,
+      logDir: this.logPath,
+      excludePatterns: [...this.excludePatterns, ...this.#mirrorExcludes()],
+      ...(options.maxContentBytes !== undefined && { maxContentBytes: options.maxContentBytes }),
+      ...(options.scanIntervalMs !== undefined && { scanIntervalMs: options.scanIntervalMs }),
+      holder: { command: 'library' }
+    });
+    try {
+      this.#mirrors = this.#mirrorPaths.map(path => new LogMirror(workspace.logDir, path));
+      for (const mirror of this.#mirrors) mirror.on('problem', problem => this.emit('problem', problem));
+      workspace.on('change', change => {
+        this.deliver(fileEvent(workspace.root, change));
+        for (const mirror of this.#mirrors) mirror.wake();
+      });
+      workspace.on('problem', problem => this.emit('problem', problem));
+      await workspace.start();
+      for (const mirror of this.#mirrors) mirror.wake();
+      this.#workspace = workspace;
+    } catch (error) {
+      await workspace.close();
+      throw error;
+    }
+  }
+
+  #mirrorExcludes(): string[] {
+    return this.#mirrorPaths
+      .filter(path => path.startsWith(`${this.watchPath}/`))
+      .map(path => `/${path.slice(this.watchPath.length + 1).replace(/[\\*?[\]!# ]/g, '\\$&')}/`);
+  }
+
+  protected async shutDown(): Promise<void> {
+    const workspace = this.#workspace;
+    if (workspace === undefined) return;
+    this.#workspace = undefined;
+    await workspace.recorder.flush().catch(() => undefined);
+    this.#lastStats = await workspace.stats();
+    await workspace.close();
+    for (const mirror of this.#mirrors) await mirror.stop();
+    this.#mirrors = [];
+    await this.#storage?.close();
+    this.#storage = undefined;
+  }
+
+  /** Returns when the state every file had when it was called is recorded and durable. */
+  async flush(): Promise<void> {
+    await this.#running().flush();
+  }
+
+  #running(): Workspace {
+    if (this.#workspace === undefined) throw new SyftError('NOT_RUNNING', 'The watcher is not started.');
+    return this.#workspace;
+  }
+
+  /** The log, for reading; works before, while and after recording. */
+  get storage(): LogStorage {
+    this.#storage ??= new LogStorage(this.logPath, { watchPath: this.watchPath });
+    return this.#storage;
+  }
+
+  /** Changes of one file, newest first, followed back across moves. Throws PATH_NOT_FOUND. */
+  async getFileHistory(filePath: string): Promise<ChangeJson[]> {
+    if (this.#workspace !== undefined) await this.#workspace.log.drain();
+    return this.storage.getFileHistory(resolve(filePath));
+  }
+
+  /**
+   * Puts a version back, atomically; inside the watched directory what stood there is recorded first.
+   *
+   * @throws SyftError VERSION_NOT_FOUND, VERSION_HAS_NO_CONTENT, RESTORE_ONTO_DIRECTORY, RESTORE_NOT_RECORDED, DISK_*.
+   */
+  async restoreVersion(options: RestoreVersionOptions): Promise<RestoreResult> {
+    const target = resolve(options.restorePath ?? options.filePath);
+    const inside = target.startsWith(`${this.watchPath}/`);
+    return this.#withWorkspace(async workspace => {
+      const version = await workspace.findVersion(options.versionId);
+      const outcome = await workspace.restoreTo(version, {
+        ...(inside ? { to: workspacePath(this.watchPath, target, '/') } : { toAbsolute: target }),
+        ...(options.force !== undefined && { force: options.force })
+      });
+      return restoreResult(outcome);
+    });
+  }
+
+  /** Runs with the open workspace, or opens the log for as long as it takes. */
+  async #withWorkspace<T>(work: (workspace: Workspace) => Promise<T>): Promise<T> {
+    if (this.#workspace !== undefined) return work(this.#workspace);
+    await using workspace = await Workspace.open({
+      root: this.watchPath,
+      logDir: this.logPath,
+      excludePatterns: this.excludePatterns,
+      hints: 'none'
+    });
+    return work(workspace);
+  }
+
+  /** What was recorded: counts of changes by kind, versions, files, bytes, run time. */
+  async getStats(): Promise<Stats> {
+    if (this.#workspace !== undefined) return this.#workspace.stats();
+    return this.#lastStats ?? this.storage.getStats();
+  }
+
+  /** The interactive explorer, on this terminal or on the streams given. */
+  async exploreLog(streams: ConstructorParameters<typeof LogExplorer>[1] = {}): Promise<void> {
+    await new LogExplorer(this.storage, streams).run();
+  }
+
+  /** The SyftMessages of a file: what each of its versions says as a message, newest first. */
+  async getAllSyftMessages(filePath: string): Promise<SyftMessageSummary[]> {
+    const history = await this.getFileHistory(filePath);
+    return history.map(change => ({
+      versionId: change.versionId,
+      eventType: `file_${change.kind}` as const,
+      filePath: change.path,
+      timestamp: change.at,
+      ...(change.size !== undefined && { size: change.size }),
+      ...(change.hash !== undefined && { hash: change.hash })
+    }));
+  }
+
+  /** Writes a version as a SyftMessage archive. Throws VERSION_NOT_FOUND, VERSION_HAS_NO_CONTENT, DISK_*. */
+  async exportSyftArchive(version: string, outFile: string): Promise<void> {
+    const view = await this.storage.view();
+    await exportVersion(view.reader, view.version(version, process.cwd()), resolve(outFile), {
+      sender: `${userInfo().username}@${hostname()}`,
+      recipient: 'log@local'
+    });
+  }
+
+  /**
+   * Verifies a SyftMessage archive whole, then writes its files into the watched directory and records them.
+   * A file that stands in the way is recorded first.
+   *
+   * @returns The changes it made, and the versions now holding the content.
+   * @throws SyftError ARCHIVE_INVALID and nothing is written; RESTORE_NOT_RECORDED.
+   */
+  async importSyftArchive(archive: string): Promise<ChangeJson[]> {
+    return this.#withWorkspace(async workspace => {
+      const staging = join(workspace.logDir, 'cache', 'staging');
+      await mkdir(staging, { recursive: true, mode: 0o700 });
+      const stagingDir = await mkdtemp(join(staging, 'import-'));
+      const imported = await importArchive(resolve(archive), { stagingDir });
+      try {
+        const changes: Change[] = [];
+        for (const file of imported.files) {
+          changes.push(...(await importFile(workspace, file)));
+        }
+        return changes.map(changeToJson);
+      } finally {
+        await imported.dispose();
+        await rm(stagingDir, { recursive: true, force: true });
+      }
+    });
+  }
+
+  /** Writes the content that a version's SyftMessage carries to a file. */
+  async restoreFromSyft(version: string, restorePath: string): Promise<void> {
+    const found = (await this.storage.view()).version(version, process.cwd());
+    await this.restoreVersion({ filePath: displayPath(found.path), versionId: versionId(found), restorePath });
+  }
+}
+
+/** What a version says as a message. */
+export interface SyftMessageSummary {
+  readonly versionId: string;
+  readonly eventType: 'file_created' | 'file_modified' | 'file_deleted' | 'file_moved';
+  readonly filePath: string;
+  readonly timestamp: string;
+  readonly size?: number;
+  readonly hash?: string;
+}
+
+/** The name under which the original offered the watcher with messages; every version can be sent as one. */
+export class SyftAppendOnlyLogWatcher extends AppendOnlyLogWatcher {}
+
+/** A staged file takes its place: what stood there is recorded before, what stands there now after. */
+async function importFile(workspace: Workspace, file: ImportedFile): Promise<Change[]> {
+  const path = workspace.insidePath(file.path);
+  const version: Change = {
+    device: 'imported',
+    seq: 0,
+    kind: 'created',
+    path,
+    at: 0,
+    hlc: 0,
+    type: 'file',
+    size: file.size,
+    hash: file.hash,
+    mode: file.mode ?? 0o644,
+    flags: []
+  };
+  const outcome = await workspace.restoreContent(version, () => createReadStream(file.stagedFile));
+  return outcome.change === undefined ? [] : [outcome.change];
+}
+
+function restoreResult(outcome: RestoreOutcome): RestoreResult {
+  return {
+    path: displayPath(outcome.path),
+    versionId: versionId(outcome.version),
+    unchanged: outcome.unchanged,
+    created: outcome.created,
+    ...(outcome.replaced !== undefined && { replaced: versionId(outcome.replaced) }),
+    ...(outcome.change !== undefined && { change: changeToJson(outcome.change) })
+  };
+}
+
+function fileEvent(root: string, change: Change): FileEvent {
+  const at = (path: string): string => absolute(root, path).toString();
+  return {
+    type: change.kind,
+    srcPath: at(change.kind === 'moved' && change.from !== undefined ? change.from : change.path),
+    ...(change.kind === 'moved' && { destPath: at(change.path) }),
+    isDirectory: change.type === 'directory',
+    timestamp: new Date(change.at / 1000),
+    ...(change.size !== undefined && { size: change.size }),
+    ...(change.hash !== undefined && { hash: `sha256:${change.hash}` }),
+    versionId: versionId(change),
+    change: changeToJson(change)
+  };
+}
