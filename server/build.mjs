@@ -54,7 +54,10 @@ const workerUrls = {
       }
       return {
         loader: 'ts',
-        contents: text.replace(WORKER, (_, quote, url) => `new URL(${quote}./${basename(url)}.mjs${quote}, import.meta.url)`)
+        contents: text.replace(
+          WORKER,
+          (_, quote, url) => `new URL(${quote}./${basename(url)}.mjs${quote}, import.meta.url)`
+        )
       };
     });
   }
