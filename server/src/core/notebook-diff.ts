@@ -191,7 +191,8 @@ export function diffCells(a: readonly Cell[], b: readonly Cell[]): CellChange[] 
   const removedUpTo = (end: number): void => {
     for (; nextOld < end; nextOld++) {
       const old = a[nextOld];
-      if (old !== undefined && !matchedOld.has(nextOld)) out.push({ change: 'removed', oldIndex: nextOld, old, parts: [] });
+      if (old !== undefined && !matchedOld.has(nextOld))
+        out.push({ change: 'removed', oldIndex: nextOld, old, parts: [] });
     }
   };
   b.forEach((cell, j) => {
@@ -202,7 +203,9 @@ export function diffCells(a: readonly Cell[], b: readonly Cell[]): CellChange[] 
     }
     const old = a[match.i] as Cell;
     if (!match.moved) removedUpTo(match.i);
-    const parts = (['type', 'source', 'outputs', 'executionCount', 'metadata'] as const).filter(part => old[part] !== cell[part]);
+    const parts = (['type', 'source', 'outputs', 'executionCount', 'metadata'] as const).filter(
+      part => old[part] !== cell[part]
+    );
     if (match.moved || parts.length > 0) {
       out.push({ change: match.moved ? 'moved' : 'modified', oldIndex: match.i, newIndex: j, old, new: cell, parts });
     }

@@ -6,7 +6,14 @@ const DATE = /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\
 
 function validCalendar(y: number, mo: number, d: number, h: number, mi: number, s: number): boolean {
   const date = new Date(Date.UTC(y, mo - 1, d));
-  return date.getUTCFullYear() === y && date.getUTCMonth() === mo - 1 && date.getUTCDate() === d && h < 24 && mi < 60 && s < 61;
+  return (
+    date.getUTCFullYear() === y &&
+    date.getUTCMonth() === mo - 1 &&
+    date.getUTCDate() === d &&
+    h < 24 &&
+    mi < 60 &&
+    s < 61
+  );
 }
 
 /**
@@ -41,7 +48,8 @@ export function parseMoment(text: string, nowUs: number): number | undefined {
   } else {
     const sign = zone.startsWith('-') ? -1 : 1;
     const digits = zone.replace(/[^0-9]/g, '');
-    const offset = zone.toUpperCase() === 'Z' ? 0 : sign * (Number(digits.slice(0, 2)) * 60 + Number(digits.slice(2, 4)));
+    const offset =
+      zone.toUpperCase() === 'Z' ? 0 : sign * (Number(digits.slice(0, 2)) * 60 + Number(digits.slice(2, 4)));
     ms = Date.UTC(y, mo - 1, d, h, mi, s) - offset * 60_000;
   }
   return ms * 1000 + fraction;

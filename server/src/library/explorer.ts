@@ -67,7 +67,10 @@ export function readableSize(bytes: number): string {
 /** Makes a text safe to print: control characters shown, nothing of it can steer the terminal. */
 export function printable(text: string): string {
   // eslint-disable-next-line no-control-regex -- control characters are what this replaces
-  return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return stripVTControlCharacters(text).replace(
+    /[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g,
+    c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`
+  );
 }
 
 /** Cuts in the middle, so that the end (with the extension) stays. */
@@ -205,7 +208,8 @@ export class LogExplorer {
     else if (name === 'end' || key.sequence === 'G') place.cursor = last;
     else if (name === 'q' && key.ctrl !== true) return this.#back(true);
     else if (name === 'escape' || name === 'left' || name === 'h' || name === 'backspace') this.#back(false);
-    else if (name === 'return' || name === 'enter' || name === 'right' || name === 'l') await this.#attempt(() => this.#open());
+    else if (name === 'return' || name === 'enter' || name === 'right' || name === 'l')
+      await this.#attempt(() => this.#open());
     else if (name === 's') await this.#attempt(() => this.#stats());
     else if (key.sequence === '/' && place.screen.kind === 'files') this.#typing = true;
     else if (name === 'r') this.#askRestore(key.sequence === 'R');
@@ -256,7 +260,11 @@ export class LogExplorer {
     } else if (screen.kind === 'versions') {
       const version = screen.history[cursor];
       if (version === undefined) return;
-      this.#push({ kind: 'content', title: `${version.path} at ${localTime(version.at)}`, lines: await this.#content(version) });
+      this.#push({
+        kind: 'content',
+        title: `${version.path} at ${localTime(version.at)}`,
+        lines: await this.#content(version)
+      });
     }
   }
 
@@ -265,7 +273,8 @@ export class LogExplorer {
   }
 
   async #content(version: ChangeJson): Promise<string[]> {
-    if ((version.size ?? 0) > PREVIEW_LIMIT) return [`${readableSize(version.size ?? 0)}: too large to show here. Restore it to look at it.`];
+    if ((version.size ?? 0) > PREVIEW_LIMIT)
+      return [`${readableSize(version.size ?? 0)}: too large to show here. Restore it to look at it.`];
     const bytes = await this.#storage.readVersion(version.versionId);
     const text = textOf(bytes);
     return text === undefined ? [`${readableSize(bytes.length)} of binary content.`] : text.split('\n');
@@ -315,7 +324,9 @@ export class LogExplorer {
       const older = screen.history.slice(index + 1).find(change => change.size !== undefined);
       const delta = version.size === undefined || older?.size === undefined ? '' : version.size - older.size;
       const change = typeof delta === 'number' ? `${delta < 0 ? '−' : '+'}${readableSize(Math.abs(delta))}` : '';
-      const note = [version.cause?.kind === 'restore' ? `restored from ${version.cause.version}` : '', ...version.flags].filter(Boolean).join(' ');
+      const note = [version.cause?.kind === 'restore' ? `restored from ${version.cause.version}` : '', ...version.flags]
+        .filter(Boolean)
+        .join(' ');
       return `${localTime(version.at)}  ${version.kind.padEnd(8)}  ${(version.size === undefined ? '' : readableSize(version.size)).padStart(9)}  ${change.padStart(10)}  ${version.versionId}  ${note}`;
     }
     return printable((screen.lines[index] ?? '').replaceAll('\t', '    '));
@@ -342,9 +353,13 @@ export class LogExplorer {
       content: '↑↓ scroll  ← back',
       stats: '← back'
     }[screen.kind];
-    const line = (text: string, style = ''): string => `\u001b[2K${style}${text.slice(0, width)}${style === '' ? '' : '\u001b[0m'}\r\n`;
+    const line = (text: string, style = ''): string =>
+      `\u001b[2K${style}${text.slice(0, width)}${style === '' ? '' : '\u001b[0m'}\r\n`;
     let frame = '\u001b[H' + line(middleEllipsis(title, width), '\u001b[1m');
-    if (length === 0) frame += line(this.#filter === '' ? 'Nothing is recorded yet.' : `No file name holds "${printable(this.#filter)}".`);
+    if (length === 0)
+      frame += line(
+        this.#filter === '' ? 'Nothing is recorded yet.' : `No file name holds "${printable(this.#filter)}".`
+      );
     for (let row = length === 0 ? 1 : 0; row < body; row++) {
       const index = place.top + row;
       const selected = index === place.cursor && screen.kind !== 'stats' && screen.kind !== 'content';

@@ -72,7 +72,11 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
       } catch (error) {
         if (!this.#failing) {
           const message = error instanceof Error ? error.message : String(error);
-          this.emit('problem', { code: 'DISK_ERROR', path: this.#to, message: `The copy of the log at ${this.#to} is behind: ${message}` });
+          this.emit('problem', {
+            code: 'DISK_ERROR',
+            path: this.#to,
+            message: `The copy of the log at ${this.#to} is behind: ${message}`
+          });
         }
         this.#failing = true;
         if (!this.#stopped) this.#retry = setTimeout(() => this.wake(), RETRY_MS).unref();

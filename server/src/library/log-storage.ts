@@ -58,7 +58,10 @@ export class LogStorage implements AsyncDisposable {
     for (const change of view.changes) {
       if (change.type === 'directory') continue;
       const entry = found.get(change.path);
-      found.set(change.path, { versions: (entry?.versions ?? 0) + (change.kind === 'deleted' ? 0 : 1), latest: change });
+      found.set(change.path, {
+        versions: (entry?.versions ?? 0) + (change.kind === 'deleted' ? 0 : 1),
+        latest: change
+      });
     }
     return [...found]
       .map(([path, { versions, latest }]) => ({

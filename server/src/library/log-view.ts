@@ -21,7 +21,10 @@ export function nowMicros(): number {
 export function momentOf(text: string): number {
   const at = parseMoment(text, nowMicros());
   if (at === undefined) {
-    throw new SyftError('BAD_REQUEST', `"${text}" is not a time. Write 2026-11-01 14:32, an ISO 8601 time, 10m, 2h, 3d or yesterday.`);
+    throw new SyftError(
+      'BAD_REQUEST',
+      `"${text}" is not a time. Write 2026-11-01 14:32, an ISO 8601 time, 10m, 2h, 3d or yesterday.`
+    );
   }
   return at;
 }
@@ -85,7 +88,9 @@ export class LogView implements AsyncDisposable {
   history(path: PathName): Change[] {
     const history = historyOf(this.#changes, path);
     if (history.length === 0) {
-      throw new SyftError('PATH_NOT_FOUND', `Nothing is recorded of ${displayPath(path)}.`, { path: displayPath(path) });
+      throw new SyftError('PATH_NOT_FOUND', `Nothing is recorded of ${displayPath(path)}.`, {
+        path: displayPath(path)
+      });
     }
     return history;
   }
@@ -136,7 +141,10 @@ export class LogView implements AsyncDisposable {
       const matches = this.#changes.filter(change => versionId(change).startsWith(text));
       if (matches.length === 1) return matches[0] as Change;
       if (matches.length > 1) {
-        throw new SyftError('VERSION_AMBIGUOUS', `"${text}" is the beginning of ${matches.length} version ids; write more of it.`);
+        throw new SyftError(
+          'VERSION_AMBIGUOUS',
+          `"${text}" is the beginning of ${matches.length} version ids; write more of it.`
+        );
       }
     }
     throw new SyftError('VERSION_NOT_FOUND', `There is no version ${text}.`);
@@ -150,12 +158,16 @@ export class LogView implements AsyncDisposable {
       const versions = history.filter(change => change.kind !== 'deleted');
       const found = versions[Number(back[1])];
       if (found !== undefined) return found;
-      throw new SyftError('VERSION_NOT_FOUND', `${displayPath(path)} has only ${versions.length} versions.`, { path: displayPath(path) });
+      throw new SyftError('VERSION_NOT_FOUND', `${displayPath(path)} has only ${versions.length} versions.`, {
+        path: displayPath(path)
+      });
     }
     const moment = momentOf(which);
     const found = history.find(change => change.at <= moment);
     if (found === undefined || found.kind === 'deleted') {
-      throw new SyftError('VERSION_NOT_FOUND', `${displayPath(path)} did not exist at ${which}.`, { path: displayPath(path) });
+      throw new SyftError('VERSION_NOT_FOUND', `${displayPath(path)} did not exist at ${which}.`, {
+        path: displayPath(path)
+      });
     }
     return found;
   }
@@ -171,7 +183,8 @@ export class LogView implements AsyncDisposable {
 
 function latestContent(history: readonly Change[], path: PathName): Change {
   const found = history.find(change => change.kind !== 'deleted');
-  if (found === undefined) throw new SyftError('VERSION_NOT_FOUND', `${displayPath(path)} has no version.`, { path: displayPath(path) });
+  if (found === undefined)
+    throw new SyftError('VERSION_NOT_FOUND', `${displayPath(path)} has no version.`, { path: displayPath(path) });
   return found;
 }
 
@@ -188,7 +201,9 @@ export function workspacePath(root: string, text: string, cwd: string): PathName
   };
   const found = within(resolve(cwd, text)) ?? (isAbsolute(text) ? undefined : within(resolve(root, text)));
   if (found === undefined) {
-    throw new SyftError('PATH_OUTSIDE_ROOT', `${text} does not name a file inside the workspace ${root}.`, { path: text });
+    throw new SyftError('PATH_OUTSIDE_ROOT', `${text} does not name a file inside the workspace ${root}.`, {
+      path: text
+    });
   }
   return found;
 }

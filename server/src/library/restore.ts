@@ -4,7 +4,19 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { constants, type BigIntStats } from 'node:fs';
-import { link, lstat, mkdir, open, readlink, realpath, rename, rm, symlink, lutimes, type FileHandle } from 'node:fs/promises';
+import {
+  link,
+  lstat,
+  mkdir,
+  open,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  symlink,
+  lutimes,
+  type FileHandle
+} from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { versionId, type Cause, type Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
@@ -71,14 +83,20 @@ export function diskError(error: unknown, path: string): unknown {
   switch (errnoOf(error)) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new SyftError('DISK_FULL', `The disk is full: ${path} was not written. Free some space and try again.`, { cause: error, path });
+      return new SyftError('DISK_FULL', `The disk is full: ${path} was not written. Free some space and try again.`, {
+        cause: error,
+        path
+      });
     case 'EROFS':
       return new SyftError('DISK_READ_ONLY', `The disk is read-only: ${path} was not written.`, { cause: error, path });
     case 'EACCES':
     case 'EPERM':
       return new SyftError('UNREADABLE', `No permission to write ${path}.`, { cause: error, path });
     case 'ENAMETOOLONG':
-      return new SyftError('PATH_INVALID', `The name ${path} is too long for this file system.`, { cause: error, path });
+      return new SyftError('PATH_INVALID', `The name ${path} is too long for this file system.`, {
+        cause: error,
+        path
+      });
     case 'EIO':
       return new SyftError('DISK_ERROR', `The disk reported an error at ${path}.`, { cause: error, path });
     default:
@@ -103,12 +121,18 @@ async function makeParents(root: string, path: PathName): Promise<void> {
         const real = await realpath(at).catch(() => undefined);
         const base = await realpath(root);
         if (real === undefined || (real !== base && !real.startsWith(base + sep))) {
-          throw new SyftError('PATH_OUTSIDE_ROOT', `${displayPath(here)} is a link that leads out of the workspace.`, { path: displayPath(path) });
+          throw new SyftError('PATH_OUTSIDE_ROOT', `${displayPath(here)} is a link that leads out of the workspace.`, {
+            path: displayPath(path)
+          });
         }
       } else if (!stats.isDirectory()) {
-        throw new SyftError('PATH_INVALID', `${displayPath(here)} is a file, so ${displayPath(path)} cannot be put below it.`, {
-          path: displayPath(path)
-        });
+        throw new SyftError(
+          'PATH_INVALID',
+          `${displayPath(here)} is a file, so ${displayPath(path)} cannot be put below it.`,
+          {
+            path: displayPath(path)
+          }
+        );
       }
     }
   }
@@ -132,7 +156,11 @@ async function stageContent(log: ContentSource, version: Change, staged: string 
   }
   let handle: FileHandle | undefined;
   try {
-    handle = await open(staged, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+    handle = await open(
+      staged,
+      constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+      0o600
+    );
     const hash = createHash('sha256');
     for await (const piece of log.content(version)) {
       hash.update(piece);
@@ -141,9 +169,13 @@ async function stageContent(log: ContentSource, version: Change, staged: string 
     }
     const found = hash.digest('hex');
     if (version.hash !== undefined && found !== version.hash) {
-      throw new SyftError('LOG_DAMAGED', `The content of version ${versionId(version)} is damaged; nothing was written.`, {
-        path: displayPath(version.path)
-      });
+      throw new SyftError(
+        'LOG_DAMAGED',
+        `The content of version ${versionId(version)} is damaged; nothing was written.`,
+        {
+          path: displayPath(version.path)
+        }
+      );
     }
     await handle.chmod(version.mode ?? 0o644);
     if (version.mtime !== undefined) await handle.utimes(version.mtime / 1e6, version.mtime / 1e6);
@@ -154,12 +186,20 @@ async function stageContent(log: ContentSource, version: Change, staged: string 
 }
 
 function hasContent(version: Change): boolean {
-  return version.kind !== 'deleted' && (version.type === 'directory' || (version.hash !== undefined && !version.flags.includes('no-content')));
+  return (
+    version.kind !== 'deleted' &&
+    (version.type === 'directory' || (version.hash !== undefined && !version.flags.includes('no-content')))
+  );
 }
 
 /** True when the state that stands at the path is in the log whole, so that replacing it loses nothing. */
 function isKept(change: Change | undefined): change is Change {
-  return change !== undefined && !change.flags.includes('unreadable') && !change.flags.includes('no-content') && !change.flags.includes('torn');
+  return (
+    change !== undefined &&
+    !change.flags.includes('unreadable') &&
+    !change.flags.includes('no-content') &&
+    !change.flags.includes('torn')
+  );
 }
 
 /**
@@ -183,7 +223,9 @@ export async function restoreVersion(
   const shown = displayPath(path);
   if (!hasContent(version)) {
     const why = version.kind === 'deleted' ? 'it is a deletion' : 'only its name, size and hash were kept';
-    throw new SyftError('VERSION_HAS_NO_CONTENT', `Version ${versionId(version)} has no content to restore: ${why}.`, { path: shown });
+    throw new SyftError('VERSION_HAS_NO_CONTENT', `Version ${versionId(version)} has no content to restore: ${why}.`, {
+      path: shown
+    });
   }
   const target = options.toAbsolute === undefined ? absolute(place.root, path) : resolve(options.toAbsolute);
 
@@ -191,7 +233,9 @@ export async function restoreVersion(
     const before = await lstatOrMissing(target);
     if (before?.isDirectory() === true) {
       if (version.type === 'directory') return { path, version, unchanged: true, created: false };
-      throw new SyftError('RESTORE_ONTO_DIRECTORY', `${shown} is a directory; a file cannot be restored onto it.`, { path: shown });
+      throw new SyftError('RESTORE_ONTO_DIRECTORY', `${shown} is a directory; a file cannot be restored onto it.`, {
+        path: shown
+      });
     }
     let replaced: Change | undefined;
     if (before !== undefined) {
@@ -207,17 +251,31 @@ export async function restoreVersion(
           );
         }
       }
-      if (isKept(replaced) && replaced.hash === version.hash && replaced.type === version.type && replaced.mode === version.mode) {
+      if (
+        isKept(replaced) &&
+        replaced.hash === version.hash &&
+        replaced.type === version.type &&
+        replaced.mode === version.mode
+      ) {
         return { path, version, unchanged: true, created: false };
       }
     }
     if (options.dryRun === true) {
-      return { path, version, unchanged: false, created: before === undefined, ...(replaced !== undefined && { replaced }) };
+      return {
+        path,
+        version,
+        unchanged: false,
+        created: before === undefined,
+        ...(replaced !== undefined && { replaced })
+      };
     }
 
     if (inside) await makeParents(place.root, path);
     else await mkdir(dirname(resolve(options.toAbsolute ?? '')), { recursive: true });
-    const cause = options.cause === undefined ? ({ kind: 'restore', version: versionId(version) } as const) : (options.cause ?? undefined);
+    const cause =
+      options.cause === undefined
+        ? ({ kind: 'restore', version: versionId(version) } as const)
+        : (options.cause ?? undefined);
     const parent = inside ? absolute(place.root, parentOf(path)) : dirname(resolve(options.toAbsolute ?? ''));
 
     if (version.type === 'directory') {
@@ -228,9 +286,13 @@ export async function restoreVersion(
       const placed = await placeFile(place, version, target, parent, before);
       if (placed === 'changed') {
         if (attempt < ATTEMPTS) continue;
-        throw new SyftError('RESTORE_NOT_RECORDED', `${shown} keeps changing while it is being restored; try again when it is at rest.`, {
-          path: shown
-        });
+        throw new SyftError(
+          'RESTORE_NOT_RECORDED',
+          `${shown} keeps changing while it is being restored; try again when it is at rest.`,
+          {
+            path: shown
+          }
+        );
       }
     }
     if (!inside) return { path, version, unchanged: false, created: before === undefined };
@@ -252,7 +314,11 @@ export async function restoreVersion(
 async function equals(target: string | Buffer, stats: BigIntStats, version: Change): Promise<boolean> {
   if (version.type === 'symlink') {
     if (!stats.isSymbolicLink()) return false;
-    return createHash('sha256').update(await readlink(target, 'buffer')).digest('hex') === version.hash;
+    return (
+      createHash('sha256')
+        .update(await readlink(target, 'buffer'))
+        .digest('hex') === version.hash
+    );
   }
   if (!stats.isFile() || Number(stats.size) !== version.size) return false;
   const handle = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -289,8 +355,10 @@ async function placeFile(
       } catch (error) {
         if (errnoOf(error) === 'EXDEV' && staged !== beside) continue;
         if (errnoOf(error) === 'EEXIST') return 'changed';
-        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP') && staged !== beside) continue;
-        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP')) await rename(staged, target);
+        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP') && staged !== beside)
+          continue;
+        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP'))
+          await rename(staged, target);
         else throw error;
       }
       await syncDirectory(parent);

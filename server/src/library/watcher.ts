@@ -81,7 +81,8 @@ export abstract class BaseWatcher extends EventEmitter<WatcherEvents> implements
 
   /** For subclasses: an event is durable; hand it on. */
   protected deliver(event: FileEvent): void {
-    if (this.verbose) process.stderr.write(`${event.timestamp.toISOString()} ${event.type} ${event.destPath ?? event.srcPath}\n`);
+    if (this.verbose)
+      process.stderr.write(`${event.timestamp.toISOString()} ${event.type} ${event.destPath ?? event.srcPath}\n`);
     this.emit('event', event);
     const handler = this.#handler;
     if (handler === undefined) return;
@@ -89,7 +90,11 @@ export abstract class BaseWatcher extends EventEmitter<WatcherEvents> implements
       .then(() => dispatchEvent(handler, event))
       .catch((error: unknown) => {
         const message = error instanceof Error ? error.message : String(error);
-        this.emit('problem', { code: 'INTERNAL', path: event.srcPath, message: `The event handler failed: ${message}` });
+        this.emit('problem', {
+          code: 'INTERNAL',
+          path: event.srcPath,
+          message: `The event handler failed: ${message}`
+        });
       });
   }
 

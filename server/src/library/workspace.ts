@@ -67,14 +67,18 @@ export async function checkRoot(root: string): Promise<string> {
   const path = resolve(root);
   try {
     const stats = await stat(path);
-    if (!stats.isDirectory()) throw new SyftError('WATCH_PATH_NOT_DIRECTORY', `${root} is not a directory.`, { path: root });
+    if (!stats.isDirectory())
+      throw new SyftError('WATCH_PATH_NOT_DIRECTORY', `${root} is not a directory.`, { path: root });
     return await realpath(path);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') {
       throw new SyftError('WATCH_PATH_MISSING', `There is no directory ${root}.`, { cause: error, path: root });
     }
     if (errnoOf(error) === 'EACCES' || errnoOf(error) === 'ELOOP') {
-      throw new SyftError('WATCH_PATH_UNREADABLE', `The directory ${root} cannot be read.`, { cause: error, path: root });
+      throw new SyftError('WATCH_PATH_UNREADABLE', `The directory ${root} cannot be read.`, {
+        cause: error,
+        path: root
+      });
     }
     throw error;
   }
@@ -93,7 +97,13 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   readonly #include: readonly string[] | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(root: string, logDir: string, log: LogWriter, recorder: Recorder, include: readonly string[] | undefined) {
+  private constructor(
+    root: string,
+    logDir: string,
+    log: LogWriter,
+    recorder: Recorder,
+    include: readonly string[] | undefined
+  ) {
     super();
     this.root = root;
     this.logDir = logDir;
@@ -211,8 +221,10 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   async findVersion(id: string): Promise<Change> {
     const wanted = parseVersionId(id);
     if (wanted !== undefined) {
-      for (const change of this.tree.values()) if (change.seq === wanted.seq && change.device === wanted.device) return change;
-      for await (const change of this.log.changes()) if (change.seq === wanted.seq && change.device === wanted.device) return change;
+      for (const change of this.tree.values())
+        if (change.seq === wanted.seq && change.device === wanted.device) return change;
+      for await (const change of this.log.changes())
+        if (change.seq === wanted.seq && change.device === wanted.device) return change;
     }
     throw new SyftError('VERSION_NOT_FOUND', `There is no version ${id}.`);
   }
@@ -267,7 +279,9 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     if (now === undefined) return { path: displayPath(path) };
     const expected = await this.findVersion(request.ifVersion);
     if (now.hash !== expected.hash || now.type !== expected.type) {
-      throw new SyftError('RESTORE_NOT_RECORDED', `${displayPath(path)} has changed since; it was left alone.`, { path: displayPath(path) });
+      throw new SyftError('RESTORE_NOT_RECORDED', `${displayPath(path)} has changed since; it was left alone.`, {
+        path: displayPath(path)
+      });
     }
     await unlink(absolute(this.root, path));
     const changes = await this.recorder.captureNow([path]);
@@ -278,7 +292,8 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   /** A path from outside → a workspace path. Throws PATH_OUTSIDE_ROOT. */
   insidePath(text: string): PathName {
     const literal = normalizeRelative(text);
-    if (literal === undefined) throw new SyftError('PATH_OUTSIDE_ROOT', `${text} does not name a file inside the workspace.`, { path: text });
+    if (literal === undefined)
+      throw new SyftError('PATH_OUTSIDE_ROOT', `${text} does not name a file inside the workspace.`, { path: text });
     const escaped = parseDisplayPath(literal);
     return escaped !== literal && this.tree.has(escaped) && !this.tree.has(literal) ? escaped : literal;
   }

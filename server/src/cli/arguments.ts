@@ -1,0 +1,341 @@
+/** The command line's grammar: global options, commands, what each takes, and its help text. */
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { SyftError } from '../core/errors.ts';
+
+interface OptionSpec {
+  readonly type: 'string' | 'boolean';
+  readonly short?: string;
+  readonly multiple?: boolean;
+  /** Placeholder of the value, for help. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+const GLOBAL = {
+  directory: {
+    type: 'string',
+    short: 'C',
+    value: 'DIR',
+    help: 'the workspace; default the nearest parent that holds .syft-sync, else here'
+  },
+  log: { type: 'string', value: 'DIR', help: 'the log; default <workspace>/.syft-sync' },
+  json: { type: 'boolean', help: 'one JSON object a line on stdout' },
+  quiet: { type: 'boolean', short: 'q', help: 'say less' },
+  verbose: { type: 'boolean', short: 'v', help: 'say more' },
+  help: { type: 'boolean', short: 'h', help: 'show help' },
+  version: { type: 'boolean', help: 'show the version' }
+} as const satisfies Record<string, OptionSpec>;
+
+const OPTIONS = {
+  path: { type: 'string', value: 'GLOB', help: 'only paths that match' },
+  kind: { type: 'string', value: 'KIND', help: 'created, modified, deleted or moved' },
+  since: {
+    type: 'string',
+    value: 'T',
+    help: 'from this time on: 2026-11-01 14:32, an ISO time, 10m, 2h, 3d, yesterday'
+  },
+  until: { type: 'string', value: 'T', help: 'up to this time' },
+  limit: { type: 'string', value: 'N', help: 'at most so many' },
+  'oldest-first': { type: 'boolean', help: 'oldest first' },
+  follow: { type: 'boolean', short: 'f', help: 'go on and show changes as they become durable' },
+  at: { type: 'string', value: 'T', help: 'as of this time' },
+  to: { type: 'string', value: 'PATH', help: 'put it there instead' },
+  tree: { type: 'boolean', help: 'the whole tree' },
+  'dry-run': { type: 'boolean', short: 'n', help: 'list what would happen, change nothing' },
+  force: { type: 'boolean', help: 'replace even what cannot be recorded first' },
+  'read-data': { type: 'boolean', help: 'read and verify every content too' },
+  exclude: {
+    type: 'string',
+    multiple: true,
+    value: 'PATTERN',
+    help: 'leave out, in gitignore syntax; may be repeated'
+  },
+  'max-content': {
+    type: 'string',
+    value: 'BYTES',
+    help: 'keep only name, size and hash of larger files; default 1 GiB'
+  },
+  socket: { type: 'string', value: 'PATH', help: 'listen on this unix socket' },
+  port: { type: 'string', value: 'N', help: 'listen on 127.0.0.1, port N (0: any)' },
+  'stdin-lifeline': { type: 'boolean', help: 'end when standard input ends' },
+  mode: { type: 'string', value: 'MODE', help: 'latest or all_versions' },
+  once: { type: 'boolean', help: 'apply what is there and exit' }
+} as const satisfies Record<string, OptionSpec>;
+
+type OptionName = keyof typeof OPTIONS;
+
+interface CommandSpec {
+  readonly usage: string;
+  readonly does: string;
+  readonly options: readonly OptionName[];
+  /** Fewest and most positional arguments. */
+  readonly positionals: readonly [number, number];
+  readonly example: string;
+}
+
+const RECORDING = ['exclude', 'max-content'] as const;
+
+/** Every command, in the order in which help lists them. */
+export const COMMANDS = {
+  capture: {
+    usage: 'capture',
+    does: 'records every file that differs from its latest version, exits when that is durable',
+    options: RECORDING,
+    positionals: [0, 0],
+    example: 'syft-sync -C ~/analysis capture'
+  },
+  watch: {
+    usage: 'watch',
+    does: 'records until Ctrl-C or SIGTERM; with --json prints {"ready":true} and then each change once it is durable',
+    options: RECORDING,
+    positionals: [0, 0],
+    example: 'syft-sync -C ~/analysis --json watch'
+  },
+  flush: {
+    usage: 'flush',
+    does: 'returns when the state every file had when it was called is recorded and durable',
+    options: RECORDING,
+    positionals: [0, 0],
+    example: 'syft-sync flush && cp -a .syft-sync /mnt/backup'
+  },
+  log: {
+    usage: 'log',
+    does: 'lists changes, newest first',
+    options: ['path', 'kind', 'since', 'until', 'limit', 'oldest-first', 'follow'],
+    positionals: [0, 0],
+    example: "syft-sync log --path 'data/**' --since 2h"
+  },
+  history: {
+    usage: 'history PATH',
+    does: 'lists the changes of one path, newest first, followed back across moves',
+    options: ['limit'],
+    positionals: [1, 1],
+    example: 'syft-sync history analysis.ipynb'
+  },
+  tree: {
+    usage: 'tree',
+    does: 'lists the files as they are in the log now, or were at a time',
+    options: ['at', 'path'],
+    positionals: [0, 0],
+    example: "syft-sync tree --at '2026-11-01 14:32'"
+  },
+  show: {
+    usage: 'show VERSION',
+    does: 'writes the content of a version to stdout, byte for byte',
+    options: [],
+    positionals: [1, 1],
+    example: 'syft-sync show data/clean.csv@2h > old.csv'
+  },
+  diff: {
+    usage: 'diff VERSION|PATH [VERSION|PATH]',
+    does: 'shows what differs: text by line, notebooks by cell, else sizes and hashes; with one argument, against the file on disk',
+    options: [],
+    positionals: [1, 2],
+    example: 'syft-sync diff analysis.ipynb@yesterday'
+  },
+  restore: {
+    usage: 'restore VERSION [--to PATH] · restore PATH --at T · restore --tree --at T --to DIR',
+    does: 'puts a version back, atomically, mode and time included; what stood there is recorded first',
+    options: ['to', 'at', 'tree', 'dry-run', 'force'],
+    positionals: [0, 1],
+    example: 'syft-sync restore model.pkl@-1'
+  },
+  stats: {
+    usage: 'stats',
+    does: 'counts: changes by kind, versions, files, bytes',
+    options: [],
+    positionals: [0, 0],
+    example: 'syft-sync --json stats'
+  },
+  fsck: {
+    usage: 'fsck',
+    does: 'checks the log; prints each damage and exits 3 when there is any',
+    options: ['read-data'],
+    positionals: [0, 0],
+    example: 'syft-sync fsck --read-data'
+  },
+  explore: {
+    usage: 'explore',
+    does: 'browses files and versions in the terminal, shows, restores',
+    options: [],
+    positionals: [0, 0],
+    example: 'syft-sync explore'
+  },
+  serve: {
+    usage: 'serve',
+    does: 'records and serves the HTTP API, for JupyterLab (--socket) or on 127.0.0.1 (--port) with a bearer token',
+    options: ['socket', 'port', 'stdin-lifeline', ...RECORDING],
+    positionals: [0, 0],
+    example: 'SYFT_SYNC_SECRET=$(openssl rand -hex 32) syft-sync serve --port 0'
+  },
+  receive: {
+    usage: 'receive LOG… OUT',
+    does: 'applies the changes of other logs to a directory, live',
+    options: ['mode', 'once', 'exclude', 'force', 'dry-run'],
+    positionals: [2, 99],
+    example: 'syft-sync receive /mnt/shared/ana/.syft-sync ~/from-ana'
+  },
+  help: {
+    usage: 'help [COMMAND]',
+    does: 'explains a command with an example',
+    options: [],
+    positionals: [0, 1],
+    example: 'syft-sync help restore'
+  }
+} as const satisfies Record<string, CommandSpec>;
+
+export type CommandName = keyof typeof COMMANDS;
+
+/** What was asked for on the command line. */
+export interface Invocation {
+  readonly command: CommandName;
+  readonly args: readonly string[];
+  readonly flags: ReadonlySet<string>;
+  readonly values: ReadonlyMap<string, string>;
+  readonly exclude: readonly string[];
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly verbose: boolean;
+  /** As given with -C. */
+  readonly directory: string | undefined;
+  readonly log: string | undefined;
+}
+
+function wrong(message: string): SyftError {
+  return new SyftError('BAD_REQUEST', message);
+}
+
+function isCommand(name: string): name is CommandName {
+  return Object.hasOwn(COMMANDS, name);
+}
+
+/**
+ * Parses `process.argv.slice(2)`.
+ *
+ * @returns The invocation, or `help`/`version` when that is asked for.
+ * @throws SyftError BAD_REQUEST saying what is wrong.
+ */
+export function parseCommandLine(
+  argv: readonly string[]
+): Invocation | { readonly show: 'version' } | { readonly show: 'help'; readonly topic?: CommandName } {
+  const parserOptions: Record<string, { type: 'string' | 'boolean'; short?: string; multiple?: boolean }> = {};
+  const specs: [string, OptionSpec][] = Object.entries({ ...GLOBAL, ...OPTIONS });
+  for (const [name, spec] of specs) {
+    parserOptions[name] = {
+      type: spec.type,
+      ...(spec.short !== undefined && { short: spec.short }),
+      ...(spec.multiple !== undefined && { multiple: spec.multiple })
+    };
+  }
+  let parsed;
+  try {
+    parsed = parseArgs({ args: [...argv], options: parserOptions, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw wrong(`${error instanceof Error ? error.message : String(error)} Try: syft-sync help`);
+  }
+  const { values, positionals } = parsed;
+  if (values['version'] === true) return { show: 'version' };
+  const [name, ...args] = positionals;
+  if (name === undefined) {
+    if (values['help'] === true) return { show: 'help' };
+    throw wrong('No command was given. Try: syft-sync help');
+  }
+  if (!isCommand(name)) throw wrong(`There is no command ${name}. Try: syft-sync help`);
+  if (values['help'] === true) return { show: 'help', topic: name };
+  if (name === 'help') {
+    const topic = args[0];
+    if (topic === undefined) return { show: 'help' };
+    if (!isCommand(topic)) throw wrong(`There is no command ${topic}. Try: syft-sync help`);
+    return { show: 'help', topic };
+  }
+  const spec: CommandSpec = COMMANDS[name];
+  const [fewest, most] = spec.positionals;
+  if (args.length < fewest || args.length > most) throw wrong(`Usage: syft-sync ${spec.usage}`);
+  const flags = new Set<string>();
+  const texts = new Map<string, string>();
+  for (const [option, value] of Object.entries(values)) {
+    if (!(option in GLOBAL) && !(spec.options as readonly string[]).includes(option)) {
+      throw wrong(`${name} has no option --${option}. Try: syft-sync help ${name}`);
+    }
+    if (value === true) flags.add(option);
+    else if (typeof value === 'string') texts.set(option, value);
+  }
+  const exclude = values['exclude'];
+  return {
+    command: name,
+    args,
+    flags,
+    values: texts,
+    exclude: Array.isArray(exclude) ? exclude.filter(item => typeof item === 'string') : [],
+    json: flags.has('json'),
+    quiet: flags.has('quiet'),
+    verbose: flags.has('verbose'),
+    directory: texts.get('directory'),
+    log: texts.get('log')
+  };
+}
+
+/** A whole number given as an option's value. Throws BAD_REQUEST. */
+export function wholeNumber(invocation: Invocation, option: string): number | undefined {
+  const text = invocation.values.get(option);
+  if (text === undefined) return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw wrong(`--${option} takes a whole number, not "${text}".`);
+  return Number(text);
+}
+
+/** Workspace and log directory of an invocation. */
+export function locate(invocation: Invocation, cwd: string): { root: string; logDir: string } {
+  let root = invocation.directory === undefined ? undefined : resolve(cwd, invocation.directory);
+  if (root === undefined) {
+    for (let dir = cwd; root === undefined; dir = dirname(dir)) {
+      if (existsSync(join(dir, '.syft-sync'))) root = dir;
+      else if (dirname(dir) === dir) root = cwd;
+    }
+  }
+  return { root, logDir: invocation.log === undefined ? join(root, '.syft-sync') : resolve(cwd, invocation.log) };
+}
+
+function optionLine(name: string, spec: OptionSpec): string {
+  const left = `${spec.short === undefined ? '    ' : `-${spec.short}, `}--${name}${spec.value === undefined ? '' : ` ${spec.value}`}`;
+  return `  ${left.padEnd(24)}${spec.help}`;
+}
+
+/** Help for everything, or for one command. */
+export function helpText(topic?: CommandName): string {
+  const globals = Object.entries(GLOBAL).map(([name, spec]) => optionLine(name, spec));
+  if (topic === undefined) {
+    return [
+      'syft-sync [-C DIR] [--log DIR] [--json] [-q|-v] COMMAND …',
+      '',
+      'Keeps every version of every file of a directory in an append-only log.',
+      '',
+      ...Object.entries(COMMANDS).map(([name, spec]) => `  ${name.padEnd(10)}${spec.does}`),
+      '',
+      'Options of every command:',
+      ...globals,
+      '',
+      'A VERSION is a version id (k7f2mq3a.1042), a unique beginning of one, PATH@T, PATH@latest, or PATH@-1 (the one before',
+      'the latest). A time is 2026-11-01 14:32, an ISO 8601 time, 10m, 2h or 3d ago, or yesterday.',
+      'syft-sync help COMMAND teaches each command with an example.',
+      ''
+    ].join('\n');
+  }
+  const spec: CommandSpec = COMMANDS[topic];
+  return [
+    `syft-sync ${spec.usage}`,
+    '',
+    `${spec.does.charAt(0).toUpperCase()}${spec.does.slice(1)}.`,
+    ...(spec.options.length === 0
+      ? []
+      : ['', 'Options:', ...spec.options.map(name => optionLine(name, OPTIONS[name]))]),
+    '',
+    'Options of every command:',
+    ...globals,
+    '',
+    'Example:',
+    `  ${spec.example}`,
+    ''
+  ].join('\n');
+}
