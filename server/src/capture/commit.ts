@@ -1,0 +1,252 @@
+/**
+ * Hands changes to the log in batches and, once they are durable, makes them what is known: the tree, the stat values,
+ * the listeners. Until then they count as pending, and what is asked about a path takes them into account.
+ */
+import type { Cause, Change, ChangeDraft } from '../core/change.ts';
+import { SyftError } from '../core/errors.ts';
+import type { PathName } from '../core/path-name.ts';
+import { applyChange, type Tree } from '../core/tree.ts';
+import type { Append, ChunkInput, LogWriter } from '../log/types.ts';
+import type { KnownTree, StatValues } from './known.ts';
+import { ReadSlab } from './stable-read.ts';
+
+/** Changes in one append. */
+const BATCH_CHANGES = 1000;
+const BATCH_BYTES = ReadSlab.BYTES;
+/** Content on its way to the log above which reading waits. */
+const MAX_PENDING_BYTES = 24 * 1024 * 1024;
+const KEPT_SLABS = 4;
+
+/** The latest version of a path as far as deciding needs it. */
+export type Latest = Pick<Change, 'type' | 'flags'> & Partial<Pick<Change, 'hash' | 'size' | 'mode' | 'mtime' | 'content' | 'kind'>>;
+
+interface Item {
+  readonly draft: ChangeDraft;
+  readonly chunks: readonly ChunkInput[];
+  readonly stats: StatValues | undefined;
+  readonly sure: boolean;
+}
+
+export interface CommitterOptions {
+  readonly log: LogWriter;
+  readonly tree: Tree;
+  readonly known: KnownTree;
+  /** After the changes of one append are durable and applied. */
+  readonly onDurable: (changes: readonly Change[]) => void;
+  readonly onFailure: (error: SyftError) => void;
+}
+
+export class Committer {
+  readonly #options: CommitterOptions;
+  readonly #pending = new Map<PathName, ChangeDraft>();
+  readonly #expected = new Map<PathName, { hash: string | undefined; cause: Cause }[]>();
+  readonly #attached = new Set<{ readonly concerns: (path: PathName) => boolean; readonly cause: Cause }>();
+  #batch: Item[] = [];
+  #batchBytes = 0;
+  #slabs: ReadSlab[] = [];
+  #free: ReadSlab[] = [];
+  #inFlight = new Set<Promise<void>>();
+  #inFlightBytes = 0;
+  #inFlightChanges = 0;
+  #tail: Promise<void> = Promise.resolve();
+  #lastAt = 0;
+  #failure: SyftError | undefined;
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+  }
+
+  /** Changes handed over and not yet durable. */
+  get pending(): number {
+    return this.#inFlightChanges + this.#batch.length;
+  }
+
+  /** A time for changes that were seen together: now, and later than the time before. Microseconds. */
+  nextAt(): number {
+    this.#lastAt = Math.max(Date.now() * 1000, this.#lastAt + 1);
+    return this.#lastAt;
+  }
+
+  /** The latest version of a path, those on their way to the log included. */
+  latest(path: PathName): Latest | undefined {
+    const pending = this.#pending.get(path);
+    if (pending !== undefined) return pending.kind === 'deleted' ? undefined : pending;
+    return this.#options.tree.get(path);
+  }
+
+  /** The next change of `path` with this content carries `cause`. */
+  expect(path: PathName, hash: string | undefined, cause: Cause): void {
+    const list = this.#expected.get(path) ?? [];
+    list.push({ hash, cause });
+    if (list.length > 8) list.shift();
+    this.#expected.set(path, list);
+  }
+
+  /** Attaches `cause` to changes of paths that `concerns` names, until the answer is called. */
+  attach(concerns: (path: PathName) => boolean, cause: Cause): () => void {
+    const entry = { concerns, cause };
+    this.#attached.add(entry);
+    return () => {
+      this.#attached.delete(entry);
+    };
+  }
+
+  /** Room for `size` bytes of content that go into the present batch. */
+  readonly room = (size: number): Buffer => {
+    if (size > ReadSlab.BYTES / 2) return Buffer.allocUnsafeSlow(size);
+    let slab = this.#slabs[this.#slabs.length - 1];
+    let room = slab?.take(size);
+    if (room === undefined) {
+      slab = this.#free.pop() ?? new ReadSlab();
+      this.#slabs.push(slab);
+      room = slab.take(size) ?? Buffer.allocUnsafeSlow(size);
+    }
+    return room;
+  };
+
+  /** Keeps `bytes`, which lie in the room given last. */
+  keep(bytes: Buffer): void {
+    const slab = this.#slabs[this.#slabs.length - 1];
+    if (slab?.holds(bytes) === true) slab.keep(bytes.length);
+  }
+
+  /**
+   * Adds a change to the present batch.
+   *
+   * @param stats Stat values that go with it; `undefined` when they are not known.
+   * @param sure Whether equal stat values will mean equal content.
+   */
+  add(draft: ChangeDraft, chunks: readonly ChunkInput[], stats: StatValues | undefined, sure: boolean): void {
+    const placed = this.#withCause(draft);
+    this.#batch.push({ draft: placed, chunks, stats, sure });
+    for (const chunk of chunks) this.#batchBytes += chunk.bytes.length;
+    if (placed.kind === 'moved' && placed.from !== undefined) {
+      const source = this.#pending.get(placed.from);
+      const filledTogether = source !== undefined && source.kind !== 'deleted' && source.at === placed.at;
+      if (!filledTogether) {
+        this.#pending.set(placed.from, { kind: 'deleted', path: placed.from, type: placed.type, flags: [], ...(placed.at !== undefined && { at: placed.at }) });
+      }
+    }
+    this.#pending.set(placed.path, placed);
+    if (this.#batch.length >= BATCH_CHANGES || this.#batchBytes >= BATCH_BYTES) this.send();
+  }
+
+  /** Gives the present batch to the log. */
+  send(): void {
+    const items = this.#batch;
+    const slabs = this.#slabs;
+    if (items.length === 0) {
+      for (const slab of slabs) slab.clear();
+      return;
+    }
+    const bytes = this.#batchBytes;
+    this.#batch = [];
+    this.#batchBytes = 0;
+    this.#slabs = [];
+    this.#inFlightBytes += bytes;
+    this.#inFlightChanges += items.length;
+    const appended = this.#options.log.append(items.map(({ draft, chunks }): Append => ({ draft, chunks })));
+    // Listeners hear of changes in the order of the log, so each batch waits for the one before.
+    const before = this.#tail;
+    const done = appended.then(
+      async changes => {
+        await before;
+        this.#finish(items, bytes, slabs);
+        this.#apply(items, changes);
+      },
+      async (error: unknown) => {
+        await before;
+        this.#finish(items, bytes, slabs);
+        this.#failure = asLogError(error);
+        this.#options.onFailure(this.#failure);
+      }
+    );
+    this.#tail = done;
+    this.#inFlight.add(done);
+    void done.finally(() => this.#inFlight.delete(done));
+  }
+
+  /** Waits while too much is on its way. Throws when the log refused something. */
+  async hold(): Promise<void> {
+    this.#throwFailure();
+    while (this.#inFlightBytes > MAX_PENDING_BYTES) {
+      await Promise.race(this.#inFlight);
+      this.#throwFailure();
+    }
+  }
+
+  /** True when {@link hold} would wait or throw. */
+  mustHold(): boolean {
+    return this.#failure !== undefined || this.#inFlightBytes > MAX_PENDING_BYTES;
+  }
+
+  /** Resolves when all that was added is durable. Throws when the log refused something. */
+  async settle(): Promise<void> {
+    this.send();
+    await Promise.all(this.#inFlight);
+    this.#throwFailure();
+  }
+
+  #throwFailure(): void {
+    const failure = this.#failure;
+    if (failure === undefined) return;
+    this.#failure = undefined;
+    throw failure;
+  }
+
+  #finish(items: readonly Item[], bytes: number, slabs: readonly ReadSlab[]): void {
+    this.#inFlightBytes -= bytes;
+    this.#inFlightChanges -= items.length;
+    for (const slab of slabs) {
+      slab.clear();
+      if (this.#free.length < KEPT_SLABS) this.#free.push(slab);
+    }
+    for (const { draft } of items) {
+      if (this.#pending.get(draft.path) === draft) this.#pending.delete(draft.path);
+      if (draft.kind === 'moved' && draft.from !== undefined) {
+        const source = this.#pending.get(draft.from);
+        if (source?.kind === 'deleted' && source.at === draft.at) this.#pending.delete(draft.from);
+      }
+    }
+  }
+
+  #apply(items: readonly Item[], changes: readonly Change[]): void {
+    const { tree, known } = this.#options;
+    changes.forEach((change, i) => {
+      applyChange(tree, change);
+      if (change.kind === 'deleted') {
+        known.remove(change.path);
+        return;
+      }
+      if (change.kind === 'moved' && change.from !== undefined && !tree.has(change.from)) known.remove(change.from);
+      const slot = known.add(change.path, change.type);
+      const item = items[i];
+      if (item?.stats !== undefined) known.set(slot, item.stats, item.sure);
+      else known.forget(slot);
+    });
+    this.#options.onDurable(changes);
+  }
+
+  #withCause(draft: ChangeDraft): ChangeDraft {
+    const list = this.#expected.get(draft.path);
+    if (list === undefined) {
+      for (const { concerns, cause } of this.#attached) if (concerns(draft.path)) return { ...draft, cause };
+      return draft;
+    }
+    const i = list.findIndex(entry => entry.hash === draft.hash);
+    const found = list[i];
+    if (found === undefined) {
+      for (const { concerns, cause } of this.#attached) if (concerns(draft.path)) return { ...draft, cause };
+      return draft;
+    }
+    list.splice(0, i + 1);
+    if (list.length === 0) this.#expected.delete(draft.path);
+    return { ...draft, cause: found.cause };
+  }
+}
+
+function asLogError(error: unknown): SyftError {
+  if (error instanceof SyftError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new SyftError('DISK_ERROR', `The log could not be written: ${message}`, { cause: error });
+}

@@ -1,0 +1,141 @@
+/**
+ * The watcher thread: chokidar over the directories of the root, its raw events passed on in batches as workspace paths.
+ *
+ * chokidar is told to ignore files, so that it holds one object per directory and not one per file; the raw event of a
+ * directory's watch names the file all the same.
+ */
+import { readFileSync, type Stats } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { FSWatcher } from 'chokidar';
+import { errnoOf } from '../core/errors.ts';
+import { IgnoreRules } from '../core/ignore-rules.ts';
+import type { HintSourceOptions, WorkerMessage, WorkerRequest } from './hints.ts';
+
+const BATCH_MS = 5;
+
+const options = workerData as HintSourceOptions;
+const port = parentPort;
+if (port === null) throw new Error('hints-worker runs as a worker thread only');
+const { root } = options;
+const rootPrefix = root === '/' ? '/' : `${root}/`;
+
+let rules = newRules();
+let watcher: FSWatcher | undefined;
+let paths = new Set<string>();
+let directories = new Set<string>();
+let timer: NodeJS.Timeout | undefined;
+let watched = 0;
+
+function newRules(): IgnoreRules {
+  return new IgnoreRules({
+    excludePatterns: options.excludePatterns,
+    ...(options.include !== undefined && { include: options.include }),
+    logPath: options.logPath,
+    readIgnoreFile: dir => {
+      try {
+        return readFileSync(`${rootPrefix}${dir === '' ? '' : `${dir}/`}.syftignore`, 'utf8');
+      } catch {
+        return undefined;
+      }
+    }
+  });
+}
+
+function post(message: WorkerMessage): void {
+  port?.postMessage(message);
+}
+
+function send(): void {
+  timer = undefined;
+  if (paths.size === 0 && directories.size === 0) return;
+  // A root entry is an empty name, so the list of directories starts each with a separator.
+  const dirs = [...directories].map(dir => `\0${dir}`).join('');
+  post({ kind: 'hints', paths: [...paths].join('\0'), directories: dirs });
+  paths = new Set();
+  directories = new Set();
+}
+
+function relative(absolute: string): string | undefined {
+  if (absolute === root) return '';
+  return absolute.startsWith(rootPrefix) ? absolute.slice(rootPrefix.length) : undefined;
+}
+
+function hint(path: string): void {
+  if (path === '') return;
+  if (path.includes('\uFFFD')) {
+    // A name that is not UTF-8 arrives mangled. The nearest directory whose name is whole is looked at instead.
+    const parts = path.split('/');
+    const bad = parts.findIndex(part => part.includes('\uFFFD'));
+    directories.add(parts.slice(0, bad).join('/'));
+  } else {
+    paths.add(path);
+  }
+  timer ??= setTimeout(send, BATCH_MS);
+}
+
+function isIgnored(absolute: string, stats?: Stats): boolean {
+  if (stats !== undefined && !stats.isDirectory()) return true;
+  const path = relative(absolute);
+  if (path === undefined || path === '') return false;
+  if (stats === undefined) return false;
+  return rules.excludes(path, true);
+}
+
+function openWatcher(): void {
+  watched = 0;
+  const opened = new FSWatcher({
+    persistent: true,
+    ignoreInitial: false,
+    followSymlinks: false,
+    atomic: false,
+    ignored: isIgnored
+  });
+  watcher = opened;
+  opened.on('raw', (_event: string, name: string | null, details: unknown) => {
+    if (watcher !== opened) return;
+    const at = watchedPathOf(details);
+    const dir = at === undefined ? undefined : relative(at);
+    if (dir === undefined) return;
+    // An event of the directory itself carries its own name, or none.
+    if (name === null || name === '') hint(dir);
+    else hint(dir === '' ? name : `${dir}/${name}`);
+  });
+  let ready = false;
+  opened.on('addDir', (path: string) => {
+    watched += 1;
+    if (!ready) return;
+    const dir = relative(path);
+    if (dir !== undefined && watcher === opened) hint(dir);
+  });
+  opened.on('unlinkDir', () => {
+    watched -= 1;
+  });
+  opened.on('error', error => {
+    post({ kind: 'error', code: errnoOf(error) ?? '', message: error instanceof Error ? error.message : String(error) });
+  });
+  opened.on('ready', () => {
+    ready = true;
+    if (watcher === opened) post({ kind: 'ready', directories: watched });
+  });
+  opened.add(root);
+}
+
+function watchedPathOf(details: unknown): string | undefined {
+  if (typeof details !== 'object' || details === null || !('watchedPath' in details)) return undefined;
+  return typeof details.watchedPath === 'string' ? details.watchedPath : undefined;
+}
+
+port.on('message', (request: WorkerRequest) => {
+  if (request.kind === 'stop') {
+    void watcher?.close();
+    post({ kind: 'stopped' });
+    port.close();
+    return;
+  }
+  const old = watcher;
+  rules = newRules();
+  openWatcher();
+  void old?.close();
+});
+
+openWatcher();

@@ -1,0 +1,586 @@
+/**
+ * From what a scan found to changes: pairs moves, confirms what is gone, reads what differs, and hands the result to the
+ * committer. Files that are too large to be read in one go, or that do not hold still, are taken aside so that they do not
+ * hold up the others.
+ */
+import type { ChangeDraft, ChangeFlag, EntryType } from '../core/change.ts';
+import { errnoOf } from '../core/errors.ts';
+import type { IgnoreRules } from '../core/ignore-rules.ts';
+import { findMoves, sameIdentity, type Identity, type Lost, type Seen } from '../core/moves.ts';
+import type { PathName } from '../core/path-name.ts';
+import type { LogWriter } from '../log/types.ts';
+import type { Committer, Latest } from './commit.ts';
+import { cutSmall, StreamCut } from './cut.ts';
+import { birthOf, entryType, statValues, type KnownTree, type StatValues } from './known.ts';
+import type { Candidate, Findings, Scanner } from './scan.ts';
+import { isRacy, readLarge, readLink, readSmall, SMALL_BYTES } from './stable-read.ts';
+import type { TimeSlice } from './time-slice.ts';
+
+/** How one pass goes about its work. */
+export interface Pass {
+  /** Changes are being watched: what is found by walking is given time to settle, empty directories time to fill. */
+  readonly live: boolean;
+  readonly slice: TimeSlice;
+  /** Record excluded paths too. */
+  readonly force: boolean;
+  /** Called after each path that was looked at. */
+  readonly onDone?: (bytes: number) => void;
+  /** Called once, with the number of paths to look at. */
+  readonly onTotal?: (total: number) => void;
+  /** Paths taken aside: their state is recorded later. */
+  readonly aside: Set<PathName>;
+  /** Paths that changed under our hands and must be looked at again. */
+  readonly again: Set<PathName>;
+  /** Paths read and found equal to their latest version. */
+  unchanged: number;
+}
+
+export interface ReconcilerOptions {
+  readonly log: LogWriter;
+  readonly known: KnownTree;
+  readonly rules: IgnoreRules;
+  readonly scanner: Scanner;
+  readonly committer: Committer;
+  /** Larger files are recorded without content. Bytes. */
+  readonly maxContentBytes: number;
+  /** Throws when the root is not what it was; asked before anything is recorded as deleted. */
+  readonly verifyRoot: () => void;
+  /** `path` is to be looked at in `delay` milliseconds. */
+  readonly later: (path: PathName, delay: number) => void;
+  /** `path` was taken aside and is done with. */
+  readonly settled: (path: PathName) => void;
+  readonly problem: (path: PathName, code: string, message: string) => void;
+  readonly signal: AbortSignal;
+}
+
+interface Unsettled {
+  readonly since: number;
+  attempts: number;
+}
+
+/** A file that does not hold still is stored as it is, flagged, after this time. Milliseconds. */
+const GIVE_UP_MS = 1500;
+const FIRST_RETRY_MS = 10;
+const LAST_RETRY_MS = 400;
+/** An empty directory is recorded when it is still empty after this time. Milliseconds. */
+const EMPTY_DIRECTORY_MS = 500;
+/** What changed less than this ago is left to settle when it was met by walking. Milliseconds. */
+const FRESH_MS = 20;
+const LANES = 2;
+
+export class Reconciler {
+  readonly #o: ReconcilerOptions;
+  /** Files that did not hold still when they were read. */
+  readonly #unsettled = new Map<PathName, Unsettled>();
+  /** Empty directories seen, and when first. */
+  readonly #emptySince = new Map<PathName, number>();
+  /** Large files being read or waiting for it. `true`: look again afterwards. */
+  readonly #lanes = new Map<PathName, boolean>();
+  readonly #laneQueue: { path: PathName; force: boolean }[] = [];
+  #lanesRunning = 0;
+
+  constructor(options: ReconcilerOptions) {
+    this.#o = options;
+  }
+
+  /** Paths taken aside. */
+  get aside(): number {
+    return this.#unsettled.size + this.#lanes.size;
+  }
+
+  isAside(path: PathName): boolean {
+    return this.#unsettled.has(path) || this.#lanes.has(path);
+  }
+
+  /** Records what `findings` call for. Resolves when it is handed to the log, not yet durable. */
+  async reconcile(findings: Findings, pass: Pass): Promise<void> {
+    const candidates = new Map<PathName, Candidate>();
+    for (const candidate of findings.candidates) candidates.set(candidate.path, candidate);
+    const { lost, deleted } = await this.#confirmGone(findings, candidates, pass);
+    const moved = await this.#moves(candidates, lost, deleted, pass);
+    if (deleted.size > 0) {
+      this.#o.verifyRoot();
+      await this.#recordDeleted(deleted, pass);
+    }
+    pass.onTotal?.(candidates.size);
+    let n = 0;
+    for (const candidate of candidates.values()) {
+      if ((++n & 7) === 0 && pass.slice.spent()) {
+        this.#o.committer.send();
+        await pass.slice.rest();
+      }
+      if (this.#o.committer.mustHold()) await this.#o.committer.hold();
+      const bytes = moved.has(candidate.path) ? 0 : this.#look(candidate, pass);
+      pass.onDone?.(bytes);
+    }
+    this.#o.committer.send();
+  }
+
+  /** Paths that were unsettled, were looked at in `pass`, and are settled now. */
+  finishUnsettled(paths: Iterable<PathName>, pass: Pass): void {
+    for (const path of paths) {
+      if (this.#unsettled.has(path) && !pass.aside.has(path) && !pass.again.has(path)) {
+        this.#unsettled.delete(path);
+        this.#o.settled(path);
+      }
+      if (!pass.aside.has(path)) this.#emptySince.delete(path);
+    }
+  }
+
+  /** Looks again at what was not in the listing: a directory that is being changed may hide an entry from a listing. */
+  async #confirmGone(
+    findings: Findings,
+    candidates: Map<PathName, Candidate>,
+    pass: Pass
+  ): Promise<{ lost: Lost[]; deleted: Set<PathName> }> {
+    const lost: Lost[] = [];
+    const deleted = new Set<PathName>();
+    const { known, rules, scanner } = this.#o;
+    for (const [path, walked] of findings.gone) {
+      if (pass.slice.spent()) await pass.slice.rest();
+      const slot = known.slot(path);
+      if (slot === undefined || candidates.has(path)) continue;
+      const type = known.type(slot) ?? 'file';
+      if (pass.force ? rules.excludedAlways(path, type === 'directory') : rules.excludesDeep(path, type === 'directory')) continue;
+      let stats;
+      try {
+        stats = scanner.stat(path);
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOTDIR') {
+          this.#o.problem(path, errnoOf(error) ?? 'INTERNAL', String(error));
+          continue;
+        }
+      }
+      const present = stats === undefined ? undefined : entryType(stats.mode);
+      if (stats !== undefined && present !== undefined) {
+        if (present !== 'directory') {
+          candidates.set(path, { path, stats: statValues(stats), walked });
+          continue;
+        }
+        if (type === 'directory') continue;
+      }
+      if (pass.live && walked) {
+        this.#o.later(path, FRESH_MS);
+        continue;
+      }
+      const identity = known.identity(slot);
+      if (identity !== undefined) lost.push({ path, identity, refilled: false });
+      deleted.add(path);
+    }
+    for (const { path, stats } of candidates.values()) {
+      const slot = known.slot(path);
+      const identity = slot === undefined ? undefined : known.identity(slot);
+      if (identity !== undefined && !sameIdentity(identity, identityOf(stats))) lost.push({ path, identity, refilled: true });
+    }
+    return { lost, deleted };
+  }
+
+  /** Records moves. Answers the targets that need no reading. */
+  async #moves(candidates: Map<PathName, Candidate>, lost: Lost[], deleted: Set<PathName>, pass: Pass): Promise<Set<PathName>> {
+    const { known, committer } = this.#o;
+    const done = new Set<PathName>();
+    if (known.size === 0) return done;
+    const seen: Seen[] = [];
+    const inodes = new Map<number, Seen[]>();
+    for (const { path, stats } of candidates.values()) {
+      const slot = known.slot(path);
+      const identity = identityOf(stats);
+      const before = slot === undefined ? undefined : known.identity(slot);
+      if (slot !== undefined && (before === undefined || sameIdentity(before, identity))) continue;
+      const entry: Seen = { path, identity, known: slot !== undefined };
+      seen.push(entry);
+      const list = inodes.get(identity.ino);
+      if (list === undefined) inodes.set(identity.ino, [entry]);
+      else list.push(entry);
+    }
+    if (seen.length === 0) return done;
+    if (pass.slice.spent()) await pass.slice.rest();
+    this.#lostElsewhere(inodes, candidates, lost, deleted);
+    const moves = findMoves(seen, lost);
+    if (moves.length === 0) return done;
+    this.#o.verifyRoot();
+    // All sources as they were before the first of these moves: in a swap each is also a target.
+    const sources = new Map<PathName, { latest: Latest; stats: StatValues | undefined; sure: boolean }>();
+    for (const { from } of moves) {
+      const latest = committer.latest(from);
+      const slot = known.slot(from);
+      if (latest !== undefined && slot !== undefined) sources.set(from, { latest, stats: known.stats(slot), sure: known.isSure(slot) });
+    }
+    const at = committer.nextAt();
+    let n = 0;
+    for (const { from, to } of moves) {
+      if ((++n & 31) === 0 && pass.slice.spent()) await pass.slice.rest();
+      if (committer.mustHold()) await committer.hold();
+      const source = sources.get(from);
+      const candidate = candidates.get(to);
+      if (source === undefined || candidate === undefined) continue;
+      const { latest, stats } = source;
+      const same = stats !== undefined && source.sure && stats.mtimeMs === candidate.stats.mtimeMs && stats.size === candidate.stats.size;
+      const draft: ChangeDraft = {
+        kind: 'moved',
+        path: to,
+        from,
+        type: latest.type,
+        flags: latest.flags,
+        at,
+        ...(latest.size !== undefined && { size: latest.size }),
+        ...(latest.hash !== undefined && { hash: latest.hash, previousHash: latest.hash }),
+        ...(latest.content !== undefined && { content: latest.content }),
+        ...(latest.mtime !== undefined && { mtime: latest.mtime }),
+        ...(latest.type === 'file' ? { mode: candidate.stats.mode & 0o7777 } : latest.mode !== undefined && { mode: latest.mode })
+      };
+      // The name changed, and with it the change time; whether the content did as well is settled by reading it, soon.
+      committer.add(draft, [], candidate.stats, latest.type === 'directory');
+      deleted.delete(from);
+      if (same) {
+        done.add(to);
+        // Of many, the next scan takes care.
+        if (latest.type !== 'directory' && moves.length <= 1000) this.#o.later(to, EMPTY_DIRECTORY_MS * 2);
+      }
+    }
+    return done;
+  }
+
+  /** Known files that carry an identity seen elsewhere now: renamed while the scan was under way, or hard links. */
+  #lostElsewhere(inodes: ReadonlyMap<number, Seen[]>, candidates: Map<PathName, Candidate>, lost: Lost[], deleted: Set<PathName>): void {
+    const { known, scanner, rules } = this.#o;
+    const already = new Set(lost.map(entry => entry.path));
+    for (const slot of known.slotsOfInodes(new Set(inodes.keys()))) {
+      const path = known.path(slot);
+      const identity = known.identity(slot);
+      if (identity === undefined || already.has(path)) continue;
+      if (inodes.get(identity.ino)?.some(seen => sameIdentity(seen.identity, identity)) !== true) continue;
+      if (rules.excludesDeep(path, identity.type === 'directory')) continue;
+      let stats;
+      try {
+        stats = scanner.stat(path);
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOTDIR') continue;
+      }
+      if (stats === undefined || entryType(stats.mode) === 'directory') {
+        if (stats !== undefined && identity.type === 'directory') continue;
+        lost.push({ path, identity, refilled: false });
+        deleted.add(path);
+      } else if (entryType(stats.mode) !== undefined && !sameIdentity(identity, identityOf(stats))) {
+        lost.push({ path, identity, refilled: true });
+        if (!candidates.has(path)) candidates.set(path, { path, stats: statValues(stats), walked: false });
+      }
+    }
+  }
+
+  async #recordDeleted(deleted: ReadonlySet<PathName>, pass: Pass): Promise<void> {
+    const { committer } = this.#o;
+    const at = committer.nextAt();
+    let n = 0;
+    // What is below a directory goes before the directory.
+    for (const path of [...deleted].sort().reverse()) {
+      if ((++n & 31) === 0 && pass.slice.spent()) await pass.slice.rest();
+      if (committer.mustHold()) await committer.hold();
+      const latest = committer.latest(path);
+      if (latest === undefined) continue;
+      committer.add(
+        { kind: 'deleted', path, type: latest.type, flags: [], at, ...(latest.hash !== undefined && { previousHash: latest.hash }) },
+        [],
+        undefined,
+        false
+      );
+    }
+  }
+
+  /** Looks at one path and records it when it differs from its latest version. Answers the bytes read. */
+  #look(candidate: Candidate, pass: Pass): number {
+    const { path, stats } = candidate;
+    if (this.#lanes.has(path)) {
+      this.#lanes.set(path, true);
+      pass.aside.add(path);
+      return 0;
+    }
+    if (pass.live && candidate.walked && Math.abs(Date.now() - stats.ctimeMs) < FRESH_MS) {
+      this.#o.later(path, FRESH_MS);
+      return 0;
+    }
+    switch (entryType(stats.mode)) {
+      case 'directory':
+        this.#lookDirectory(path, stats, pass);
+        return 0;
+      case 'symlink':
+        this.#lookLink(path, stats, pass);
+        return 0;
+      default:
+        if (stats.size > SMALL_BYTES) {
+          this.#enterLane(path, pass);
+          return 0;
+        }
+        return this.#lookFile(path, pass);
+    }
+  }
+
+  #lookDirectory(path: PathName, stats: StatValues, pass: Pass): void {
+    const latest = this.#o.committer.latest(path);
+    if (latest?.type === 'directory') {
+      this.#keepStats(path, stats, true, pass);
+      return;
+    }
+    if (pass.live) {
+      const since = this.#emptySince.get(path);
+      const now = performance.now();
+      if (since === undefined || now - since < EMPTY_DIRECTORY_MS) {
+        if (since === undefined) this.#emptySince.set(path, now);
+        this.#o.later(path, EMPTY_DIRECTORY_MS - (since === undefined ? 0 : now - since) + 5);
+        pass.aside.add(path);
+        return;
+      }
+    }
+    this.#emptySince.delete(path);
+    try {
+      if (!this.#o.scanner.isEmpty(path)) return;
+    } catch {
+      pass.again.add(path);
+      return;
+    }
+    this.#record(path, 'directory', latest, stats, {}, [], true);
+  }
+
+  #lookLink(path: PathName, stats: StatValues, pass: Pass): void {
+    const result = readLink(this.#o.scanner.absolute(path));
+    if (result.kind === 'link') {
+      const latest = this.#o.committer.latest(path);
+      if (latest?.type === 'symlink' && latest.hash === result.hash && latest.flags.length === 0) {
+        this.#keepStats(path, stats, true, pass);
+        return;
+      }
+      const { ref, chunks } = this.#o.log.contentRef([result.hash]);
+      const content = { size: result.bytes.length, hash: result.hash, content: ref };
+      this.#record(path, 'symlink', latest, stats, content, [{ id: result.hash, bytes: result.bytes }, ...chunks], true);
+    } else if (result.kind === 'unreadable') {
+      this.#recordUnreadable(path, 'symlink', stats, result.code, result.message, pass);
+    } else {
+      pass.again.add(path);
+    }
+  }
+
+  #lookFile(path: PathName, pass: Pass): number {
+    const { committer, log, scanner } = this.#o;
+    const result = readSmall(scanner.absolute(path), path, committer.room);
+    switch (result.kind) {
+      case 'gone':
+      case 'other':
+        pass.again.add(path);
+        return 0;
+      case 'large':
+        this.#enterLane(path, pass);
+        return 0;
+      case 'busy':
+        this.#o.problem(path, result.code, result.message);
+        this.#putAside(path, pass);
+        return 0;
+      case 'unreadable': {
+        const stats = this.#statQuietly(path);
+        if (stats === undefined) pass.again.add(path);
+        else this.#recordUnreadable(path, 'file', stats, result.code, result.message, pass);
+        return 0;
+      }
+      case 'content': {
+        const { bytes, hash, stats } = result;
+        const latest = committer.latest(path);
+        if ((result.moved || (result.broken && !isKnownTorn(latest, hash))) && !this.#putAside(path, pass)) return bytes.length;
+        const flags: ChangeFlag[] = result.moved || result.broken ? ['torn'] : [];
+        const sure = !result.moved && !isRacy(stats, result.readAt);
+        if (bytes.length > this.#o.maxContentBytes) flags.push('no-content');
+        if (isSame(latest, hash, stats, flags)) {
+          this.#keepStats(path, stats, sure, pass);
+          return bytes.length;
+        }
+        if (flags.includes('no-content')) {
+          this.#record(path, 'file', latest, stats, { size: bytes.length, hash, flags }, [], sure);
+          return bytes.length;
+        }
+        committer.keep(bytes);
+        const chunks = cutSmall(path, bytes, hash);
+        const { ref, chunks: listChunks } = log.contentRef(chunks.map(chunk => chunk.id));
+        if (listChunks.length > 0) chunks.push(...listChunks);
+        this.#record(path, 'file', latest, stats, { size: bytes.length, hash, content: ref, flags }, chunks, sure);
+        return bytes.length;
+      }
+    }
+  }
+
+  #statQuietly(path: PathName): StatValues | undefined {
+    try {
+      const stats = this.#o.scanner.stat(path);
+      return stats === undefined ? undefined : statValues(stats);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Takes a file aside that did not hold still. `true`: its time is up, take it as it is. */
+  #putAside(path: PathName, pass: Pass): boolean {
+    const now = performance.now();
+    const entry = this.#unsettled.get(path) ?? { since: now, attempts: 0 };
+    if (now - entry.since >= GIVE_UP_MS) return true;
+    const delay = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** entry.attempts, Math.max(FIRST_RETRY_MS, entry.since + GIVE_UP_MS - now));
+    entry.attempts += 1;
+    this.#unsettled.set(path, entry);
+    pass.aside.add(path);
+    this.#o.later(path, delay);
+    return false;
+  }
+
+  #recordUnreadable(path: PathName, type: EntryType, stats: StatValues, code: string, message: string, pass: Pass): void {
+    this.#o.problem(path, code, message);
+    const latest = this.#o.committer.latest(path);
+    if (latest?.type === type && latest.flags.includes('unreadable')) {
+      this.#keepStats(path, stats, true, pass);
+      return;
+    }
+    this.#record(path, type, latest, stats, { flags: ['unreadable'], ...(type === 'file' && { size: stats.size }) }, [], true);
+  }
+
+  /** Content as it was: only the stat values are new. */
+  #keepStats(path: PathName, stats: StatValues, sure: boolean, pass: Pass): void {
+    pass.unchanged += 1;
+    const { known, committer } = this.#o;
+    const slot = known.slot(path);
+    if (slot !== undefined && committer.latest(path) !== undefined) known.set(slot, stats, sure);
+  }
+
+  #record(
+    path: PathName,
+    type: EntryType,
+    latest: Latest | undefined,
+    stats: StatValues,
+    content: Partial<Pick<ChangeDraft, 'size' | 'hash' | 'content' | 'flags'>>,
+    chunks: Parameters<Committer['add']>[1],
+    sure: boolean
+  ): void {
+    const { committer } = this.#o;
+    const draft: ChangeDraft = {
+      kind: latest === undefined ? 'created' : 'modified',
+      path,
+      type,
+      at: committer.nextAt(),
+      mode: stats.mode & 0o7777,
+      mtime: Math.round(stats.mtimeMs * 1000),
+      ...(latest?.hash !== undefined && { previousHash: latest.hash }),
+      ...content,
+      flags: content.flags ?? []
+    };
+    committer.add(draft, chunks, stats, sure);
+  }
+
+  #enterLane(path: PathName, pass: Pass): void {
+    pass.aside.add(path);
+    if (this.#lanes.has(path)) {
+      this.#lanes.set(path, true);
+      return;
+    }
+    this.#lanes.set(path, false);
+    this.#laneQueue.push({ path, force: pass.force });
+    this.#runLanes();
+  }
+
+  #runLanes(): void {
+    while (this.#lanesRunning < LANES) {
+      const next = this.#laneQueue.shift();
+      if (next === undefined) return;
+      this.#lanesRunning += 1;
+      void this.#readInLane(next.path)
+        .catch((error: unknown) => {
+          this.#o.problem(next.path, errnoOf(error) ?? 'INTERNAL', String(error));
+          this.#o.later(next.path, GIVE_UP_MS);
+        })
+        .finally(() => {
+          this.#lanesRunning -= 1;
+          const again = this.#lanes.get(next.path) === true;
+          this.#lanes.delete(next.path);
+          if (again) this.#o.later(next.path, FRESH_MS);
+          if (!this.#unsettled.has(next.path)) this.#o.settled(next.path);
+          this.#runLanes();
+        });
+    }
+  }
+
+  async #readInLane(path: PathName): Promise<void> {
+    const { committer, log, scanner, maxContentBytes, known } = this.#o;
+    const present = this.#statQuietly(path);
+    if (present === undefined) {
+      this.#unsettled.delete(path);
+      this.#o.later(path, 0);
+      return;
+    }
+    const keep = present.size <= maxContentBytes;
+    const cut = new StreamCut(path, present.size);
+    const ids: string[] = [];
+    const put = async (chunks: ReturnType<StreamCut['end']>): Promise<void> => {
+      if (chunks.length === 0) return;
+      for (const chunk of chunks) ids.push(chunk.id);
+      await log.putChunks(chunks);
+    };
+    const result = await readLarge(scanner.absolute(path), path, keep ? bytes => put(cut.push(bytes)) : undefined, this.#o.signal);
+    const pass: Pass = { live: true, slice: { spent: () => false } as never, force: false, aside: new Set(), again: new Set(), unchanged: 0 };
+    switch (result.kind) {
+      case 'gone':
+      case 'other':
+        this.#unsettled.delete(path);
+        this.#o.later(path, 0);
+        return;
+      case 'busy':
+        if (!this.#o.signal.aborted) this.#putAside(path, pass);
+        return;
+      case 'unreadable':
+        this.#unsettled.delete(path);
+        this.#recordUnreadable(path, 'file', present, result.code, result.message, pass);
+        break;
+      case 'content': {
+        const latest = committer.latest(path);
+        if ((result.moved || (result.broken && !isKnownTorn(latest, result.hash))) && !this.#putAside(path, pass)) return;
+        this.#unsettled.delete(path);
+        if (keep) await put(cut.end());
+        // The path may have come to mean another file while this one was read.
+        const now = this.#statQuietly(path);
+        if (now === undefined || now.ino !== result.stats.ino || now.dev !== result.stats.dev) {
+          this.#o.later(path, 0);
+          return;
+        }
+        const flags: ChangeFlag[] = [...(result.moved || result.broken ? (['torn'] as const) : []), ...(keep ? [] : (['no-content'] as const))];
+        const sure = !result.moved && !isRacy(result.stats, result.readAt);
+        if (isSame(latest, result.hash, result.stats, flags)) {
+          const slot = known.slot(path);
+          if (slot !== undefined) known.set(slot, result.stats, sure);
+          return;
+        }
+        const { ref, chunks } = log.contentRef(ids);
+        this.#record(path, 'file', latest, result.stats, { size: result.size, hash: result.hash, flags, ...(keep && { content: ref }) }, chunks, sure);
+      }
+    }
+    await committer.settle();
+  }
+}
+
+function identityOf(stats: StatValues): Identity {
+  return {
+    type: entryType(stats.mode) ?? 'file',
+    dev: stats.dev,
+    ino: stats.ino,
+    birth: birthOf(stats),
+    mtime: stats.mtimeMs,
+    size: stats.size
+  };
+}
+
+/** A notebook that is no JSON and is already recorded so: there is nothing to wait for. */
+function isKnownTorn(latest: Latest | undefined, hash: string): boolean {
+  return latest?.hash === hash && latest.flags.includes('torn');
+}
+
+/** Whether a file's latest version already says all there is to say. */
+function isSame(latest: Latest | undefined, hash: string, stats: StatValues, flags: readonly ChangeFlag[]): boolean {
+  return (
+    latest?.type === 'file' &&
+    latest.hash === hash &&
+    latest.mode === (stats.mode & 0o7777) &&
+    latest.flags.length === flags.length &&
+    latest.flags.every(flag => flags.includes(flag))
+  );
+}

@@ -1,0 +1,865 @@
+/**
+ * The recorder: keeps the log in step with a directory. Hints say where to look first; scans find what hints missed; one
+ * loop does the work, so that two looks at one path never cross.
+ */
+import { EventEmitter } from 'node:events';
+import { accessSync, constants, lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { relative, resolve, sep } from 'node:path';
+import type { Cause, Change } from '../core/change.ts';
+import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
+import { IGNORE_FILE, IgnoreRules, LOG_DIR_NAME } from '../core/ignore-rules.ts';
+import { fsPath, type PathName } from '../core/path-name.ts';
+import { SettleQueue } from '../core/settle.ts';
+import { applyChange, type Tree } from '../core/tree.ts';
+import type { LogWriter } from '../log/types.ts';
+import { Committer } from './commit.ts';
+import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
+import { KnownTree } from './known.ts';
+import { Reconciler, type Pass } from './reconcile.ts';
+import { Scanner, type Findings, type ScanProblem } from './scan.ts';
+import { loadStatCache, saveStatCache, type RootIdentity } from './stat-cache.ts';
+import { TimeSlice } from './time-slice.ts';
+
+export interface RecorderLogger {
+  debug(message: string, details?: object): void;
+  info(message: string, details?: object): void;
+  warn(message: string, details?: object): void;
+  error(message: string, details?: object): void;
+}
+
+export interface RecorderOptions {
+  /** Directory to record, absolute. */
+  readonly root: string;
+  /** The open writer; the recorder never closes it. */
+  readonly log: LogWriter;
+  /** Always excluded when inside `root`. */
+  readonly logDir: string;
+  /** Disposable: the stat cache lives here. */
+  readonly cacheDir: string;
+  /** Gitignore syntax relative to the root, after the built-in defaults and before `.syftignore` files. */
+  readonly excludePatterns?: readonly string[] | undefined;
+  /** When given, only these folders (relative) are recorded. */
+  readonly include?: readonly string[] | undefined;
+  /** Larger files are recorded by name, size and hash, with flag `no-content`. Bytes, default 1 GiB. */
+  readonly maxContentBytes?: number | undefined;
+  /** Longest time between two scans, milliseconds, default 45,000. */
+  readonly scanIntervalMs?: number | undefined;
+  /** The first scan stops with SETUP_NEEDED when it meets more files. Default: no limit. */
+  readonly maxFiles?: number | undefined;
+  /** Default `chokidar`. */
+  readonly hints?: 'chokidar' | 'none' | HintSource | undefined;
+  readonly logger?: RecorderLogger | undefined;
+}
+
+/** What one full pass did. */
+export interface CaptureSummary {
+  /** Versions recorded: created, modified, moved. */
+  readonly captured: number;
+  readonly unchanged: number;
+  readonly deleted: number;
+  /** Content of the versions recorded. */
+  readonly bytes: number;
+  /** Versions with a flag. */
+  readonly flagged: number;
+  /** Special files met, by kind: `fifo`, `socket`, `device`. */
+  readonly skipped: Readonly<Record<string, number>>;
+  readonly errors: readonly ScanProblem[];
+}
+
+export interface CaptureProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly bytes: number;
+}
+
+export interface RecorderStatus {
+  readonly state: 'starting' | 'recording' | 'paused' | 'error' | 'stopped';
+  /** Paths seen changed and not yet durable. */
+  readonly pending: number;
+  /** Recorded paths. */
+  readonly files: number;
+  /** Milliseconds since the epoch. */
+  readonly lastScanAt: number | undefined;
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+  readonly skipped: Readonly<Record<string, number>>;
+  /** Paths that could not be looked at in the last scan. */
+  readonly unreadable: number;
+  readonly watcher: { readonly kind: string; readonly healthy: boolean; readonly detail: string };
+}
+
+export interface RecorderEvents {
+  /** A change is durable. In the order of the log. */
+  change: [Change];
+  status: [RecorderStatus];
+  /** Something could not be recorded as it should; recording of the rest goes on. */
+  problem: [ScanProblem];
+}
+
+type Job =
+  | { readonly kind: 'full'; readonly signal?: AbortSignal | undefined; readonly onProgress?: ((p: CaptureProgress) => void) | undefined; readonly first: boolean }
+  | { readonly kind: 'paths'; readonly paths: readonly PathName[] };
+
+interface QueuedJob {
+  readonly job: Job;
+  readonly resolve: (outcome: JobOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface JobOutcome {
+  readonly unchanged: number;
+  readonly skipped: Readonly<Record<string, number>>;
+  readonly errors: readonly ScanProblem[];
+  readonly aside: ReadonlySet<PathName>;
+}
+
+const DEFAULT_SCAN_INTERVAL_MS = 45_000;
+const DEFAULT_MAX_CONTENT_BYTES = 1024 ** 3;
+/** Without a working watcher scans come this often, or so that they take a twentieth of the time. */
+const BLIND_SCAN_INTERVAL_MS = 2_000;
+/** So many hints since the last scan, and one follows when it is quiet. */
+const BURST_HINTS = 2_000;
+const AFTER_BURST_MS = 1_000;
+/** New directories are looked at again: their watch may have come up after the first look. Milliseconds after it. */
+const NEW_DIRECTORY_LOOKS: readonly number[] = [120, 600, 2_500];
+const ROOT_RETRY_MS = 500;
+const LAG_CHECK_MS = 500;
+const LAG_MS = 1_000;
+const SAVE_CACHE_MS = 10 * 60_000;
+const MAX_LOG_RETRY_MS = 10_000;
+
+class RootLost extends SyftError {}
+
+export class Recorder extends EventEmitter<RecorderEvents> {
+  readonly #options: RecorderOptions;
+  readonly #root: string;
+  readonly #tree: Tree;
+  readonly #known: KnownTree;
+  readonly #rules: IgnoreRules;
+  readonly #scanner: Scanner;
+  readonly #committer: Committer;
+  readonly #reconciler: Reconciler;
+  readonly #settle = new SettleQueue();
+  readonly #hints: HintSource | undefined;
+  readonly #stopSignal = new AbortController();
+  #rootIdentity: RootIdentity;
+  #rootKnownEarlier: boolean;
+  #jobs: QueuedJob[] = [];
+  #settledWaiters = new Set<{ readonly paths: Set<PathName>; readonly resolve: () => void }>();
+  #running: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lagTimer: NodeJS.Timeout | undefined;
+  #live = false;
+  #paused = false;
+  #state: RecorderStatus['state'] = 'starting';
+  #error: { code: ErrorCode; message: string } | undefined;
+  #blockedUntil = 0;
+  #logRetryMs = 0;
+  #failures = 0;
+  #lastFailure: SyftError | undefined;
+  #scanAt = Infinity;
+  #scanTookMs = 0;
+  #lastScanAt: number | undefined;
+  #lastSaveAt = performance.now();
+  #skipped: Readonly<Record<string, number>> = {};
+  #unreadable = 0;
+  #watcher = { kind: 'none', healthy: true, detail: '' };
+  #hintsSinceScan = 0;
+  #newDirectories = new Map<PathName, { look: number; at: number }>();
+  #statusQueued = false;
+  #reopenHints = false;
+  #limitLifted = false;
+
+  private constructor(options: RecorderOptions, tree: Tree, known: KnownTree, root: RootIdentity, rootKnownEarlier: boolean) {
+    super();
+    this.#options = options;
+    this.#root = options.root;
+    this.#tree = tree;
+    this.#known = known;
+    this.#rootIdentity = root;
+    this.#rootKnownEarlier = rootKnownEarlier;
+    this.#rules = new IgnoreRules({
+      excludePatterns: options.excludePatterns ?? [],
+      ...(options.include !== undefined && { include: options.include }),
+      logPath: this.#logPath(),
+      readIgnoreFile: dir => readIgnoreFile(this.#root, dir)
+    });
+    const maxFiles = options.maxFiles ?? Infinity;
+    this.#scanner = new Scanner({
+      root: this.#root,
+      known,
+      rules: this.#rules,
+      tooMany: entries => {
+        if (entries <= maxFiles || this.#limitLifted) return;
+        throw new SyftError('SETUP_NEEDED', `This folder holds more than ${maxFiles} files; choose which folders to record`);
+      }
+    });
+    this.#committer = new Committer({
+      log: options.log,
+      tree,
+      known,
+      onDurable: changes => {
+        this.#durable(changes);
+      },
+      onFailure: error => {
+        this.#logFailed(error);
+      }
+    });
+    this.#reconciler = new Reconciler({
+      log: options.log,
+      known,
+      rules: this.#rules,
+      scanner: this.#scanner,
+      committer: this.#committer,
+      maxContentBytes: options.maxContentBytes ?? DEFAULT_MAX_CONTENT_BYTES,
+      verifyRoot: () => {
+        this.#verifyRoot();
+      },
+      later: (path, delay) => {
+        this.#settle.defer(path, performance.now() + delay);
+        this.#arm();
+      },
+      settled: path => {
+        this.#settled(path);
+      },
+      problem: (path, code, message) => {
+        this.#problem({ path, code, message });
+      },
+      signal: this.#stopSignal.signal
+    });
+    const hints = options.hints ?? 'chokidar';
+    this.#hints = hints === 'none' ? undefined : hints === 'chokidar' ? new ChokidarHints() : hints;
+    this.#watcher = { kind: this.#hints?.kind ?? 'none', healthy: true, detail: this.#hints === undefined ? 'scans only' : '' };
+  }
+
+  /**
+   * Prepares to record: folds the log into the tree and reads the stat cache.
+   *
+   * @throws WATCH_PATH_MISSING, WATCH_PATH_NOT_DIRECTORY, WATCH_PATH_UNREADABLE; what reading the log throws.
+   */
+  static async open(options: RecorderOptions): Promise<Recorder> {
+    const identity = inspectRoot(resolve(options.root));
+    const root = realpathSync(options.root);
+    const tree: Tree = new Map();
+    for await (const change of options.log.changes()) applyChange(tree, change);
+    const known = new KnownTree(Math.max(1024, tree.size + 64));
+    for (const change of tree.values()) known.add(change.path, change.type);
+    let before: RootIdentity | undefined;
+    try {
+      before = loadStatCache(options.cacheDir, options.log.workspaceId, known, tree);
+    } catch (error) {
+      options.logger?.warn('the stat cache cannot be read; files will be read instead', { error: String(error) });
+    }
+    return new Recorder({ ...options, root, logDir: realPath(options.logDir) }, tree, known, before ?? identity, before !== undefined);
+  }
+
+  /** The latest state of every recorded path. */
+  get tree(): ReadonlyMap<PathName, Change> {
+    return this.#tree;
+  }
+
+  get status(): RecorderStatus {
+    return {
+      state: this.#state,
+      pending: this.#settle.size + this.#committer.pending + this.#reconciler.aside,
+      files: this.#tree.size,
+      lastScanAt: this.#lastScanAt,
+      ...(this.#error !== undefined && { error: this.#error }),
+      skipped: this.#skipped,
+      unreadable: this.#unreadable,
+      watcher: { ...this.#watcher }
+    };
+  }
+
+  /**
+   * One full pass: records every file that differs from its latest version. What it recorded is durable when it resolves.
+   *
+   * @param options.signal Stops the pass; what was recorded stays.
+   * @param options.onProgress Called at most about ten times a second, and at the end.
+   * @throws CANCELLED, SETUP_NEEDED, WATCH_PATH_MISSING, and what the log refuses with.
+   */
+  async capture(options: { signal?: AbortSignal; onProgress?: (p: CaptureProgress) => void } = {}): Promise<CaptureSummary> {
+    let captured = 0;
+    let deleted = 0;
+    let bytes = 0;
+    let flagged = 0;
+    const count = (change: Change): void => {
+      if (change.kind === 'deleted') deleted += 1;
+      else {
+        captured += 1;
+        bytes += change.kind === 'moved' ? 0 : (change.size ?? 0);
+        if (change.flags.length > 0) flagged += 1;
+      }
+    };
+    this.on('change', count);
+    try {
+      const outcome = await this.#do({ kind: 'full', signal: options.signal, onProgress: options.onProgress, first: true });
+      return { captured, unchanged: outcome.unchanged, deleted, bytes, flagged, skipped: outcome.skipped, errors: outcome.errors };
+    } finally {
+      this.off('change', count);
+    }
+  }
+
+  /**
+   * Starts recording: watcher up, then a full pass. When it resolves, every change from then on will be recorded.
+   *
+   * @throws As {@link capture}.
+   */
+  async start(): Promise<{ files: number }> {
+    if (this.#state === 'stopped') throw new SyftError('NOT_RUNNING', 'This recorder was stopped; open a new one');
+    if (this.#live) return { files: this.#tree.size };
+    this.#live = true;
+    try {
+      if (this.#hints !== undefined) {
+        await this.#hints.start(
+          { root: this.#root, excludePatterns: this.#options.excludePatterns ?? [], include: this.#options.include, logPath: this.#logPath() },
+          this.#sink()
+        );
+      }
+      await this.#do({ kind: 'full', first: true });
+    } catch (error) {
+      this.#live = false;
+      await this.#hints?.stop();
+      throw error;
+    }
+    this.#watchClock();
+    this.#setState(this.#paused ? 'paused' : 'recording');
+    this.#scheduleScan(this.#scanInterval());
+    this.#arm();
+    return { files: this.#tree.size };
+  }
+
+  /** Resolves when the state that every file had at the call is recorded and durable. */
+  async flush(): Promise<void> {
+    if (this.#state === 'stopped') return;
+    if (!this.#paused) await this.#do({ kind: 'full', first: false });
+    await this.#options.log.drain();
+  }
+
+  /**
+   * Records the present state of these paths now, excluded ones too; a directory with all that is below it. Durable when it
+   * resolves.
+   *
+   * @param cause Attached to each resulting change.
+   * @returns The resulting changes, in the order of the log; none when nothing differs.
+   */
+  async captureNow(paths: readonly PathName[], cause?: Cause): Promise<Change[]> {
+    const changes: Change[] = [];
+    const wanted = new Set(paths);
+    const concerns = (path: PathName): boolean => {
+      if (wanted.has(path)) return true;
+      for (let i = path.lastIndexOf('/'); i > 0; i = path.lastIndexOf('/', i - 1)) if (wanted.has(path.slice(0, i))) return true;
+      return false;
+    };
+    const collect = (change: Change): void => {
+      if (concerns(change.path)) changes.push(change);
+    };
+    const release = cause === undefined ? undefined : this.#committer.attach(concerns, cause);
+    this.on('change', collect);
+    try {
+      await this.#do({ kind: 'paths', paths });
+      return changes;
+    } finally {
+      this.off('change', collect);
+      release?.();
+    }
+  }
+
+  /** The next recorded change of `path` with this content carries `cause`. Without `hash`: its deletion. */
+  expect(path: PathName, hash: string | undefined, cause: Cause): void {
+    this.#committer.expect(path, hash, cause);
+  }
+
+  /** Stops recording until {@link resume}. What was seen is not lost: the scan at resume finds it. */
+  pause(): void {
+    if (this.#paused || this.#state === 'stopped') return;
+    this.#paused = true;
+    this.#newDirectories.clear();
+    this.#setState('paused');
+  }
+
+  resume(): void {
+    if (!this.#paused || this.#state === 'stopped') return;
+    this.#paused = false;
+    this.#setState(this.#live ? 'recording' : 'starting');
+    this.#scheduleScan(0);
+    this.#arm();
+  }
+
+  /** Records what is pending, persists the stat cache, and ends. */
+  async stop(): Promise<void> {
+    if (this.#state === 'stopped') return;
+    if (this.#live && !this.#paused && this.#error === undefined) {
+      try {
+        await this.flush();
+      } catch (error) {
+        this.#options.logger?.warn('not all could be recorded before stopping', { error: String(error) });
+      }
+    }
+    this.#setState('stopped');
+    this.#live = false;
+    this.#stopSignal.abort();
+    clearTimeout(this.#timer);
+    clearInterval(this.#lagTimer);
+    await this.#hints?.stop();
+    await this.#running;
+    for (const { reject } of this.#jobs.splice(0)) reject(stopped());
+    for (const waiter of this.#settledWaiters) waiter.resolve();
+    await this.#committer.settle().catch(() => undefined);
+    await this.#saveCache();
+  }
+
+  // ---- the loop ----
+
+  /** Queues a job and waits until what it concerns is recorded and durable, what was taken aside included. */
+  async #do(job: Job): Promise<JobOutcome> {
+    if (this.#state === 'stopped') throw stopped();
+    const failures = this.#failures;
+    const outcome = await new Promise<JobOutcome>((resolve, reject) => {
+      this.#jobs.push({ job, resolve, reject });
+      this.#kick();
+    });
+    const waiting = new Set([...outcome.aside].filter(path => this.#reconciler.isAside(path)));
+    if (waiting.size > 0) {
+      await new Promise<void>(resolve => {
+        this.#settledWaiters.add({ paths: waiting, resolve });
+      });
+    }
+    await this.#committer.settle();
+    if (this.#failures !== failures && this.#lastFailure !== undefined) throw this.#lastFailure;
+    return outcome;
+  }
+
+  #kick(): void {
+    if (this.#running !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#running = this.#loop().finally(() => {
+      this.#running = undefined;
+      this.#queueStatus();
+      if (this.#state !== 'stopped') {
+        if (this.#jobs.length > 0) this.#kick();
+        else this.#arm();
+      }
+    });
+  }
+
+  /** Sets the timer for what is due next. */
+  #arm(): void {
+    if (this.#running !== undefined || this.#state === 'stopped') return;
+    clearTimeout(this.#timer);
+    const due = this.#nextDue();
+    if (due === Infinity) return;
+    this.#timer = setTimeout(
+      () => {
+        this.#kick();
+      },
+      Math.max(1, Math.ceil(due - performance.now()))
+    );
+  }
+
+  #nextDue(): number {
+    let due = this.#settle.nextDue() ?? Infinity;
+    if (this.#live && !this.#paused) due = Math.min(due, this.#scanAt);
+    for (const { at } of this.#newDirectories.values()) due = Math.min(due, at);
+    return Math.max(due, this.#blockedUntil);
+  }
+
+  async #loop(): Promise<void> {
+    for (;;) {
+      if (this.#state === 'stopped') return;
+      const queued = this.#jobs.shift();
+      if (queued !== undefined) {
+        await this.#runJob(queued);
+        continue;
+      }
+      const now = performance.now();
+      if (this.#nextDue() > now) return;
+      try {
+        this.#lookAgainAtNewDirectories(now);
+        const due = this.#settle.takeDue(now);
+        if (due.length > 0) await this.#livePaths(due);
+        else if (this.#live && !this.#paused && this.#scanAt <= now) await this.#liveScan();
+      } catch (error) {
+        this.#passFailed(error);
+      }
+    }
+  }
+
+  async #runJob(queued: QueuedJob): Promise<void> {
+    const { job } = queued;
+    // Jobs of the same kind that came before this one began are served by it.
+    const served = [queued];
+    if (job.kind === 'full') {
+      const others = this.#jobs.filter(other => other.job.kind === 'full' && other.job.signal === undefined);
+      this.#jobs = this.#jobs.filter(other => !others.includes(other));
+      served.push(...others);
+    }
+    try {
+      const outcome = job.kind === 'full' ? await this.#fullPass(job) : await this.#pathsPass(job.paths);
+      for (const { resolve } of served) resolve(outcome);
+    } catch (error) {
+      for (const { reject } of served) reject(error);
+      if (!(error instanceof SyftError && (error.code === 'CANCELLED' || error.code === 'SETUP_NEEDED'))) this.#passFailed(error);
+    }
+  }
+
+  async #fullPass(job: Extract<Job, { kind: 'full' }>): Promise<JobOutcome> {
+    this.#verifyRoot();
+    const pass = newPass(false, job.signal);
+    let report: (() => void) | undefined;
+    let progressPass = pass;
+    if (job.onProgress !== undefined) {
+      const onProgress = job.onProgress;
+      const progress = { done: 0, total: 0, bytes: 0 };
+      let last = 0;
+      report = () => {
+        onProgress({ ...progress });
+      };
+      progressPass = {
+        ...pass,
+        onTotal: total => {
+          progress.total += total;
+        },
+        onDone: bytes => {
+          progress.done += 1;
+          progress.bytes += bytes;
+          const now = performance.now();
+          if (now - last > 100) {
+            last = now;
+            report?.();
+          }
+        }
+      };
+    }
+    const findings = await this.#scan(progressPass);
+    await this.#reconciler.reconcile(findings, progressPass);
+    await this.#again(progressPass);
+    await this.#committer.settle();
+    this.#limitLifted = true;
+    report?.();
+    this.#recovered();
+    return {
+      unchanged: findings.unchanged + progressPass.unchanged,
+      skipped: findings.special,
+      errors: findings.problems,
+      aside: progressPass.aside
+    };
+  }
+
+  async #pathsPass(paths: readonly PathName[]): Promise<JobOutcome> {
+    this.#verifyRoot();
+    const pass = newPass(false, undefined, true);
+    const findings = await this.#scanner.scanPaths(paths, pass.slice, true);
+    await this.#reconciler.reconcile(findings, pass);
+    await this.#again(pass);
+    this.#reconciler.finishUnsettled(paths, pass);
+    await this.#committer.settle();
+    this.#afterFindings(findings);
+    return { unchanged: findings.unchanged + pass.unchanged, skipped: findings.special, errors: findings.problems, aside: pass.aside };
+  }
+
+  async #liveScan(): Promise<void> {
+    this.#verifyRoot();
+    if (this.#reopenHints && this.#hints !== undefined) {
+      this.#reopenHints = false;
+      await this.#hints.rulesChanged();
+    }
+    const pass = newPass(true);
+    const findings = await this.#scan(pass);
+    await this.#reconciler.reconcile(findings, pass);
+    await this.#again(pass);
+    await this.#committer.settle();
+    this.#recovered();
+    if (performance.now() - this.#lastSaveAt > SAVE_CACHE_MS) await this.#saveCache();
+  }
+
+  async #livePaths(due: readonly PathName[]): Promise<void> {
+    this.#verifyRoot();
+    const pass = newPass(true);
+    const findings = await this.#scanner.scanPaths(due, pass.slice);
+    const before = this.#committer.pending;
+    await this.#reconciler.reconcile(findings, pass);
+    await this.#again(pass);
+    this.#reconciler.finishUnsettled(due, pass);
+    const recorded = this.#committer.pending > before;
+    await this.#committer.settle();
+    if (recorded) this.#recovered();
+    this.#afterFindings(findings);
+  }
+
+  /** A full scan with what goes with it. */
+  async #scan(pass: Pass): Promise<Findings> {
+    const started = performance.now();
+    let findings = await this.#scanner.scanAll(pass.slice);
+    for (let round = 0; findings.rulesChanged && round < 3; round += 1) {
+      this.#rulesChanged();
+      findings = await this.#scanner.scanAll(pass.slice);
+    }
+    this.#scanTookMs = performance.now() - started;
+    this.#lastScanAt = Date.now();
+    this.#hintsSinceScan = 0;
+    this.#skipped = findings.special;
+    this.#unreadable = findings.problems.length;
+    for (const problem of findings.problems) this.#problem(problem);
+    this.#scheduleScan(this.#scanInterval(), true);
+    return findings;
+  }
+
+  /** Looks again at what changed while it was looked at. */
+  async #again(pass: Pass): Promise<void> {
+    for (let round = 0; pass.again.size > 0 && round < 5; round += 1) {
+      const paths = [...pass.again];
+      pass.again.clear();
+      const findings = await this.#scanner.scanPaths(paths, pass.slice, pass.force);
+      await this.#reconciler.reconcile(findings, pass);
+    }
+    for (const path of pass.again) this.#settle.mark(path, performance.now());
+    pass.again.clear();
+  }
+
+  #afterFindings(findings: Findings): void {
+    for (const problem of findings.problems) this.#problem(problem);
+    if (findings.rulesChanged) this.#rulesChanged();
+    const now = performance.now();
+    if (!this.#live) return;
+    for (const dir of findings.walkedDirectories) {
+      if (!this.#newDirectories.has(dir)) this.#newDirectories.set(dir, { look: 0, at: now + (NEW_DIRECTORY_LOOKS[0] ?? 0) });
+    }
+  }
+
+  #lookAgainAtNewDirectories(now: number): void {
+    for (const [dir, entry] of this.#newDirectories) {
+      if (entry.at > now) continue;
+      this.#settle.defer(dir, now);
+      entry.look += 1;
+      const next = NEW_DIRECTORY_LOOKS[entry.look];
+      if (next === undefined) this.#newDirectories.delete(dir);
+      else entry.at = now + next;
+    }
+  }
+
+  #rulesChanged(): void {
+    this.#scheduleScan(0);
+    this.#reopenHints = true;
+    this.#arm();
+  }
+
+  // ---- state ----
+
+  #durable(changes: readonly Change[]): void {
+    const now = performance.now();
+    for (const change of changes) {
+      if (this.#live) this.#settle.versioned(change.path, now);
+      this.emit('change', change);
+    }
+    this.#queueStatus();
+  }
+
+  #logFailed(error: SyftError): void {
+    this.#failures += 1;
+    this.#lastFailure = error;
+    this.#setError(error.code, error.message);
+    this.#logRetryMs = Math.min(MAX_LOG_RETRY_MS, Math.max(250, this.#logRetryMs * 2));
+    this.#blockedUntil = performance.now() + this.#logRetryMs;
+    // What was not taken is still not known, so a scan finds it again.
+    this.#scheduleScan(0);
+    this.#arm();
+  }
+
+  #passFailed(error: unknown): void {
+    if (error instanceof RootLost) {
+      this.#setError(error.code, error.message);
+      this.#blockedUntil = performance.now() + ROOT_RETRY_MS;
+      this.#reopenHints = true;
+      this.#scheduleScan(0);
+    } else if (error !== this.#lastFailure) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#options.logger?.error('a pass failed', { error: error instanceof Error ? (error.stack ?? message) : message });
+      this.#setError(error instanceof SyftError ? error.code : 'INTERNAL', message);
+      this.#blockedUntil = performance.now() + 1_000;
+      this.#scheduleScan(0);
+    }
+    this.#arm();
+  }
+
+  /** A pass went through: whatever was wrong is over. */
+  #recovered(): void {
+    this.#logRetryMs = 0;
+    this.#blockedUntil = 0;
+    if (this.#error === undefined) return;
+    this.#error = undefined;
+    this.#setState(this.#paused ? 'paused' : this.#live ? 'recording' : 'starting');
+  }
+
+  #setError(code: ErrorCode, message: string): void {
+    const same = this.#error?.code === code;
+    this.#error = { code, message };
+    if (!same) this.#options.logger?.error(message, { code });
+    this.#setState('error');
+  }
+
+  #setState(state: RecorderStatus['state']): void {
+    if (this.#state === 'stopped') return;
+    this.#state = state;
+    this.emit('status', this.status);
+  }
+
+  #queueStatus(): void {
+    if (this.#statusQueued || this.listenerCount('status') === 0) return;
+    this.#statusQueued = true;
+    setTimeout(() => {
+      this.#statusQueued = false;
+      this.emit('status', this.status);
+    }, 100).unref();
+  }
+
+  #problem(problem: ScanProblem): void {
+    this.#options.logger?.debug('problem', problem);
+    this.emit('problem', problem);
+  }
+
+  #settled(path: PathName): void {
+    for (const waiter of this.#settledWaiters) {
+      if (!waiter.paths.delete(path) || waiter.paths.size > 0) continue;
+      this.#settledWaiters.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
+  #scanInterval(): number {
+    const interval = this.#options.scanIntervalMs ?? DEFAULT_SCAN_INTERVAL_MS;
+    return this.#watcher.healthy && this.#hints !== undefined
+      ? interval
+      : Math.min(interval, Math.max(BLIND_SCAN_INTERVAL_MS, this.#scanTookMs * 20));
+  }
+
+  /** @param reset Forget an earlier date. */
+  #scheduleScan(delay: number, reset = false): void {
+    const at = performance.now() + delay;
+    this.#scanAt = reset ? at : Math.min(this.#scanAt, at);
+  }
+
+  /** Throws when the root is not the directory that was recorded. */
+  #verifyRoot(): void {
+    let identity: RootIdentity;
+    try {
+      identity = inspectRoot(this.#root);
+    } catch (error) {
+      if (error instanceof SyftError) throw new RootLost(error.code, error.message, { cause: error });
+      throw error;
+    }
+    if (identity.dev !== this.#rootIdentity.dev || identity.ino !== this.#rootIdentity.ino || !this.#rootKnownEarlier) {
+      // Another directory under the same name (a disk that is not mounted leaves its empty mount point): with nothing in it,
+      // it must not pass for everything having been deleted.
+      const logName = this.#logPath() ?? LOG_DIR_NAME;
+      const empty = readdirSync(this.#root).every(name => name === LOG_DIR_NAME || name === logName);
+      if (empty && this.#known.size > 0 && (this.#rootKnownEarlier || this.#logPath() === undefined)) {
+        throw new RootLost('WATCH_PATH_MISSING', `${this.#root} is empty and is not the folder that was recorded; nothing is recorded as deleted. Is its disk mounted?`);
+      }
+      this.#rootIdentity = identity;
+      this.#rootKnownEarlier = true;
+      this.#reopenHints = this.#live;
+    }
+  }
+
+  #watchClock(): void {
+    let steady = performance.now();
+    let wall = Date.now();
+    this.#lagTimer = setInterval(() => {
+      const lag = performance.now() - steady - LAG_CHECK_MS;
+      const jump = Math.abs(Date.now() - wall - (performance.now() - steady));
+      steady = performance.now();
+      wall = Date.now();
+      if (lag > LAG_MS || jump > 2 * LAG_MS) {
+        this.#scheduleScan(0);
+        this.#arm();
+      }
+    }, LAG_CHECK_MS);
+    this.#lagTimer.unref();
+  }
+
+  #sink(): HintSink {
+    const mark = (paths: readonly PathName[]): void => {
+      if (this.#paused || !this.#live) return;
+      const now = performance.now();
+      for (const path of paths) this.#settle.mark(path, now);
+      this.#hintsSinceScan += paths.length;
+      if (this.#hintsSinceScan > BURST_HINTS) this.#scheduleScan(AFTER_BURST_MS);
+      this.#queueStatus();
+      this.#arm();
+    };
+    return {
+      paths: mark,
+      directories: mark,
+      lost: () => {
+        this.#scheduleScan(0);
+        this.#arm();
+      },
+      health: (healthy, detail) => {
+        this.#watcher = { kind: this.#watcher.kind, healthy, detail };
+        if (!healthy) this.#options.logger?.warn('the watcher does not work', { detail });
+        this.emit('status', this.status);
+      }
+    };
+  }
+
+  #logPath(): PathName | undefined {
+    const path = relative(this.#options.root, this.#options.logDir);
+    return path === '' || path === '..' || path.startsWith(`..${sep}`) ? undefined : path;
+  }
+
+  async #saveCache(): Promise<void> {
+    this.#lastSaveAt = performance.now();
+    try {
+      await saveStatCache(this.#options.cacheDir, this.#options.log.workspaceId, this.#rootIdentity, this.#known, this.#tree);
+    } catch (error) {
+      this.#options.logger?.warn('the stat cache cannot be written; the next start reads every file', { error: String(error) });
+    }
+  }
+}
+
+function newPass(live: boolean, signal?: AbortSignal, force = false): Pass {
+  return { live, slice: new TimeSlice(signal), force, aside: new Set(), again: new Set(), unchanged: 0 };
+}
+
+/** A path with its links resolved, as far as it exists. */
+function realPath(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return realpathSync(absolute);
+  } catch {
+    return absolute;
+  }
+}
+
+function stopped(): SyftError {
+  return new SyftError('NOT_RUNNING', 'The recorder was stopped');
+}
+
+/** Which directory the root is. Throws WATCH_PATH_MISSING, WATCH_PATH_NOT_DIRECTORY, WATCH_PATH_UNREADABLE. */
+function inspectRoot(root: string): RootIdentity {
+  let stats;
+  try {
+    stats = lstatSync(root);
+    if (stats.isSymbolicLink()) stats = lstatSync(`${root}/.`);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === 'EACCES') throw new SyftError('WATCH_PATH_UNREADABLE', `${root} cannot be read; check its permissions`, { cause: error });
+    throw new SyftError('WATCH_PATH_MISSING', `${root} does not exist`, { cause: error });
+  }
+  if (!stats.isDirectory()) throw new SyftError('WATCH_PATH_NOT_DIRECTORY', `${root} is not a directory`);
+  try {
+    accessSync(root, constants.R_OK | constants.X_OK);
+  } catch (error) {
+    throw new SyftError('WATCH_PATH_UNREADABLE', `${root} cannot be read; check its permissions`, { cause: error });
+  }
+  return { dev: stats.dev, ino: stats.ino };
+}
+
+function readIgnoreFile(root: string, dir: PathName): string | undefined {
+  try {
+    return readFileSync(fsPath(`${root}/${dir === '' ? '' : `${dir}/`}${IGNORE_FILE}`), 'utf8');
+  } catch {
+    return undefined;
+  }
+}

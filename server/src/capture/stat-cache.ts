@@ -1,0 +1,174 @@
+/**
+ * The stat cache on disk: what was known when the recorder stopped, so that the next start need not read every file.
+ *
+ * Disposable. It is one file, written beside and renamed, with a checksum over all of it; each entry names the version it
+ * goes with, and counts only when that still is the path's latest version. Anything doubtful is ignored, and the file is
+ * read instead, which costs time and changes nothing.
+ *
+ * Layout: magic, length of the header (u32), header (JSON), per directory: path, entry count, entries; CRC-32. Little endian.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import type { Change } from '../core/change.ts';
+import { errnoOf } from '../core/errors.ts';
+import { decodePath, encodePath, joinPath, type PathName } from '../core/path-name.ts';
+import type { KnownTree } from './known.ts';
+import { TimeSlice } from './time-slice.ts';
+
+const FILE_NAME = 'stat-cache';
+const MAGIC = Buffer.from('SYFTSTAT1\n', 'latin1');
+/** Fixed part of an entry: name length, type, mode, device index, sequence, hash prefix, six stat values. */
+const ENTRY_BYTES = 2 + 2 + 2 + 8 + 4 + 6 * 8;
+const FLUSH_BYTES = 1024 * 1024;
+
+interface Header {
+  readonly workspaceId: string;
+  readonly root: RootIdentity;
+  readonly devices: readonly string[];
+}
+
+/** Which directory the root was. */
+export interface RootIdentity {
+  readonly dev: number;
+  readonly ino: number;
+}
+
+/** Ties an entry to its version beyond the version id: a log put back from a copy may give an id again. */
+function hashPrefix(change: Change): number {
+  return change.hash === undefined ? 0 : parseInt(change.hash.slice(0, 8), 16);
+}
+
+/**
+ * Writes the cache. Only what can be trusted is written.
+ *
+ * @throws System errors; the caller may ignore them.
+ */
+export async function saveStatCache(
+  cacheDir: string,
+  workspaceId: string,
+  root: RootIdentity,
+  known: KnownTree,
+  tree: ReadonlyMap<PathName, Change>
+): Promise<void> {
+  mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
+  const target = join(cacheDir, FILE_NAME);
+  const staged = `${target}.new`;
+  const handle = await open(staged, 'w', 0o600);
+  try {
+    const devices: string[] = [];
+    const deviceIndex = new Map<string, number>();
+    for (const change of tree.values()) {
+      if (deviceIndex.has(change.device)) continue;
+      deviceIndex.set(change.device, devices.length);
+      devices.push(change.device);
+    }
+    const header = Buffer.from(JSON.stringify({ workspaceId, root, devices } satisfies Header));
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(header.length);
+    let sum = 0;
+    let parts: Buffer[] = [MAGIC, length, header];
+    let bytes = 0;
+    const flush = async (): Promise<void> => {
+      const block = Buffer.concat(parts);
+      parts = [];
+      bytes = 0;
+      sum = crc32(block, sum);
+      await handle.write(block);
+    };
+    const slice = new TimeSlice();
+    for (const node of [...known.nodes()]) {
+      if (slice.spent()) await slice.rest();
+      const entries: Buffer[] = [];
+      for (const [name, slot] of node.entries) {
+        if ((entries.length & 63) === 63 && slice.spent()) await slice.rest();
+        const stats = known.stats(slot);
+        const change = tree.get(joinPath(node.path, name));
+        if (stats === undefined || change === undefined || !known.isSure(slot)) continue;
+        const nameBytes = encodePath(name);
+        const entry = Buffer.allocUnsafe(ENTRY_BYTES + nameBytes.length);
+        let at = entry.writeUInt16LE(nameBytes.length, 0);
+        at = entry.writeUInt16LE(deviceIndex.get(change.device) ?? 0, at);
+        at = entry.writeUInt16LE(stats.mode & 0o7777, at);
+        at = entry.writeDoubleLE(change.seq, at);
+        at = entry.writeUInt32LE(hashPrefix(change), at);
+        for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs]) at = entry.writeDoubleLE(value, at);
+        nameBytes.copy(entry, at);
+        entries.push(entry);
+      }
+      if (entries.length === 0) continue;
+      const path = encodePath(node.path);
+      const head = Buffer.allocUnsafe(4 + path.length + 4);
+      head.writeUInt32LE(path.length, 0);
+      path.copy(head, 4);
+      head.writeUInt32LE(entries.length, 4 + path.length);
+      parts.push(head, ...entries);
+      for (const entry of entries) bytes += entry.length;
+      if (bytes > FLUSH_BYTES) await flush();
+    }
+    await flush();
+    const tail = Buffer.alloc(4);
+    tail.writeUInt32LE(sum);
+    await handle.write(tail);
+  } finally {
+    await handle.close();
+  }
+  renameSync(staged, target);
+}
+
+/**
+ * Reads the cache into `known`, whose paths are those of `tree`.
+ *
+ * @returns Which directory the root was then; `undefined` when there is no cache to be trusted.
+ */
+export function loadStatCache(
+  cacheDir: string,
+  workspaceId: string,
+  known: KnownTree,
+  tree: ReadonlyMap<PathName, Change>
+): RootIdentity | undefined {
+  const file = join(cacheDir, FILE_NAME);
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') rmSync(file, { force: true, recursive: true });
+    return undefined;
+  }
+  if (bytes.length < MAGIC.length + 8 || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+  const end = bytes.length - 4;
+  if (crc32(bytes.subarray(0, end)) !== bytes.readUInt32LE(end)) return undefined;
+  let at = MAGIC.length;
+  const headerLength = bytes.readUInt32LE(at);
+  at += 4;
+  const header = JSON.parse(bytes.toString('utf8', at, at + headerLength)) as Header;
+  at += headerLength;
+  if (header.workspaceId !== workspaceId) return undefined;
+  while (at < end) {
+    const pathLength = bytes.readUInt32LE(at);
+    const dir = decodePath(bytes.subarray(at + 4, at + 4 + pathLength));
+    at += 4 + pathLength;
+    const count = bytes.readUInt32LE(at);
+    at += 4;
+    for (let i = 0; i < count; i += 1) {
+      const nameLength = bytes.readUInt16LE(at);
+      const device = header.devices[bytes.readUInt16LE(at + 2)];
+      const mode = bytes.readUInt16LE(at + 4);
+      const seq = bytes.readDoubleLE(at + 6);
+      const prefix = bytes.readUInt32LE(at + 14);
+      const values = at + 18;
+      const name = decodePath(bytes.subarray(at + ENTRY_BYTES, at + ENTRY_BYTES + nameLength));
+      const path = joinPath(dir, name);
+      const change = tree.get(path);
+      const slot = known.slot(path);
+      if (slot !== undefined && change?.seq === seq && change.device === device && hashPrefix(change) === prefix) {
+        const value = (n: number): number => bytes.readDoubleLE(values + n * 8);
+        const stats = { dev: value(0), ino: value(1), size: value(2), mtimeMs: value(3), ctimeMs: value(4), birthtimeMs: value(5), mode };
+        known.set(slot, stats, true);
+      }
+      at += ENTRY_BYTES + nameLength;
+    }
+  }
+  return header.root;
+}
