@@ -5,7 +5,16 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -58,7 +67,9 @@ export function run(command, args, { what, env = {}, cwd = root, quiet = false }
   }
   if (done.status !== 0) {
     const output = quiet ? `\n${done.stdout}${done.stderr}` : '';
-    throw new SetupError(`${what ?? [command, ...args].join(' ')} failed (exit ${done.status ?? done.signal})${output}`);
+    throw new SetupError(
+      `${what ?? [command, ...args].join(' ')} failed (exit ${done.status ?? done.signal})${output}`
+    );
   }
   return done.stdout ?? '';
 }
@@ -226,7 +237,8 @@ export function installPython() {
     stamp(requirements, wanted);
   }
   const own = join(venv, '.syft-sync');
-  const packaging = contents(['pyproject.toml', 'hatch_build.py', 'package.json', 'install.json']) + listing(['jupyter-config']);
+  const packaging =
+    contents(['pyproject.toml', 'hatch_build.py', 'package.json', 'install.json']) + listing(['jupyter-config']);
   if (stamped(own, packaging)) {
     return;
   }

@@ -2,6 +2,7 @@
  * `npm start [-- [FOLDER] [--port N] [--no-browser] [--any-jupyter-option=…]]`: JupyterLab with Syft Sync on the examples,
  * or on FOLDER. Installs and builds what is missing first.
  */
+import { randomBytes } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
@@ -57,7 +58,7 @@ async function main() {
   const { folder, passed } = parse(process.argv.slice(2));
   setUp();
   const workspace = folder ?? sampleWorkspace();
-  const options = [`--ServerApp.root_dir=${workspace}`, '--log-level=WARN', '--ServerApp.show_banner=False', ...passed];
+  const options = [`--ServerApp.root_dir=${workspace}`, '--log-level=WARN', ...passed];
 
   if (process.getuid?.() === 0) {
     say('Running as root, as containers do: JupyterLab is started with --allow-root.');
@@ -72,7 +73,9 @@ async function main() {
   }).trim();
   mkdirSync(runtimeDir, { recursive: true, mode: 0o700 });
 
-  const child = start(venvPython, ['-m', 'jupyterlab', ...options]);
+  // A token of ours: Jupyter logs a long notice about one that it makes itself.
+  const env = { JUPYTER_TOKEN: process.env.JUPYTER_TOKEN ?? randomBytes(24).toString('hex') };
+  const child = start(venvPython, ['-m', 'jupyterlab', ...options], { env });
   let stopping = false;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {
