@@ -181,21 +181,26 @@ export class Reconciler {
     const done = new Set<PathName>();
     if (known.size === 0) return done;
     const seen: Seen[] = [];
-    const inodes = new Map<number, Seen[]>();
-    for (const { path, stats } of candidates.values()) {
-      const slot = known.slot(path);
-      const identity = identityOf(stats);
-      const before = slot === undefined ? undefined : known.identity(slot);
-      if (slot !== undefined && (before === undefined || sameIdentity(before, identity))) continue;
-      const entry: Seen = { path, identity, known: slot !== undefined };
-      seen.push(entry);
-      const list = inodes.get(identity.ino);
-      if (list === undefined) inodes.set(identity.ino, [entry]);
-      else list.push(entry);
+    let round = [...candidates.values()];
+    // What is found under a wrong name may have taken the place of another: follow until nothing new turns up.
+    while (round.length > 0) {
+      const inodes = new Map<number, Seen[]>();
+      for (const { path, stats } of round) {
+        const slot = known.slot(path);
+        const identity = identityOf(stats);
+        const before = slot === undefined ? undefined : known.identity(slot);
+        if (slot !== undefined && (before === undefined || sameIdentity(before, identity))) continue;
+        const entry: Seen = { path, identity, known: slot !== undefined };
+        seen.push(entry);
+        const list = inodes.get(identity.ino);
+        if (list === undefined) inodes.set(identity.ino, [entry]);
+        else list.push(entry);
+      }
+      if (inodes.size === 0) break;
+      if (pass.slice.spent()) await pass.slice.rest();
+      round = this.#lostElsewhere(inodes, candidates, lost, deleted);
     }
     if (seen.length === 0) return done;
-    if (pass.slice.spent()) await pass.slice.rest();
-    this.#lostElsewhere(inodes, candidates, lost, deleted);
     const moves = findMoves(seen, lost);
     if (moves.length === 0) return done;
     this.#o.verifyRoot();
@@ -241,8 +246,14 @@ export class Reconciler {
     return done;
   }
 
-  /** Known files that carry an identity seen elsewhere now: renamed while the scan was under way, or hard links. */
-  #lostElsewhere(inodes: ReadonlyMap<number, Seen[]>, candidates: Map<PathName, Candidate>, lost: Lost[], deleted: Set<PathName>): void {
+  /** Known files whose identity was seen elsewhere and that are not where they were. Answers what stands there instead. */
+  #lostElsewhere(
+    inodes: ReadonlyMap<number, Seen[]>,
+    candidates: Map<PathName, Candidate>,
+    lost: Lost[],
+    deleted: Set<PathName>
+  ): Candidate[] {
+    const found: Candidate[] = [];
     const { known, scanner, rules } = this.#o;
     const already = new Set(lost.map(entry => entry.path));
     for (const slot of known.slotsOfInodes(new Set(inodes.keys()))) {
@@ -263,9 +274,14 @@ export class Reconciler {
         deleted.add(path);
       } else if (entryType(stats.mode) !== undefined && !sameIdentity(identity, identityOf(stats))) {
         lost.push({ path, identity, refilled: true });
-        if (!candidates.has(path)) candidates.set(path, { path, stats: statValues(stats), walked: false });
+        if (!candidates.has(path)) {
+          const candidate: Candidate = { path, stats: statValues(stats), walked: false };
+          candidates.set(path, candidate);
+          found.push(candidate);
+        }
       }
     }
+    return found;
   }
 
   async #recordDeleted(deleted: ReadonlySet<PathName>, pass: Pass): Promise<void> {
