@@ -1,6 +1,11 @@
-/** Packs what users install. Both expect a finished build; `npm pack` renews its own. */
+/**
+ * Packs what users install. Both expect a finished build; `npm pack` renews its own.
+ * `node scripts/artifacts.mjs tarball|wheel FOLDER` prints the path.
+ */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { argv } from 'node:process';
+import { fileURLToPath } from 'node:url';
 
 import { root, run, venvPython } from './setup.mjs';
 
@@ -22,4 +27,9 @@ export function buildWheel(folder) {
 function only(folder, extension) {
   const [name] = readdirSync(folder).filter(file => file.endsWith(extension));
   return join(folder, name);
+}
+
+if (argv[1] === fileURLToPath(import.meta.url)) {
+  const [kind, folder] = argv.slice(2);
+  console.log(kind === 'wheel' ? buildWheel(folder) : packTarball(folder));
 }
