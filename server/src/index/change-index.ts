@@ -1,0 +1,407 @@
+/**
+ * The index of a log: DuckDB tables kept up with it, and thrown away at the first doubt. The log is the truth; whatever
+ * happens here, recording does not wait for it and cannot fail through it.
+ *
+ * Life: nothing is loaded until the first question (or `warm`). Then the log is walked once; the part the index says it
+ * has applied must have the fingerprint the index keeps, the rest is applied. From then on changes are handed over as they
+ * become durable and applied in batches. Where DuckDB cannot be had, the same questions are answered by replay.
+ */
+import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Change } from '../core/change.ts';
+import { SyftError } from '../core/errors.ts';
+import type { PathName } from '../core/path-name.ts';
+import type { LogReader } from '../log/types.ts';
+import { DATABASE_FILE, DuckdbHistory, StaleIndexError } from './duckdb-history.ts';
+import { Fingerprint } from './fingerprint.ts';
+import {
+  checkSignal,
+  comparePlaces,
+  type ChangeCounts,
+  type ChangeRecord,
+  type ChangesFilter,
+  type DeletedRecord,
+  type HistoryEngine,
+  type HistoryPage,
+  type HistoryQueries,
+  type QueryOptions,
+  type RecordPage
+} from './history-queries.ts';
+import { ReplayQueries } from './replay-queries.ts';
+
+export interface IndexStatus {
+  /** Answers come from an index that is up to date. */
+  readonly ready: boolean;
+  /** Why not, or what is going on. */
+  readonly detail?: string;
+}
+
+/** History questions with a word on how they are answered. */
+export interface HistoryIndex extends HistoryQueries {
+  readonly status: IndexStatus;
+}
+
+/** What the index says about itself; one line each. */
+export interface IndexLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface ChangeIndexOptions {
+  /** Directory of the index: `index` below the log directory. */
+  readonly dir: string;
+  /** The log it is derived from. */
+  readonly log: Pick<LogReader, 'changes' | 'workspaceId'>;
+  /** DuckDB's own memory limit. Default `128MB`. */
+  readonly memoryLimit?: string;
+  readonly logger?: IndexLogger;
+  /** Called when `status` changed. */
+  readonly onStatus?: () => void;
+  /** How DuckDB is loaded; for tests. */
+  readonly loadApi?: () => Promise<typeof import('@duckdb/node-api')>;
+}
+
+/** Marks an opening under way: found at start, the last process died opening the index, which is then not trusted. */
+const OPENING_FILE = 'opening';
+const DOUBTFUL_SUFFIX = '.doubtful';
+/** Milliseconds changes are collected before they are applied. */
+const BATCH_DELAY = 40;
+const BATCH_SIZE = 8192;
+/** Changes held for the index before it is told to read them from the log instead. */
+const PENDING_LIMIT = 20_000;
+/** Milliseconds before DuckDB is tried again after it could not be used. */
+const RETRY_AFTER = 5 * 60_000;
+
+/** See the file's first lines. */
+export class ChangeIndex implements HistoryIndex, AsyncDisposable {
+  readonly #options: ChangeIndexOptions;
+  #engine: Promise<HistoryEngine> | undefined;
+  #kind: 'closed' | 'duckdb' | 'replay' = 'closed';
+  #retryAt = 0;
+  #status: IndexStatus = { ready: false, detail: 'not loaded yet' };
+  #pending: Change[] = [];
+  /** Changes were passed over; the log has them. */
+  #behind = false;
+  #timer: NodeJS.Timeout | undefined;
+  #pumping: Promise<void> | undefined;
+  #closed = false;
+
+  private constructor(options: ChangeIndexOptions) {
+    this.#options = options;
+  }
+
+  /** An index over a log. Loads nothing yet and cannot fail. */
+  static open(options: ChangeIndexOptions): ChangeIndex {
+    return new ChangeIndex(options);
+  }
+
+  get status(): IndexStatus {
+    return this.#status;
+  }
+
+  #setStatus(status: IndexStatus): void {
+    if (status.ready === this.#status.ready && status.detail === this.#status.detail) return;
+    this.#status = status;
+    this.#options.onStatus?.();
+  }
+
+  /** Hands over a change that has just become durable. Never throws, never waits. */
+  add(change: Change): void {
+    // Not loaded yet: loading reads the log, which has it.
+    if (this.#closed || this.#engine === undefined) return;
+    if (this.#pending.length >= PENDING_LIMIT) {
+      this.#pending = [];
+      this.#behind = true;
+    }
+    if (!this.#behind) this.#pending.push(change);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#settle().catch(() => undefined);
+    }, BATCH_DELAY);
+  }
+
+  /** Opens the index and brings it up to date with the log. Never rejects: what is wrong is in `status`. */
+  async warm(): Promise<void> {
+    await this.#settled().catch(() => undefined);
+  }
+
+  /** Applies what is pending now, and closes. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    clearTimeout(this.#timer);
+    if (this.#engine !== undefined) await this.#settle().catch(() => undefined);
+    this.#closed = true;
+    const engine = this.#engine;
+    this.#engine = undefined;
+    await (await engine?.catch(() => undefined))?.close();
+    this.#setStatus({ ready: false, detail: 'closed' });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  // ---- opening ------------------------------------------------------------------------------------------------------
+
+  #load(): Promise<HistoryEngine> {
+    if (this.#closed) throw new SyftError('NOT_RUNNING', 'The index is closed.');
+    if (this.#kind === 'replay' && Date.now() >= this.#retryAt) this.#engine = undefined;
+    this.#engine ??= this.#open().catch((error: unknown) => {
+      this.#engine = undefined;
+      throw error;
+    });
+    return this.#engine;
+  }
+
+  async #open(): Promise<HistoryEngine> {
+    this.#setStatus({ ready: false, detail: 'being brought up to date' });
+    let reason: unknown;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      let engine: DuckdbHistory | undefined;
+      try {
+        engine = await this.#openDuckdb();
+        await this.#catchUp(engine);
+        this.#kind = 'duckdb';
+        this.#setStatus({ ready: true });
+        return engine;
+      } catch (error) {
+        reason = error;
+        await engine?.close().catch(() => undefined);
+        if (error instanceof UnavailableError) break;
+        // The log itself could not be read: replay would meet the same, and the index is not to blame.
+        if (error instanceof SyftError) throw error;
+        this.#options.logger?.warn(
+          { reason: messageOf(error) },
+          'the index is in doubt and is built anew from the log'
+        );
+        await this.#putAside().catch((failed: unknown) => (reason = failed));
+      }
+    }
+    return this.#openReplay(reason);
+  }
+
+  async #openReplay(reason: unknown): Promise<HistoryEngine> {
+    const detail = `answers come from replaying the log, because the index cannot be used: ${messageOf(reason)}`;
+    this.#options.logger?.warn(
+      { reason: messageOf(reason) },
+      'the index cannot be used; history is replayed from the log'
+    );
+    const replay = await ReplayQueries.of(this.#options.log.changes());
+    this.#kind = 'replay';
+    this.#retryAt = Date.now() + RETRY_AFTER;
+    this.#setStatus({ ready: false, detail });
+    return replay;
+  }
+
+  async #openDuckdb(): Promise<DuckdbHistory> {
+    const { dir, log } = this.#options;
+    let api: typeof import('@duckdb/node-api');
+    try {
+      api = await (this.#options.loadApi?.() ?? import('@duckdb/node-api'));
+    } catch (error) {
+      throw new UnavailableError(`DuckDB is not available on this machine (${messageOf(error)})`, { cause: error });
+    }
+    const marker = join(dir, OPENING_FILE);
+    try {
+      await mkdir(dir, { recursive: true, mode: 0o700 });
+      await chmod(dir, 0o700);
+      if ((await readdir(dir)).includes(OPENING_FILE)) await this.#putAside();
+      await writeFile(marker, '', { mode: 0o600 });
+    } catch (error) {
+      throw new UnavailableError(`its directory cannot be written (${messageOf(error)})`, { cause: error });
+    }
+    try {
+      return await DuckdbHistory.open(api, {
+        dir,
+        workspaceId: log.workspaceId,
+        memoryLimit: this.#options.memoryLimit ?? '128MB'
+      });
+    } catch (error) {
+      if (isElsewhere(error))
+        throw new UnavailableError(`it cannot be opened now (${messageOf(error)})`, { cause: error });
+      throw error;
+    } finally {
+      await rm(marker, { force: true });
+    }
+  }
+
+  /** The doubtful files get another name: one generation is kept for whoever wants to know what happened. */
+  async #putAside(): Promise<void> {
+    const { dir } = this.#options;
+    for (const file of [DATABASE_FILE, `${DATABASE_FILE}.wal`]) {
+      const from = join(dir, file);
+      await rm(`${from}${DOUBTFUL_SUFFIX}`, { recursive: true, force: true });
+      await rename(from, `${from}${DOUBTFUL_SUFFIX}`).catch((error: unknown) => {
+        if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+      });
+    }
+  }
+
+  // ---- keeping up ---------------------------------------------------------------------------------------------------
+
+  /** Walks the log: the part the index has must be the same, the rest is applied. */
+  async #catchUp(engine: HistoryEngine): Promise<void> {
+    const duckdb = engine instanceof DuckdbHistory ? engine : undefined;
+    const known = duckdb?.count ?? 0;
+    const fingerprint = new Fingerprint();
+    const last = engine.last;
+    let seen = 0;
+    let batch: Change[] = [];
+    for await (const change of this.#options.log.changes()) {
+      seen += 1;
+      if (duckdb !== undefined && seen <= known) {
+        fingerprint.add(change);
+        if (seen === known && fingerprint.text !== duckdb.fingerprint)
+          throw new StaleIndexError('The index is not of this log.');
+        continue;
+      }
+      if (duckdb === undefined && last !== undefined && comparePlaces(change, last) <= 0) continue;
+      batch.push(change);
+      if (batch.length >= BATCH_SIZE) {
+        await engine.apply(batch);
+        batch = [];
+        this.#setStatus({ ready: false, detail: `being brought up to date, ${seen} changes read` });
+      }
+    }
+    if (seen < known) throw new StaleIndexError('The index is ahead of the log.');
+    await engine.apply(batch);
+  }
+
+  /** Applies what was handed over so far; one run at a time. */
+  async #settle(): Promise<void> {
+    while (this.#pumping !== undefined) await this.#pumping.catch(() => undefined);
+    if (this.#pending.length === 0 && !this.#behind) return;
+    this.#pumping = this.#pump();
+    try {
+      await this.#pumping;
+    } finally {
+      this.#pumping = undefined;
+    }
+  }
+
+  async #pump(): Promise<void> {
+    const engine = await this.#load();
+    try {
+      while (this.#pending.length > 0 || this.#behind) {
+        if (this.#behind) {
+          this.#behind = false;
+          this.#pending = [];
+          await this.#catchUp(engine);
+          continue;
+        }
+        const taken = this.#pending.splice(0, BATCH_SIZE);
+        const batch: Change[] = [];
+        const positions = new Map(engine.positions);
+        let last = engine.last;
+        for (const change of taken) {
+          const position = positions.get(change.device) ?? 0;
+          if (change.seq <= position) continue;
+          // Newer streams may begin anywhere; a gap in one we know means that something was not handed over.
+          if (change.seq > position + 1) {
+            this.#behind = true;
+            break;
+          }
+          if (last !== undefined && comparePlaces(change, last) < 0)
+            throw new StaleIndexError('A change came in between others.');
+          positions.set(change.device, change.seq);
+          last = change;
+          batch.push(change);
+        }
+        await engine.apply(batch);
+      }
+    } catch (error) {
+      await this.#doubt(engine, error);
+    }
+    if (this.#kind === 'duckdb') this.#setStatus({ ready: true });
+  }
+
+  /** Something is wrong with the engine: it is closed, and the next question builds another from the log. */
+  async #doubt(engine: HistoryEngine, error: unknown): Promise<void> {
+    if (this.#engine === undefined || (await this.#engine.catch(() => undefined)) !== engine) return;
+    this.#pending = [];
+    this.#behind = false;
+    const reopened = (async () => {
+      await engine.close().catch(() => undefined);
+      if (isElsewhere(error)) return this.#openReplay(error);
+      this.#options.logger?.warn({ reason: messageOf(error) }, 'the index is in doubt and is built anew from the log');
+      if (engine instanceof DuckdbHistory) await this.#putAside().catch(() => undefined);
+      return this.#open();
+    })();
+    this.#engine = reopened.catch((failed: unknown) => {
+      this.#engine = undefined;
+      throw failed;
+    });
+    await this.#engine;
+  }
+
+  async #settled(): Promise<HistoryEngine> {
+    await this.#load();
+    await this.#settle();
+    return this.#load();
+  }
+
+  async #ask<T>(question: (engine: HistoryEngine) => Promise<T>, options: QueryOptions | undefined): Promise<T> {
+    checkSignal(options?.signal);
+    const engine = await this.#settled();
+    try {
+      return await question(engine);
+    } catch (error) {
+      // Our own errors are answers, unless another question's doubt closed the engine under this one.
+      if (error instanceof SyftError && (error.code !== 'NOT_RUNNING' || this.#closed)) throw error;
+      // All else is the engine's: the questions are fixed, so its data is in doubt.
+      if (!(error instanceof SyftError)) await this.#doubt(engine, error);
+      return question(await this.#settled());
+    }
+  }
+
+  // ---- questions ----------------------------------------------------------------------------------------------------
+
+  changes(filter: ChangesFilter, options?: QueryOptions): Promise<RecordPage> {
+    return this.#ask(engine => engine.changes(filter, options), options);
+  }
+
+  history(path: PathName, page: { limit: number; before?: string }, options?: QueryOptions): Promise<HistoryPage> {
+    return this.#ask(engine => engine.history(path, page, options), options);
+  }
+
+  tree(which: { at?: number; under?: PathName }, options?: QueryOptions): Promise<Change[]> {
+    return this.#ask(engine => engine.tree(which, options), options);
+  }
+
+  deleted(which: { under?: PathName; q?: string; limit: number }, options?: QueryOptions): Promise<DeletedRecord[]> {
+    return this.#ask(engine => engine.deleted(which, options), options);
+  }
+
+  version(id: string, options?: QueryOptions): Promise<ChangeRecord> {
+    return this.#ask(engine => engine.version(id, options), options);
+  }
+
+  recordsOf(changes: readonly Change[], options?: QueryOptions): Promise<ChangeRecord[]> {
+    return this.#ask(engine => engine.recordsOf(changes, options), options);
+  }
+
+  counts(options?: QueryOptions): Promise<ChangeCounts> {
+    return this.#ask(engine => engine.counts(options), options);
+  }
+
+  firstKnown(paths: readonly PathName[], options?: QueryOptions): Promise<PathName | undefined> {
+    return this.#ask(engine => engine.firstKnown(paths, options), options);
+  }
+}
+
+/** DuckDB cannot be used here and now; building the index anew would not help. */
+class UnavailableError extends Error {
+  override readonly name = 'UnavailableError';
+}
+
+/** Locked by another process, out of space or memory, no right to write: not a damage of the index. */
+function isElsewhere(error: unknown): boolean {
+  return /could not set lock|conflicting lock|no space left|out of memory|permission denied|read-only file system|disk quota/i.test(
+    messageOf(error)
+  );
+}
+
+function messageOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split('\n', 1)[0]?.slice(0, 300) ?? '';
+}
