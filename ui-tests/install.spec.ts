@@ -4,7 +4,7 @@
  * kept in .cache/ because only the first test run should wait for its downloads.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -94,8 +94,17 @@ async function showsPanelWithoutSidecar(page: Page, appDir: string): Promise<voi
   }
 }
 
-test('jupyter labextension install . gives the panel, which says what is missing', async ({ page }) => {
-  await showsPanelWithoutSidecar(page, await labextensionInstall(repository));
+test('jupyter labextension install . in a fresh clone gives the panel, which says what is missing', async ({
+  page
+}) => {
+  const clone = join(scratch, 'clone');
+  const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: repository
+  });
+  for (const file of stdout.split('\0')) {
+    if (file !== '' && existsSync(join(repository, file))) cpSync(join(repository, file), join(clone, file));
+  }
+  await showsPanelWithoutSidecar(page, await labextensionInstall(clone));
 });
 
 test('jupyter labextension install of the packed tarball gives the panel', async ({ page }) => {

@@ -16,8 +16,9 @@ function chromium(): string {
   const named = process.env.SYFT_SYNC_CHROMIUM;
   const known = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
   const found = named ?? known.find(file => existsSync(file));
-  if (found === undefined)
+  if (found === undefined) {
     throw new Error('No Chromium: run `npm test`, which installs it, or set SYFT_SYNC_CHROMIUM.');
+  }
   return found;
 }
 
