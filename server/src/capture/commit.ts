@@ -14,8 +14,8 @@ import { ReadSlab } from './stable-read.ts';
 const BATCH_CHANGES = 1000;
 const BATCH_BYTES = ReadSlab.BYTES;
 /** Content on its way to the log above which reading waits. */
-const MAX_PENDING_BYTES = 24 * 1024 * 1024;
-const KEPT_SLABS = 4;
+const MAX_PENDING_BYTES = 12 * 1024 * 1024;
+const KEPT_SLABS = MAX_PENDING_BYTES / ReadSlab.BYTES;
 
 /** The latest version of a path as far as deciding needs it. */
 export type Latest = Pick<Change, 'type' | 'flags'> & Partial<Pick<Change, 'hash' | 'size' | 'mode' | 'mtime' | 'content' | 'kind'>>;
@@ -184,6 +184,7 @@ export class Committer {
   async settle(): Promise<void> {
     this.send();
     await Promise.all(this.#inFlight);
+    if (this.#inFlight.size === 0) this.#free.length = Math.min(this.#free.length, 1);
     this.#throwFailure();
   }
 

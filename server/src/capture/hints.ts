@@ -63,7 +63,7 @@ export class ChokidarHints implements HintSource {
     const worker = new Worker(new URL('./hints-worker.ts', import.meta.url), {
       workerData: options,
       // It only passes names on; a small young generation keeps its share of the memory small.
-      resourceLimits: { maxYoungGenerationSizeMb: 8 }
+      resourceLimits: { maxYoungGenerationSizeMb: 4 }
     });
     this.#worker = worker;
     worker.on('message', (message: WorkerMessage) => {

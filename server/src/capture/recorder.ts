@@ -16,7 +16,7 @@ import { Committer } from './commit.ts';
 import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
 import { KnownTree } from './known.ts';
 import { Reconciler, type Pass } from './reconcile.ts';
-import { Scanner, type Findings, type ScanProblem } from './scan.ts';
+import { Findings, Scanner, type ScanProblem } from './scan.ts';
 import { loadStatCache, saveStatCache, type RootIdentity } from './stat-cache.ts';
 import { TimeSlice } from './time-slice.ts';
 
@@ -531,8 +531,20 @@ export class Recorder extends EventEmitter<RecorderEvents> {
         }
       };
     }
-    const findings = await this.#scan(progressPass);
-    await this.#reconciler.reconcile(findings, progressPass);
+    const maxFiles = this.#limitLifted ? Infinity : (this.#options.maxFiles ?? Infinity);
+    const empty = this.#tree.size === 0;
+    const estimate = empty && (job.onProgress !== undefined || maxFiles !== Infinity) ? await this.#scanner.estimate(pass.slice) : 0;
+    // Nothing may be recorded of a root that turns out too large, so where that is possible all is walked first.
+    const first = empty && estimate <= maxFiles;
+    if (first) progressPass.onTotal?.(estimate);
+    // On a first pass what is found is recorded while the walk goes on; with something recorded, moves need the whole.
+    const streamed = async (some: Findings): Promise<void> => {
+      const batch = new Findings();
+      batch.candidates.push(...some.candidates.splice(0));
+      await this.#reconciler.reconcile(batch, { ...progressPass, onTotal: () => undefined });
+    };
+    const findings = await this.#scan(progressPass, first ? streamed : undefined);
+    await this.#reconciler.reconcile(findings, first ? { ...progressPass, onTotal: () => undefined } : progressPass);
     await this.#again(progressPass);
     await this.#committer.settle();
     this.#limitLifted = true;
@@ -588,9 +600,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   }
 
   /** A full scan with what goes with it. */
-  async #scan(pass: Pass): Promise<Findings> {
+  async #scan(pass: Pass, onSome?: (findings: Findings) => Promise<void>): Promise<Findings> {
     const started = performance.now();
-    let findings = await this.#scanner.scanAll(pass.slice);
+    let findings = await this.#scanner.scanAll(pass.slice, onSome);
     for (let round = 0; findings.rulesChanged && round < 3; round += 1) {
       this.#rulesChanged();
       findings = await this.#scanner.scanAll(pass.slice);

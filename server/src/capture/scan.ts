@@ -53,6 +53,8 @@ export interface ScannerOptions {
   readonly tooMany: (entries: number) => void;
 }
 
+// So many are handed on together in a first pass.
+const ENOUGH_CANDIDATES = 256;
 // A directory whose own size says it holds this much is listed in pieces.
 const BIG_DIRECTORY_BYTES = 512 * 1024;
 
@@ -81,11 +83,35 @@ export class Scanner {
     return lstatSync(this.absolute(path), { throwIfNoEntry: false });
   }
 
-  /** Walks everything. */
-  async scanAll(slice: TimeSlice): Promise<Findings> {
+  /**
+   * Walks everything.
+   *
+   * @param onSome Takes candidates out of the findings while the walk goes on, so that they need not all be held. Only for
+   *   a first pass, when nothing can have moved.
+   */
+  async scanAll(slice: TimeSlice, onSome?: (findings: Findings) => Promise<void>): Promise<Findings> {
     const findings = new Findings();
-    await this.#walk('', findings, slice);
+    await this.#walk('', findings, slice, onSome);
     return findings;
+  }
+
+  /** How many entries a walk would meet, excluded ones included; quick, for showing progress. */
+  async estimate(slice: TimeSlice): Promise<number> {
+    let count = 0;
+    const stack: PathName[] = [''];
+    for (let dir = stack.pop(); dir !== undefined; dir = stack.pop()) {
+      if (slice.spent()) await slice.rest();
+      try {
+        for (const entry of readdirSync(this.absolute(dir), { withFileTypes: true })) {
+          const path = joinPath(dir, entry.name);
+          if (!entry.isDirectory()) count += 1;
+          else if (!this.#rules.excludes(path, true)) stack.push(path);
+        }
+      } catch {
+        // The walk itself will tell.
+      }
+    }
+    return count;
   }
 
   /**
@@ -163,10 +189,11 @@ export class Scanner {
     return true;
   }
 
-  async #walk(start: PathName, findings: Findings, slice: TimeSlice): Promise<void> {
+  async #walk(start: PathName, findings: Findings, slice: TimeSlice, onSome?: (findings: Findings) => Promise<void>): Promise<void> {
     const stack: PathName[] = [start];
     for (let dir = stack.pop(); dir !== undefined; dir = stack.pop()) {
       if (slice.spent()) await slice.rest();
+      if (onSome !== undefined && findings.candidates.length >= ENOUGH_CANDIDATES) await onSome(findings);
       const directories = await this.#directory(dir, findings, slice);
       for (let i = directories.length - 1; i >= 0; i -= 1) stack.push(directories[i] ?? '');
     }

@@ -42,7 +42,7 @@ export type ReadResult =
 
 /** Buffers for content on its way to the log. They are used again once the log has taken what they hold. */
 export class ReadSlab {
-  static readonly BYTES = 4 * 1024 * 1024;
+  static readonly BYTES = 2 * 1024 * 1024;
   readonly #bytes = Buffer.allocUnsafeSlow(ReadSlab.BYTES);
   #used = 0;
 
