@@ -1,0 +1,45 @@
+/** `head.json`: how far a stream is durable, said beside it, so that a tail cut off is noticed. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf } from '../core/errors.ts';
+
+export interface Head {
+  /** File name of the last segment. */
+  readonly segment: string;
+  /** Durable bytes of it. */
+  readonly length: number;
+  /** Last sequence number. */
+  readonly seq: number;
+  /** Chain value of the last frame, hex. */
+  readonly chain: string;
+  /** The stream was closed cleanly here. */
+  readonly closed: boolean;
+}
+
+function sum(head: Head): string {
+  return createHash('sha256')
+    .update(JSON.stringify([head.segment, head.length, head.seq, head.chain, head.closed]))
+    .digest('hex');
+}
+
+export function encodeHead(head: Head): Buffer {
+  return Buffer.from(`${JSON.stringify({ ...head, sum: sum(head) })}\n`);
+}
+
+/** The head of a stream; `damaged` when it does not carry its own sum. */
+export function readHead(streamDir: string): Head | 'damaged' | undefined {
+  let text: string;
+  try {
+    text = readFileSync(join(streamDir, 'head.json'), 'utf8');
+  } catch (error) {
+    return errnoOf(error) === 'ENOENT' ? undefined : 'damaged';
+  }
+  try {
+    const { segment, length, seq, chain, closed, sum: found } = JSON.parse(text) as Head & { sum: string };
+    const head: Head = { segment, length, seq, chain, closed };
+    return found === sum(head) && text === encodeHead(head).toString() ? head : 'damaged';
+  } catch {
+    return 'damaged';
+  }
+}

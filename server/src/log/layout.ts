@@ -1,0 +1,233 @@
+/** The bytes of the log: segment headers, frame headers, chunk blocks. Pure; docs/format.md is the text of this file. */
+import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+
+export const FORMAT_VERSION = 1;
+export const SEGMENT_HEADER = 128;
+export const FRAME_HEADER = 96;
+export const BLOCK_HEADER = 24;
+export const BLOCK_ENTRY = 36;
+/** A segment is sealed when it has grown to this many bytes. */
+export const SEGMENT_SIZE = 64 * 2 ** 20;
+/** No frame, block or chunk may claim more than this; read lengths are checked against it before memory is taken. */
+export const MAX_SECTION = 256 * 2 ** 20;
+export const MAX_CHUNK = 4 * 2 ** 20;
+/** Chunks are compressed together in blocks of about this many bytes. */
+export const BLOCK_SIZE = 256 * 1024;
+
+const SEGMENT_MAGIC = Buffer.from('SYFTSEG1', 'latin1');
+export const FRAME_MAGIC = Buffer.from('SYFR', 'latin1');
+const BLOCK_MAGIC = Buffer.from('SYBK', 'latin1');
+
+export const FLAG_ZSTD = 1;
+export const FLAG_ENCRYPTED = 2;
+export const FLAG_SEAL = 4;
+export const FLAG_CLOSE = 8;
+const KNOWN_FLAGS = FLAG_ZSTD | FLAG_SEAL | FLAG_CLOSE;
+
+export interface SegmentHeader {
+  /** 32 hex digits. */
+  readonly workspace: string;
+  readonly device: string;
+  readonly firstSeq: number;
+  /** Microseconds since the epoch. */
+  readonly created: number;
+  /** Chain value of the last frame before this segment; zeros at the beginning of a stream. */
+  readonly previousChain: Buffer;
+  /** SHA-256 over the bytes of format.json and device.json. */
+  readonly config: Buffer;
+}
+
+export function encodeSegmentHeader(header: SegmentHeader): Buffer {
+  const out = Buffer.alloc(SEGMENT_HEADER);
+  SEGMENT_MAGIC.copy(out, 0);
+  out.writeUInt16LE(FORMAT_VERSION, 8);
+  out.writeUInt16LE(SEGMENT_HEADER, 10);
+  out.writeUInt32LE(0, 12);
+  out.write(header.workspace, 16, 16, 'hex');
+  out.write(header.device, 32, 8, 'latin1');
+  out.writeBigUInt64LE(BigInt(header.firstSeq), 40);
+  out.writeBigInt64LE(BigInt(header.created), 48);
+  header.previousChain.copy(out, 56);
+  header.config.copy(out, 88);
+  out.writeUInt32LE(0, 120);
+  out.writeUInt32LE(crc32(out.subarray(0, 124)), 124);
+  return out;
+}
+
+/** `undefined`: not a sound header. `newer`: of a format this program does not know. */
+export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | 'newer' | undefined {
+  if (bytes.length < SEGMENT_HEADER || !bytes.subarray(0, 8).equals(SEGMENT_MAGIC)) return undefined;
+  if (bytes.readUInt32LE(124) !== crc32(bytes.subarray(0, 124))) return undefined;
+  if (bytes.readUInt16LE(8) !== FORMAT_VERSION || bytes.readUInt32LE(12) !== 0 || bytes.readUInt32LE(120) !== 0)
+    return 'newer';
+  return {
+    workspace: bytes.toString('hex', 16, 32),
+    device: bytes.toString('latin1', 32, 40),
+    firstSeq: Number(bytes.readBigUInt64LE(40)),
+    created: Number(bytes.readBigInt64LE(48)),
+    previousChain: Buffer.from(bytes.subarray(56, 88)),
+    config: Buffer.from(bytes.subarray(88, 120))
+  };
+}
+
+export interface FrameHeader {
+  readonly flags: number;
+  readonly firstSeq: number;
+  /** Records in it; 0 in a frame of chunks only. */
+  readonly count: number;
+  /** Microseconds since the epoch. */
+  readonly committedAt: number;
+  readonly recordsStored: number;
+  readonly recordsRaw: number;
+  readonly chunksLength: number;
+  readonly recordsCrc: number;
+  readonly chain: Buffer;
+}
+
+/** Bytes of the whole frame. */
+export function frameLength(header: FrameHeader): number {
+  return FRAME_HEADER + header.recordsStored + header.chunksLength;
+}
+
+function writeFrameFields(out: Buffer, header: Omit<FrameHeader, 'chain'>): void {
+  FRAME_MAGIC.copy(out, 0);
+  out.writeUInt16LE(header.flags, 4);
+  out.writeUInt16LE(FRAME_HEADER, 6);
+  out.writeBigUInt64LE(BigInt(header.firstSeq), 8);
+  out.writeUInt32LE(header.count, 16);
+  out.writeUInt32LE(header.recordsRaw, 20);
+  out.writeBigInt64LE(BigInt(header.committedAt), 24);
+  out.writeUInt32LE(header.recordsStored, 32);
+  out.writeUInt32LE(header.chunksLength, 36);
+  out.writeUInt32LE(header.recordsCrc, 40);
+}
+
+/** chain = SHA-256(previous chain ‖ header bytes 4…31 ‖ SHA-256(raw records)). Stored lengths and chunks stay out of it. */
+export function chainOf(previous: Buffer, header: Omit<FrameHeader, 'chain'>, rawRecords: Buffer): Buffer {
+  const fields = Buffer.alloc(FRAME_HEADER);
+  writeFrameFields(fields, header);
+  // The compression flag says how records are stored, not what they are.
+  fields.writeUInt16LE(header.flags & ~FLAG_ZSTD, 4);
+  return createHash('sha256')
+    .update(previous)
+    .update(fields.subarray(4, 32))
+    .update(createHash('sha256').update(rawRecords).digest())
+    .digest();
+}
+
+export function encodeFrameHeader(header: FrameHeader): Buffer {
+  const out = Buffer.alloc(FRAME_HEADER);
+  writeFrameFields(out, header);
+  header.chain.copy(out, 44);
+  out.writeUInt32LE(crc32(out.subarray(0, 92)), 92);
+  return out;
+}
+
+/** `undefined`: no sound header stands there. `newer`: it uses what this program does not know. */
+export function decodeFrameHeader(bytes: Buffer, at = 0): FrameHeader | 'newer' | undefined {
+  const view = bytes.subarray(at, at + FRAME_HEADER);
+  if (view.length < FRAME_HEADER || !view.subarray(0, 4).equals(FRAME_MAGIC)) return undefined;
+  if (view.readUInt32LE(92) !== crc32(view.subarray(0, 92))) return undefined;
+  const flags = view.readUInt16LE(4);
+  if ((flags & ~KNOWN_FLAGS) !== 0 || view.readUInt16LE(6) !== FRAME_HEADER) return 'newer';
+  const header: FrameHeader = {
+    flags,
+    firstSeq: Number(view.readBigUInt64LE(8)),
+    count: view.readUInt32LE(16),
+    recordsRaw: view.readUInt32LE(20),
+    committedAt: Number(view.readBigInt64LE(24)),
+    recordsStored: view.readUInt32LE(32),
+    chunksLength: view.readUInt32LE(36),
+    recordsCrc: view.readUInt32LE(40),
+    chain: Buffer.from(view.subarray(44, 76))
+  };
+  if (header.recordsRaw > MAX_SECTION || header.recordsStored > MAX_SECTION || header.chunksLength > MAX_SECTION)
+    return undefined;
+  return header;
+}
+
+export interface BlockEntry {
+  /** 64 hex digits. */
+  readonly id: string;
+  /** Bytes of the chunk. */
+  readonly length: number;
+}
+
+export interface BlockHeader {
+  readonly count: number;
+  readonly rawLength: number;
+  readonly storedLength: number;
+  readonly zstd: boolean;
+  readonly crc: number;
+}
+
+/** Header and table of a block of chunks; `stored` follows. The crc covers header (but itself), table and stored bytes. */
+export function encodeBlockHead(
+  entries: readonly BlockEntry[],
+  rawLength: number,
+  stored: Uint8Array,
+  zstd: boolean
+): Buffer {
+  const out = Buffer.alloc(BLOCK_HEADER + entries.length * BLOCK_ENTRY);
+  BLOCK_MAGIC.copy(out, 0);
+  out.writeUInt32LE(entries.length, 4);
+  out.writeUInt32LE(rawLength, 8);
+  out.writeUInt32LE(stored.length, 12);
+  out.writeUInt32LE(zstd ? 1 : 0, 16);
+  entries.forEach((entry, i) => {
+    out.write(entry.id, BLOCK_HEADER + i * BLOCK_ENTRY, 32, 'hex');
+    out.writeUInt32LE(entry.length, BLOCK_HEADER + i * BLOCK_ENTRY + 32);
+  });
+  out.writeUInt32LE(blockCrc(out, stored), 20);
+  return out;
+}
+
+/** CRC over a block's header without its crc field, its table and its stored bytes. */
+export function blockCrc(head: Buffer, stored: Uint8Array): number {
+  return crc32(stored, crc32(head.subarray(BLOCK_HEADER), crc32(head.subarray(0, 20))));
+}
+
+export function decodeBlockHeader(bytes: Buffer): BlockHeader | undefined {
+  if (bytes.length < BLOCK_HEADER || !bytes.subarray(0, 4).equals(BLOCK_MAGIC)) return undefined;
+  const codec = bytes.readUInt32LE(16);
+  const header = {
+    count: bytes.readUInt32LE(4),
+    rawLength: bytes.readUInt32LE(8),
+    storedLength: bytes.readUInt32LE(12),
+    zstd: codec === 1,
+    crc: bytes.readUInt32LE(20)
+  };
+  if (
+    codec > 1 ||
+    header.rawLength > MAX_SECTION ||
+    header.storedLength > MAX_SECTION ||
+    header.count > MAX_SECTION / BLOCK_ENTRY
+  )
+    return undefined;
+  return header;
+}
+
+/** The table of a block; `undefined` when its lengths do not add up. */
+export function decodeBlockTable(table: Buffer, header: BlockHeader): BlockEntry[] | undefined {
+  const entries: BlockEntry[] = [];
+  let total = 0;
+  for (let i = 0; i < header.count; i++) {
+    const length = table.readUInt32LE(i * BLOCK_ENTRY + 32);
+    total += length;
+    entries.push({ id: table.toString('hex', i * BLOCK_ENTRY, i * BLOCK_ENTRY + 32), length });
+  }
+  return total === header.rawLength ? entries : undefined;
+}
+
+const SEGMENT_NAME = /^(\d{20})-(\d{6})\.seg$/;
+
+/** `<first-seq>-<part>.seg`: several segments may begin at one seq when a large content fills more than one. */
+export function segmentName(firstSeq: number, part: number): string {
+  return `${String(firstSeq).padStart(20, '0')}-${String(part).padStart(6, '0')}.seg`;
+}
+
+export function parseSegmentName(name: string): { firstSeq: number; part: number } | undefined {
+  const match = SEGMENT_NAME.exec(name);
+  return match === null ? undefined : { firstSeq: Number(match[1]), part: Number(match[2]) };
+}

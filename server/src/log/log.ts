@@ -1,0 +1,867 @@
+/** The log, opened for reading or for writing (docs/format.md). */
+import { hash as hashOnce, createHash } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  write
+} from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { constants as zlibConstants, crc32, zstdCompress } from 'node:zlib';
+import { compareChanges, versionId, type Change, type ContentRef } from '../core/change.ts';
+import { errnoOf, SyftError } from '../core/errors.ts';
+import { displayPath } from '../core/path-name.ts';
+import { encodeRecord } from '../core/record.ts';
+import { configurationDirectory, deviceId, deviceKey } from '../crypto/device-key.ts';
+import { makePrivateDirectory, replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
+import { ChunkIndex } from './chunk-index.ts';
+import { configDigest, createFormatFile, isLogDirectory, readFormatFile } from './format-file.ts';
+import { encodeHead, readHead } from './head.ts';
+import {
+  BLOCK_SIZE,
+  chainOf,
+  encodeBlockHead,
+  encodeFrameHeader,
+  encodeSegmentHeader,
+  FLAG_CLOSE,
+  FLAG_SEAL,
+  FLAG_ZSTD,
+  FRAME_HEADER,
+  MAX_CHUNK,
+  SEGMENT_HEADER,
+  SEGMENT_SIZE,
+  segmentName,
+  type BlockEntry,
+  type FrameHeader
+} from './layout.ts';
+import { WriterLock } from './lock.ts';
+import { readBlock, Stream, streamStart, type Block, type Frame, type Position, type Segment } from './stream.ts';
+import type { Append, ChunkInput, Damage, LogReader, LogWriter, OpenLogOptions, OpenWriterOptions } from './types.ts';
+
+const DEVICE = /^[a-z2-7]{8}$/;
+/** Longer chunk lists become a chunk of their own. */
+const INLINE_CHUNKS = 32;
+const CACHED_BLOCKS = 8;
+const FRAME_TARGET = 8 * 2 ** 20;
+const HEAD_IDLE_MS = 2000;
+
+const writeAt = promisify(write) as (
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number
+) => Promise<{ bytesWritten: number }>;
+const sync = promisify(fdatasync);
+const compress = promisify(zstdCompress);
+const ZSTD = { params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 } };
+
+class OpenedLog implements LogReader {
+  readonly dir: string;
+  readonly workspaceId: string;
+  protected readonly format: Buffer;
+  protected readonly streams = new Map<string, Stream>();
+  protected readonly chunks = new ChunkIndex();
+  protected readonly segments: Segment[] = [];
+  /** How far each stream's chunks are indexed. */
+  protected readonly indexed = new Map<string, Position>();
+  /** How far each stream's changes were handed out. */
+  readonly #delivered = new Map<string, Position>();
+  readonly #configs = new Map<string, Buffer | undefined>();
+  readonly #reported = new Set<string>();
+  readonly #onDamage: (damage: Damage) => void;
+  readonly #cache = new Map<string, { table: readonly BlockEntry[]; offsets: readonly number[]; raw: Buffer }>();
+
+  constructor(options: OpenLogOptions, format: { workspace: string; bytes: Buffer }) {
+    this.dir = options.dir;
+    this.workspaceId = format.workspace;
+    this.format = format.bytes;
+    this.#onDamage = options.onDamage ?? (() => undefined);
+  }
+
+  protected damage(damage: Damage): void {
+    const key = `${damage.kind} ${damage.where}`;
+    if (this.#reported.has(key)) return;
+    this.#reported.add(key);
+    this.#onDamage(damage);
+  }
+
+  #config(device: string): Buffer | undefined {
+    if (!this.#configs.has(device)) {
+      let bytes: Buffer | undefined;
+      try {
+        bytes = readFileSync(join(this.dir, 'log', device, 'device.json'));
+      } catch (error) {
+        this.damage({
+          kind: 'missing',
+          where: `log/${device}/device.json`,
+          versions: [],
+          message: `device.json cannot be read (${errnoOf(error) ?? 'unknown'}).`
+        });
+      }
+      this.#configs.set(device, bytes === undefined ? undefined : configDigest(this.format, bytes));
+    }
+    return this.#configs.get(device);
+  }
+
+  protected stream(device: string): Stream {
+    let stream = this.streams.get(device);
+    if (stream === undefined) {
+      stream = new Stream(join(this.dir, 'log', device), device, {
+        workspace: this.workspaceId,
+        config: name => this.#config(name),
+        nextNumber: () => this.segments.length,
+        onDamage: damage => this.damage(damage)
+      });
+      // A segment's number is its place in this list.
+      const add = stream.addSegment.bind(stream);
+      stream.addSegment = (name, firstSeq, part) => {
+        const segment = add(name, firstSeq, part);
+        this.segments.push(segment);
+        return segment;
+      };
+      this.streams.set(device, stream);
+      this.indexed.set(device, streamStart());
+      this.#delivered.set(device, streamStart());
+    }
+    return stream;
+  }
+
+  /** Takes up new streams and segments and indexes the chunks of new frames. */
+  protected discover(): void {
+    let names: string[] = [];
+    try {
+      names = readdirSync(join(this.dir, 'log'));
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      this.damage({ kind: 'missing', where: 'log', versions: [], message: 'The directory of the streams is missing.' });
+    }
+    for (const name of names.filter(name => DEVICE.test(name)).sort()) {
+      const stream = this.stream(name);
+      stream.discover();
+      this.advance(stream);
+    }
+  }
+
+  /** How much of a stream may be read; the writer keeps readers of its own stream off what is not durable. */
+  protected limit(_stream: Stream): { segment: Segment; length: number } | undefined {
+    return undefined;
+  }
+
+  protected advance(stream: Stream): void {
+    const position = this.indexed.get(stream.device) as Position;
+    for (const frame of stream.walk(position, this.limit(stream))) this.#indexChunks(stream, frame);
+  }
+
+  #indexChunks(stream: Stream, frame: Frame): void {
+    if (frame.header.chunksLength === 0) return;
+    for (const block of stream.blocks(frame)) {
+      if (block.table === undefined) {
+        this.damage({
+          kind: 'checksum',
+          where: `${frame.segment.where}:${block.offset}`,
+          versions: [],
+          message: 'A block of contents is damaged.'
+        });
+        continue;
+      }
+      block.table.forEach((entry, i) =>
+        this.chunks.add(entry.id, { segment: frame.segment.number, block: block.offset, entry: i })
+      );
+    }
+  }
+
+  /** Changes of one stream from a position on, frame by frame. */
+  *#changesOf(stream: Stream, position: Position): Generator<Change[]> {
+    let held: Frame | undefined;
+    for (const frame of stream.walk(position, this.limit(stream))) {
+      if (held !== undefined) yield stream.records(held, false);
+      held = frame;
+    }
+    if (held !== undefined) yield stream.records(held, true);
+  }
+
+  async *changes(): AsyncIterable<Change> {
+    this.discover();
+    const streams = [...this.streams.values()];
+    for (const stream of streams) this.#delivered.set(stream.device, streamStart());
+    const first = streams[0];
+    if (streams.length === 1 && first !== undefined) {
+      for (const changes of this.#changesOf(first, this.#delivered.get(first.device) as Position)) yield* changes;
+      return;
+    }
+    // Few streams have much to merge: the heads are compared one by one.
+    const heads = streams.map(stream => {
+      const frames = this.#changesOf(stream, this.#delivered.get(stream.device) as Position);
+      let changes: Change[] = [];
+      let i = 0;
+      const peek = (): Change | undefined => {
+        while (i >= changes.length) {
+          const next = frames.next();
+          if (next.done === true) return undefined;
+          changes = next.value;
+          i = 0;
+        }
+        return changes[i];
+      };
+      return { peek, skip: () => (i += 1) };
+    });
+    for (;;) {
+      let best: { change: Change; skip: () => void } | undefined;
+      for (const head of heads) {
+        const change = head.peek();
+        if (change !== undefined && (best === undefined || compareChanges(change, best.change) < 0))
+          best = { change, skip: head.skip };
+      }
+      if (best === undefined) return;
+      best.skip();
+      yield best.change;
+    }
+  }
+
+  refresh(): Promise<Change[]> {
+    this.discover();
+    const fresh: Change[] = [];
+    for (const stream of this.streams.values()) {
+      for (const changes of this.#changesOf(stream, this.#delivered.get(stream.device) as Position))
+        fresh.push(...changes);
+    }
+    return Promise.resolve(fresh.sort(compareChanges));
+  }
+
+  hasChunk(id: string): boolean {
+    return this.chunks.has(id);
+  }
+
+  /** The bytes of a chunk, verified; `undefined` when the log does not hold it whole. */
+  #chunk(id: string): Buffer | undefined {
+    const place = this.chunks.get(id);
+    const segment = place === undefined ? undefined : this.segments[place.segment];
+    if (place === undefined || segment === undefined) return undefined;
+    const key = `${place.segment}:${place.block}`;
+    let block = this.#cache.get(key);
+    if (block === undefined) {
+      const stream = this.streams.get(segment.where.split('/')[1] ?? '');
+      const found = stream === undefined ? undefined : this.#readBlockAt(stream, segment, place.block);
+      if (found === undefined) return undefined;
+      block = found;
+      if (this.#cache.size >= CACHED_BLOCKS) this.#cache.delete(this.#cache.keys().next().value as string);
+    } else {
+      this.#cache.delete(key);
+    }
+    this.#cache.set(key, block);
+    const entry = block.table[place.entry];
+    const offset = block.offsets[place.entry];
+    if (entry?.id !== id || offset === undefined) return undefined;
+    const bytes = block.raw.subarray(offset, offset + entry.length);
+    return hashOnce('sha256', bytes, 'hex') === id ? bytes : undefined;
+  }
+
+  #readBlockAt(
+    stream: Stream,
+    segment: Segment,
+    offset: number
+  ): { table: readonly BlockEntry[]; offsets: number[]; raw: Buffer } | undefined {
+    const fd = stream.open(segment);
+    // A frame-shaped window over just this block: its own lengths say how far it goes.
+    const frame = {
+      segment,
+      offset: offset - FRAME_HEADER,
+      header: { recordsStored: 0, chunksLength: fstatSync(fd).size - offset } as FrameHeader
+    };
+    const block: Block | undefined = stream.blocks(frame).next().value as Block | undefined;
+    if (block?.table === undefined) return undefined;
+    const raw = readBlock(fd, block);
+    if (raw === undefined) return undefined;
+    let at = 0;
+    const offsets = block.table.map(entry => {
+      const start = at;
+      at += entry.length;
+      return start;
+    });
+    return { table: block.table, offsets, raw };
+  }
+
+  #damaged(change: Change, what: string): SyftError {
+    const id = versionId(change);
+    this.damage({
+      kind: 'content',
+      where: `log/${change.device}`,
+      versions: [id],
+      message: `The content of ${id} is damaged: ${what}.`
+    });
+    return new SyftError(
+      'LOG_DAMAGED',
+      `The content of version ${id} of ${displayPath(change.path)} is damaged (${what}).`,
+      { path: displayPath(change.path) }
+    );
+  }
+
+  #ids(change: Change, ref: ContentRef): string[] {
+    if ('chunks' in ref) return [...ref.chunks];
+    const list = this.#chunk(ref.list);
+    if (list?.length !== ref.count * 32) throw this.#damaged(change, 'its list of chunks is missing');
+    return Array.from({ length: ref.count }, (_, i) => list.toString('hex', i * 32, i * 32 + 32));
+  }
+
+  async *content(change: Change): AsyncIterable<Uint8Array> {
+    if (change.content === undefined) {
+      const why =
+        change.kind === 'deleted'
+          ? 'it is a deletion'
+          : change.type === 'directory'
+            ? 'it is a directory'
+            : 'only its name, size and hash were kept';
+      throw new SyftError('VERSION_HAS_NO_CONTENT', `Version ${versionId(change)} has no content: ${why}.`, {
+        path: displayPath(change.path)
+      });
+    }
+    const whole = createHash('sha256');
+    const ids = this.#ids(change, change.content);
+    for (const id of ids) {
+      const bytes = this.#chunk(id);
+      if (bytes === undefined) throw this.#damaged(change, `chunk ${id.slice(0, 12)} is missing or altered`);
+      whole.update(bytes);
+      yield bytes;
+    }
+    if (change.hash !== undefined && whole.digest('hex') !== change.hash)
+      throw this.#damaged(change, 'it does not have the recorded hash');
+  }
+
+  async contentBytes(change: Change): Promise<Buffer> {
+    return Buffer.concat(await Array.fromAsync(this.content(change)));
+  }
+
+  async storedBytes(): Promise<number> {
+    let total = this.format.length;
+    for (const device of await readdir(join(this.dir, 'log')).catch(() => [])) {
+      for (const name of await readdir(join(this.dir, 'log', device)).catch(() => [])) {
+        total += (await stat(join(this.dir, 'log', device, name)).catch(() => undefined))?.size ?? 0;
+      }
+    }
+    return total;
+  }
+
+  start(): void {
+    this.discover();
+  }
+
+  close(): Promise<void> {
+    for (const stream of this.streams.values()) stream.close();
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+interface Call {
+  readonly appends: readonly Append[];
+  readonly chunks: readonly ChunkInput[];
+  readonly bytes: number;
+  readonly resolve: (changes: Change[]) => void;
+  readonly reject: (error: SyftError) => void;
+}
+
+class OpenedWriter extends OpenedLog implements LogWriter {
+  readonly device: string;
+  readonly #lock: WriterLock;
+  readonly #own: Stream;
+  readonly #config: Buffer;
+  readonly #queue: Call[] = [];
+  #pending = 0;
+  #working: Promise<void> | undefined;
+  #closed = false;
+  /** The segment being written, and how much of it is durable. */
+  #segment: Segment | undefined;
+  #fd: number | undefined;
+  #length = 0;
+  #chain: Buffer = Buffer.alloc(32);
+  #seq = 0;
+  #hlc = 0;
+  #appended = false;
+  /** A write failed: cut back to what is durable before the next one. */
+  #broken = false;
+  #headTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    options: OpenLogOptions,
+    format: { workspace: string; bytes: Buffer },
+    lock: WriterLock,
+    device: string,
+    deviceFile: Buffer
+  ) {
+    super(options, format);
+    this.#lock = lock;
+    this.device = device;
+    this.#config = configDigest(format.bytes, deviceFile);
+    this.#own = this.stream(device);
+  }
+
+  get pendingBytes(): number {
+    return this.#pending;
+  }
+
+  /** Finds the end of the own stream, cuts off a torn tail, and learns the clock of all streams. */
+  override start(): void {
+    this.discover();
+    const position = this.indexed.get(this.device) as Position;
+    const segment = this.#own.segments[position.index] ?? this.#own.segments.at(-1);
+    const head = readHead(this.#own.dir);
+    if (head !== undefined && head !== 'damaged' && head.seq > position.nextSeq - 1) {
+      this.damage({
+        kind: 'truncated',
+        where: `log/${this.device}/${head.segment}`,
+        versions: Array.from(
+          { length: Math.min(1000, head.seq - position.nextSeq + 1) },
+          (_, i) => `${this.device}.${position.nextSeq + i}`
+        ),
+        message: `The log ends at ${this.device}.${position.nextSeq - 1}, but ${this.device}.${head.seq} was recorded once.`
+      });
+    }
+    // A number that was given out is never given out again, even where its record is lost.
+    this.#seq = Math.max(position.nextSeq - 1, head === undefined || head === 'damaged' ? 0 : head.seq);
+    this.#chain = position.chain ?? Buffer.alloc(32);
+    if (segment !== undefined) this.#recover(segment, position, head);
+    for (const stream of this.streams.values()) this.#learnClock(stream);
+  }
+
+  /** The last segment: whole to its end, torn at the end, or damaged. */
+  #recover(segment: Segment, position: Position, head: ReturnType<typeof readHead>): void {
+    const size = fstatSync(this.#own.open(segment)).size;
+    let end = Math.min(position.offset, size);
+    const last = this.#lastFrame(segment);
+    if (last !== undefined && end === size && !this.#own.isWhole(last)) {
+      const acknowledged =
+        head !== undefined && head !== 'damaged' && head.segment === segment.name && head.length >= end;
+      // Below what the head vouches for nothing can be torn: that is damage, and stays as evidence.
+      if (acknowledged || last.header.firstSeq + last.header.count <= this.#seq) return;
+      end = last.offset;
+      this.#seq = Math.max(last.header.firstSeq - 1, head === undefined || head === 'damaged' ? 0 : head.seq);
+      position.offset = end;
+      position.nextSeq = last.header.firstSeq;
+      this.#chain = this.#chainBefore(segment, end);
+      position.chain = this.#chain;
+    }
+    const vouched = head !== undefined && head !== 'damaged' && head.segment === segment.name && end < head.length;
+    const sealed = last !== undefined && (last.header.flags & FLAG_SEAL) !== 0 && end === size;
+    if (vouched || sealed || end < SEGMENT_HEADER || position.chain === undefined) {
+      if (
+        !vouched &&
+        end <= SEGMENT_HEADER &&
+        size <= SEGMENT_HEADER &&
+        this.#own.segments.at(-1) === segment &&
+        end < SEGMENT_HEADER
+      )
+        this.#discard(segment);
+      return;
+    }
+    this.#segment = segment;
+    this.#length = end;
+    if (size > end) this.#broken = true;
+  }
+
+  #lastFrame(segment: Segment): Frame | undefined {
+    let last: Frame | undefined;
+    for (const frame of this.#framesOf(segment)) last = frame;
+    return last;
+  }
+
+  *#framesOf(segment: Segment): Generator<Frame> {
+    const position: Position = {
+      index: this.#own.segments.indexOf(segment),
+      offset: 0,
+      chain: undefined,
+      nextSeq: segment.firstSeq
+    };
+    for (const frame of this.#own.walk(position)) if (frame.segment === segment) yield frame;
+  }
+
+  #chainBefore(segment: Segment, offset: number): Buffer {
+    let chain: Buffer | undefined;
+    for (const frame of this.#framesOf(segment)) if (frame.offset < offset) chain = frame.header.chain;
+    if (chain !== undefined) return chain;
+    const previous = this.#own.segments[this.#own.segments.indexOf(segment) - 1];
+    return previous === undefined ? Buffer.alloc(32) : (this.#lastFrame(previous)?.header.chain ?? Buffer.alloc(32));
+  }
+
+  /** A newest segment that never got its header: its name is used again. */
+  #discard(segment: Segment): void {
+    this.#own.segments.splice(this.#own.segments.indexOf(segment), 1);
+    if (segment.fd !== undefined) closeSync(segment.fd);
+    segment.fd = undefined;
+    const position = this.indexed.get(this.device) as Position;
+    position.index = Math.max(0, this.#own.segments.length - 1);
+    const previous = this.#own.segments.at(-1);
+    position.offset = previous === undefined ? 0 : fstatSync(this.#own.open(previous)).size;
+  }
+
+  #learnClock(stream: Stream): void {
+    // Clocks do not run backwards in a stream: the last records carry the highest.
+    const segment = stream.segments.at(-1);
+    if (segment === undefined) return;
+    for (const start of [stream.segments.length - 1, 0]) {
+      const position: Position = {
+        index: start,
+        offset: 0,
+        chain: undefined,
+        nextSeq: stream.segments[start]?.firstSeq ?? 1
+      };
+      let last: Frame | undefined;
+      for (const frame of stream.walk(position, this.limit(stream))) if (frame.header.count > 0) last = frame;
+      if (last === undefined) continue;
+      for (const change of stream.records(last, true)) this.#hlc = Math.max(this.#hlc, change.hlc);
+      return;
+    }
+  }
+
+  protected override limit(stream: Stream): { segment: Segment; length: number } | undefined {
+    return stream === this.#own && this.#segment !== undefined
+      ? { segment: this.#segment, length: this.#length }
+      : undefined;
+  }
+
+  append(appends: readonly Append[]): Promise<Change[]> {
+    if (appends.length === 0) return Promise.resolve([]);
+    return this.#enqueue(
+      appends,
+      appends.flatMap(append => append.chunks)
+    );
+  }
+
+  async putChunks(chunks: readonly ChunkInput[]): Promise<void> {
+    if (chunks.length > 0) await this.#enqueue([], chunks);
+  }
+
+  #enqueue(appends: readonly Append[], chunks: readonly ChunkInput[]): Promise<Change[]> {
+    if (this.#closed) return Promise.reject(new SyftError('LOG_CLOSED', 'The log is closed.'));
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.bytes.length, 0);
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ appends, chunks, bytes, resolve, reject });
+      this.#pending += bytes;
+      this.#working ??= this.#work();
+    });
+  }
+
+  contentRef(ids: readonly string[]): { ref: ContentRef; chunks: ChunkInput[] } {
+    if (ids.length <= INLINE_CHUNKS) return { ref: { chunks: ids }, chunks: [] };
+    const bytes = Buffer.from(ids.join(''), 'hex');
+    const id = hashOnce('sha256', bytes, 'hex');
+    return { ref: { list: id, count: ids.length }, chunks: [{ id, bytes }] };
+  }
+
+  async drain(): Promise<void> {
+    while (this.#working !== undefined) await this.#working;
+  }
+
+  /** One frame after the other, each with all that is waiting. */
+  async #work(): Promise<void> {
+    // What is called in the same turn of the event loop belongs together.
+    await new Promise(resolve => setImmediate(resolve));
+    while (this.#queue.length > 0) {
+      const calls: Call[] = [];
+      let bytes = 0;
+      while (this.#queue.length > 0 && (calls.length === 0 || bytes + (this.#queue[0]?.bytes ?? 0) <= FRAME_TARGET)) {
+        const call = this.#queue.shift() as Call;
+        calls.push(call);
+        bytes += call.bytes;
+      }
+      try {
+        const changes = await this.#commit(calls);
+        let at = 0;
+        for (const call of calls) call.resolve(changes.slice(at, (at += call.appends.length)));
+      } catch (error) {
+        const failure = writeError(error, 'the log could not be written');
+        for (const call of calls) call.reject(failure);
+      } finally {
+        this.#pending -= bytes;
+      }
+    }
+    this.#working = undefined;
+    clearTimeout(this.#headTimer);
+    this.#headTimer = setTimeout(() => this.#writeHead(false), HEAD_IDLE_MS).unref();
+  }
+
+  #place(appends: readonly Append[]): Change[] {
+    const wall = Date.now() * 1000;
+    let seq = this.#seq;
+    let hlc = this.#hlc;
+    return appends.map(({ draft }) => {
+      const at = draft.at ?? wall;
+      hlc = Math.max(at, hlc + 1);
+      seq += 1;
+      return { ...draft, device: this.device, seq, at, hlc };
+    });
+  }
+
+  /** Blocks of chunks the log does not hold yet. */
+  async #blocks(
+    calls: readonly Call[]
+  ): Promise<{ parts: Buffer[]; places: { id: string; block: number; entry: number }[] }> {
+    const fresh = new Map<string, ChunkInput>();
+    for (const call of calls) {
+      for (const chunk of call.chunks) {
+        if (chunk.bytes.length > MAX_CHUNK)
+          throw new SyftError('INTERNAL', `A chunk of ${chunk.bytes.length} bytes is larger than the format allows.`);
+        if (!fresh.has(chunk.id) && !this.chunks.has(chunk.id)) fresh.set(chunk.id, chunk);
+      }
+    }
+    const groups: ChunkInput[][] = [];
+    let size = Number.POSITIVE_INFINITY;
+    for (const chunk of fresh.values()) {
+      if (size + chunk.bytes.length > BLOCK_SIZE) {
+        groups.push([]);
+        size = 0;
+      }
+      (groups.at(-1) as ChunkInput[]).push(chunk);
+      size += chunk.bytes.length;
+    }
+    const blocks = await Promise.all(
+      groups.map(async group => {
+        const raw = Buffer.concat(group.map(chunk => chunk.bytes));
+        const packed = raw.length === 0 ? raw : await compress(raw, ZSTD);
+        const zstd = packed.length < raw.length;
+        const stored = zstd ? packed : raw;
+        return [
+          encodeBlockHead(
+            group.map(({ id, bytes }) => ({ id, length: bytes.length })),
+            raw.length,
+            stored,
+            zstd
+          ),
+          stored
+        ];
+      })
+    );
+    const parts: Buffer[] = [];
+    const places: { id: string; block: number; entry: number }[] = [];
+    let offset = 0;
+    blocks.forEach((block, b) => {
+      (groups[b] ?? []).forEach((chunk, entry) => places.push({ id: chunk.id, block: offset, entry }));
+      for (const part of block) {
+        parts.push(part);
+        offset += part.length;
+      }
+    });
+    return { parts, places };
+  }
+
+  /** Writes one frame and syncs it. When this returns, its changes are recorded. */
+  async #commit(calls: readonly Call[], flags = 0): Promise<Change[]> {
+    const { parts, places } = await this.#blocks(calls);
+    const changes = this.#place(calls.flatMap(call => call.appends));
+    if (changes.length === 0 && parts.length === 0 && flags === 0) return [];
+    const chunksLength = parts.reduce((sum, part) => sum + part.length, 0);
+    const raw = Buffer.from(changes.map(change => `${encodeRecord(change)}\n`).join(''));
+    const packed = raw.length < 512 ? raw : await compress(raw, ZSTD);
+    const zstd = packed.length < raw.length;
+    const records = zstd ? packed : raw;
+
+    this.#openSegment();
+    const length = FRAME_HEADER + records.length + chunksLength;
+    const seal = this.#length + length >= SEGMENT_SIZE;
+    const fields = {
+      flags: flags | (zstd ? FLAG_ZSTD : 0) | (seal ? FLAG_SEAL : 0),
+      firstSeq: this.#seq + 1,
+      count: changes.length,
+      committedAt: Date.now() * 1000,
+      recordsStored: records.length,
+      recordsRaw: raw.length,
+      chunksLength,
+      recordsCrc: crc32(records)
+    };
+    const chain = chainOf(this.#chain, fields, raw);
+    const frame = Buffer.concat([encodeFrameHeader({ ...fields, chain }), records, ...parts], length);
+    const segment = this.#segment as Segment;
+    const fd = this.#fd as number;
+    const start = this.#length;
+    try {
+      let done = 0;
+      while (done < frame.length)
+        done += (await writeAt(fd, frame, done, frame.length - done, start + done)).bytesWritten;
+      await sync(fd);
+    } catch (error) {
+      // After a failed write or sync the state of this descriptor is unknown: it is never used again (format F-9).
+      this.#broken = true;
+      this.#closeFile();
+      throw error;
+    }
+    this.#length += length;
+    this.#chain = chain;
+    this.#seq += changes.length;
+    this.#hlc = changes.at(-1)?.hlc ?? this.#hlc;
+    this.#appended = true;
+    const base = start + FRAME_HEADER + records.length;
+    for (const place of places)
+      this.chunks.add(place.id, { segment: segment.number, block: base + place.block, entry: place.entry });
+    const position = this.indexed.get(this.device) as Position;
+    position.index = this.#own.segments.indexOf(segment);
+    position.offset = this.#length;
+    position.chain = chain;
+    position.nextSeq = this.#seq + 1;
+    if (seal) {
+      this.#closeFile();
+      this.#segment = undefined;
+      this.#writeHead(false);
+    }
+    return changes;
+  }
+
+  /** Makes sure there is a segment to append to, cut to what is durable. */
+  #openSegment(): void {
+    if (this.#fd !== undefined) return;
+    if (this.#segment !== undefined) {
+      const fd = openSync(this.#segment.path, constants.O_RDWR);
+      try {
+        if (this.#broken || fstatSync(fd).size > this.#length) {
+          ftruncateSync(fd, this.#length);
+          fsyncSync(fd);
+        }
+      } catch (error) {
+        closeSync(fd);
+        throw error;
+      }
+      this.#fd = fd;
+      this.#broken = false;
+      return;
+    }
+    const firstSeq = this.#seq + 1;
+    const part = this.#own.segments.filter(segment => segment.firstSeq === firstSeq).length;
+    const name = segmentName(firstSeq, part);
+    const path = join(this.#own.dir, name);
+    const header = encodeSegmentHeader({
+      workspace: this.workspaceId,
+      device: this.device,
+      firstSeq,
+      created: Date.now() * 1000,
+      previousChain: this.#chain,
+      config: this.#config
+    });
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      ftruncateSync(fd, 0);
+      writeFully(fd, header, 0);
+      fsyncSync(fd);
+      syncDirectory(this.#own.dir);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    this.#segment = this.#own.addSegment(name, firstSeq, part);
+    this.#fd = fd;
+    this.#length = SEGMENT_HEADER;
+    this.#broken = false;
+  }
+
+  #closeFile(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  /** What is durable, said outside of the segments: so that a cut tail is noticed. Never ahead of them. */
+  #writeHead(closed: boolean): void {
+    clearTimeout(this.#headTimer);
+    const last = this.#segment ?? this.#own.segments.at(-1);
+    if (last === undefined) return;
+    const length = this.#segment === undefined ? fstatSync(this.#own.open(last)).size : this.#length;
+    try {
+      replaceFile(
+        join(this.#own.dir, 'head.json'),
+        encodeHead({ segment: last.name, length, seq: this.#seq, chain: this.#chain.toString('hex'), closed })
+      );
+    } catch (error) {
+      // The head is a witness, not the truth: without it recording goes on, and the next one comes soon.
+      if (closed) throw writeError(error, 'the log could not be closed');
+    }
+  }
+
+  override async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      await this.drain();
+      clearTimeout(this.#headTimer);
+      if (this.#appended) {
+        await this.#commit([], FLAG_CLOSE);
+        this.#writeHead(true);
+      }
+    } catch (error) {
+      throw writeError(error, 'the log could not be closed');
+    } finally {
+      clearTimeout(this.#headTimer);
+      this.#closeFile();
+      this.#lock.release();
+      await super.close();
+    }
+  }
+}
+
+/**
+ * Opens a log for reading. Takes no lock, writes nothing, and may be used while another process writes.
+ *
+ * @throws SyftError LOG_MISSING, LOG_PATH_NOT_DIRECTORY, LOG_NEWER_FORMAT, LOG_DAMAGED (format.json).
+ */
+export function openLogReader(options: OpenLogOptions): Promise<LogReader> {
+  return Promise.resolve().then(() => {
+    const log = new OpenedLog(options, readFormatFile(options.dir));
+    log.start();
+    return log;
+  });
+}
+
+/**
+ * Opens a log for writing, creating it when there is none, and takes its lock.
+ *
+ * @throws SyftError LOG_LOCKED naming the holder, LOG_MISSING (`create: false`), LOG_PATH_NOT_DIRECTORY, LOG_NEWER_FORMAT,
+ *   LOG_DAMAGED, DISK_FULL, DISK_READ_ONLY, DISK_ERROR.
+ */
+export async function openLogWriter(options: OpenWriterOptions): Promise<LogWriter> {
+  const { dir } = options;
+  if (!isLogDirectory(dir) && options.create === false)
+    throw new SyftError('LOG_MISSING', `There is no log at ${dir}.`, { path: dir });
+  let lock: WriterLock;
+  try {
+    lock = await WriterLock.acquire(dir, options.holder ?? { command: 'library' });
+  } catch (error) {
+    if (error instanceof SyftError) throw error;
+    throw writeError(error, `the log at ${dir} could not be opened`);
+  }
+  try {
+    const format = isLogDirectory(dir) ? readFormatFile(dir) : createFormatFile(dir);
+    const key = deviceKey(options.keyDir ?? configurationDirectory(), join(dir, 'keys'));
+    const device = deviceId(key.publicKey, format.workspace);
+    const streamDir = join(dir, 'log', device);
+    const devicePath = join(streamDir, 'device.json');
+    makePrivateDirectory(streamDir);
+    let deviceFile: Buffer;
+    try {
+      deviceFile = readFileSync(devicePath);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      const body = {
+        device,
+        publicKey: key.publicKey.toString('base64'),
+        name: hostname(),
+        created: new Date().toISOString()
+      };
+      deviceFile = Buffer.from(`${JSON.stringify(body, null, 1)}\n`);
+      replaceFile(devicePath, deviceFile);
+    }
+    const log = new OpenedWriter(options, format, lock, device, deviceFile);
+    log.start();
+    return log;
+  } catch (error) {
+    lock.release();
+    throw error instanceof SyftError ? error : writeError(error, `the log at ${dir} could not be opened`);
+  }
+}

@@ -1,0 +1,376 @@
+/** Walks the frames of one device's stream. Reads only; never trusts a length before it has been checked. */
+import { closeSync, fstatSync, openSync, readSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32, zstdDecompressSync } from 'node:zlib';
+import type { Change } from '../core/change.ts';
+import { decodeRecord, RecordError } from '../core/record.ts';
+import { errnoOf, SyftError } from '../core/errors.ts';
+import {
+  BLOCK_ENTRY,
+  BLOCK_HEADER,
+  blockCrc,
+  decodeBlockHeader,
+  decodeBlockTable,
+  decodeFrameHeader,
+  decodeSegmentHeader,
+  FLAG_ZSTD,
+  FRAME_HEADER,
+  FRAME_MAGIC,
+  frameLength,
+  parseSegmentName,
+  SEGMENT_HEADER,
+  type BlockEntry,
+  type BlockHeader,
+  type FrameHeader
+} from './layout.ts';
+import type { Damage } from './types.ts';
+
+/** One segment file. `number` counts over all streams of the log: chunks are found by it. */
+export interface Segment {
+  readonly number: number;
+  readonly name: string;
+  readonly path: string;
+  /** Relative to the log directory, for messages. */
+  readonly where: string;
+  readonly firstSeq: number;
+  readonly part: number;
+  fd: number | undefined;
+}
+
+export interface Frame {
+  readonly segment: Segment;
+  readonly offset: number;
+  readonly header: FrameHeader;
+}
+
+/** A place in a stream, and what must come next there. */
+export interface Position {
+  /** Index into the stream's segments. */
+  index: number;
+  offset: number;
+  chain: Buffer | undefined;
+  nextSeq: number;
+}
+
+export function streamStart(): Position {
+  return { index: 0, offset: 0, chain: Buffer.alloc(32), nextSeq: 1 };
+}
+
+const RESYNC_STEP = 1 << 20;
+
+/** Reads up to `length` bytes; short at the end of the file. */
+export function readUpTo(fd: number, position: number, length: number): Buffer {
+  const buffer = Buffer.allocUnsafe(length);
+  let done = 0;
+  while (done < length) {
+    const n = readSync(fd, buffer, done, length - done, position + done);
+    if (n === 0) break;
+    done += n;
+  }
+  return buffer.subarray(0, done);
+}
+
+export class Stream {
+  readonly device: string;
+  readonly dir: string;
+  readonly segments: Segment[] = [];
+  readonly #workspace: string;
+  readonly #config: (device: string) => Buffer | undefined;
+  readonly #number: () => number;
+  readonly #onDamage: (damage: Damage) => void;
+
+  constructor(
+    dir: string,
+    device: string,
+    options: {
+      workspace: string;
+      /** Digest that segment headers must carry; `undefined` when device.json cannot be read. */
+      config: (device: string) => Buffer | undefined;
+      nextNumber: () => number;
+      onDamage: (damage: Damage) => void;
+    }
+  ) {
+    this.dir = dir;
+    this.device = device;
+    this.#workspace = options.workspace;
+    this.#config = options.config;
+    this.#number = options.nextNumber;
+    this.#onDamage = options.onDamage;
+  }
+
+  /** Takes up segments that have appeared. */
+  discover(): void {
+    let names: string[];
+    try {
+      names = readdirSync(this.dir);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return;
+      throw error;
+    }
+    const known = new Set(this.segments.map(segment => segment.name));
+    const fresh = names.flatMap(name => {
+      const parsed = parseSegmentName(name);
+      return parsed === undefined || known.has(name) ? [] : [{ name, ...parsed }];
+    });
+    fresh.sort((a, b) => a.firstSeq - b.firstSeq || a.part - b.part);
+    for (const { name, firstSeq, part } of fresh) this.addSegment(name, firstSeq, part);
+  }
+
+  addSegment(name: string, firstSeq: number, part: number): Segment {
+    const segment: Segment = {
+      number: this.#number(),
+      name,
+      path: join(this.dir, name),
+      where: `log/${this.device}/${name}`,
+      firstSeq,
+      part,
+      fd: undefined
+    };
+    this.segments.push(segment);
+    return segment;
+  }
+
+  #damage(kind: string, segment: Segment, offset: number, message: string, versions: readonly string[] = []): void {
+    this.#onDamage({ kind, where: `${segment.where}:${offset}`, versions, message });
+  }
+
+  /** The header of a segment, judged. False: the segment cannot be read from its beginning. */
+  #checkHeader(segment: Segment, fd: number, position: Position, isLast: boolean): boolean {
+    const header = decodeSegmentHeader(readUpTo(fd, 0, SEGMENT_HEADER));
+    if (header === 'newer') {
+      throw new SyftError(
+        'LOG_NEWER_FORMAT',
+        `${segment.where} is of a newer format than this program knows. Update syft-sync.`,
+        { path: segment.path }
+      );
+    }
+    if (header === undefined) {
+      // A crash may leave the newest segment without its header; it then holds nothing that was ever acknowledged.
+      if (!(isLast && fstatSync(fd).size <= SEGMENT_HEADER))
+        this.#damage('checksum', segment, 0, 'The header of a segment is damaged.');
+      return false;
+    }
+    if (header.workspace !== this.#workspace || header.device !== this.device || header.firstSeq !== segment.firstSeq) {
+      this.#damage('config', segment, 0, 'The segment belongs to another log, device or place.');
+      return false;
+    }
+    const config = this.#config(this.device);
+    if (config !== undefined && !config.equals(header.config)) {
+      this.#damage('config', segment, 0, 'format.json or device.json is not what it was when this segment began.');
+    }
+    if (position.chain !== undefined && !position.chain.equals(header.previousChain)) {
+      this.#damage('missing', segment, 0, 'What came before this segment is missing or is not what it was.');
+      position.chain = header.previousChain;
+    }
+    return true;
+  }
+
+  /**
+   * Yields the sound frames from a position on and moves the position along. Ends at the last whole frame; what is damaged in
+   * between is reported and passed over.
+   *
+   * @param limit Bytes of the last segment that may be read; default all.
+   */
+  *walk(position: Position, limit?: { segment: Segment; length: number }): Generator<Frame> {
+    for (;;) {
+      const segment = this.segments[position.index];
+      if (segment === undefined) return;
+      const isLast = position.index === this.segments.length - 1;
+      let fd: number;
+      try {
+        fd = this.open(segment);
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+        this.#damage('missing', segment, 0, 'A segment is missing.');
+        position.index += 1;
+        position.offset = 0;
+        position.chain = undefined;
+        continue;
+      }
+      const size = limit?.segment === segment ? limit.length : fstatSync(fd).size;
+      if (position.offset === 0) {
+        if (!this.#checkHeader(segment, fd, position, isLast)) {
+          if (isLast && size <= SEGMENT_HEADER) return;
+          position.chain = undefined;
+        }
+        position.offset = SEGMENT_HEADER;
+      }
+      if (position.offset >= size) {
+        if (isLast) return;
+        position.index += 1;
+        position.offset = 0;
+        continue;
+      }
+      const header = decodeFrameHeader(readUpTo(fd, position.offset, FRAME_HEADER));
+      if (header === 'newer') {
+        throw new SyftError(
+          'LOG_NEWER_FORMAT',
+          `${segment.where} holds what this program does not know. Update syft-sync.`,
+          { path: segment.path }
+        );
+      }
+      if (header === undefined || position.offset + frameLength(header) > size) {
+        const next = this.#resync(fd, position.offset + 1, size);
+        if (next === undefined && isLast) return;
+        this.#damage(
+          next === undefined ? 'truncated' : 'checksum',
+          segment,
+          position.offset,
+          `${next === undefined ? 'The rest of a segment' : `${next - position.offset} bytes`} cannot be read.`
+        );
+        position.chain = undefined;
+        if (next === undefined) {
+          position.index += 1;
+          position.offset = 0;
+        } else {
+          position.offset = next;
+        }
+        continue;
+      }
+      const frame: Frame = { segment, offset: position.offset, header };
+      if (header.firstSeq !== position.nextSeq) {
+        this.#damage(
+          'sequence',
+          segment,
+          position.offset,
+          `Changes ${this.device}.${position.nextSeq} to ${this.device}.${header.firstSeq - 1} are missing.`
+        );
+      }
+      yield frame;
+      position.offset += frameLength(header);
+      position.chain = header.chain;
+      position.nextSeq = header.firstSeq + header.count;
+    }
+  }
+
+  /** Offset of the next sound frame header in [from, size), or `undefined`. */
+  #resync(fd: number, from: number, size: number): number | undefined {
+    for (let at = from; at < size; at += RESYNC_STEP) {
+      const window = readUpTo(fd, at, Math.min(RESYNC_STEP + FRAME_HEADER, size - at));
+      for (let i = window.indexOf(FRAME_MAGIC); i >= 0 && i < RESYNC_STEP; i = window.indexOf(FRAME_MAGIC, i + 1)) {
+        const header = decodeFrameHeader(window, i);
+        if (header !== undefined && header !== 'newer' && at + i + frameLength(header) <= size) return at + i;
+      }
+    }
+    return undefined;
+  }
+
+  /** True when nothing of the frame is cut or altered: records and every block. */
+  isWhole(frame: Frame): boolean {
+    const { header } = frame;
+    const fd = this.open(frame.segment);
+    const records = readUpTo(fd, frame.offset + FRAME_HEADER, header.recordsStored);
+    if (records.length !== header.recordsStored || crc32(records) !== header.recordsCrc) return false;
+    let seen = 0;
+    for (const block of this.blocks(frame)) {
+      if (block.table === undefined || readBlock(fd, block) === undefined) return false;
+      seen = block.offset + block.length - frame.offset;
+    }
+    return header.chunksLength === 0 || seen === frameLength(header);
+  }
+
+  /** The blocks of chunks in a frame. A block that cannot be made out ends the list with `table` undefined. */
+  *blocks(frame: Frame): Generator<Block> {
+    const fd = this.open(frame.segment);
+    const end = frame.offset + frameLength(frame.header);
+    let offset = end - frame.header.chunksLength;
+    while (offset < end) {
+      const head = readUpTo(fd, offset, Math.min(BLOCK_HEADER + 64 * BLOCK_ENTRY, end - offset));
+      const header = decodeBlockHeader(head);
+      const tableLength = (header?.count ?? 0) * BLOCK_ENTRY;
+      const length = BLOCK_HEADER + tableLength + (header?.storedLength ?? 0);
+      if (header === undefined || offset + length > end) {
+        yield { segment: frame.segment, offset, length: end - offset, header: undefined, table: undefined };
+        return;
+      }
+      const table =
+        head.length >= BLOCK_HEADER + tableLength
+          ? head.subarray(BLOCK_HEADER, BLOCK_HEADER + tableLength)
+          : readUpTo(fd, offset + BLOCK_HEADER, tableLength);
+      yield { segment: frame.segment, offset, length, header, table: decodeBlockTable(table, header) };
+      offset += length;
+    }
+  }
+
+  /** The changes of a frame; damage is reported and yields none. `tail`: the last frame, where a torn one is no damage. */
+  records(frame: Frame, tail: boolean): Change[] {
+    const { header, segment, offset } = frame;
+    if (header.count === 0) return [];
+    const stored = readUpTo(this.open(segment), offset + FRAME_HEADER, header.recordsStored);
+    const last = header.firstSeq + header.count - 1;
+    const versions = (): string[] =>
+      Array.from({ length: header.count }, (_, i) => `${this.device}.${header.firstSeq + i}`);
+    if (stored.length !== header.recordsStored || crc32(stored) !== header.recordsCrc) {
+      if (!tail)
+        this.#damage(
+          'checksum',
+          segment,
+          offset,
+          `Changes ${this.device}.${header.firstSeq} to ${this.device}.${last} are damaged.`,
+          versions()
+        );
+      return [];
+    }
+    try {
+      const raw =
+        (header.flags & FLAG_ZSTD) !== 0
+          ? zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.recordsRaw) })
+          : stored;
+      if (raw.length !== header.recordsRaw) throw new RecordError('the length differs');
+      const lines = raw.toString('utf8').split('\n');
+      if (lines.pop() !== '' || lines.length !== header.count) throw new RecordError('the number of records differs');
+      return lines.map((line, i) => {
+        const change = decodeRecord(line, this.device);
+        if (change.seq !== header.firstSeq + i) throw new RecordError('a record stands at the wrong place');
+        return change;
+      });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#damage(
+        'record',
+        segment,
+        offset,
+        `Changes ${this.device}.${header.firstSeq} to ${this.device}.${last} cannot be read: ${why}.`,
+        versions()
+      );
+      return [];
+    }
+  }
+
+  open(segment: Segment): number {
+    segment.fd ??= openSync(segment.path, 'r');
+    return segment.fd;
+  }
+
+  close(): void {
+    for (const segment of this.segments) {
+      if (segment.fd !== undefined) closeSync(segment.fd);
+      segment.fd = undefined;
+    }
+  }
+}
+
+export interface Block {
+  readonly segment: Segment;
+  readonly offset: number;
+  readonly length: number;
+  readonly header: BlockHeader | undefined;
+  readonly table: readonly BlockEntry[] | undefined;
+}
+
+/** The raw bytes of a block, its checksum verified; `undefined` when they are damaged. */
+export function readBlock(fd: number, block: Pick<Block, 'offset' | 'length' | 'header'>): Buffer | undefined {
+  const { header } = block;
+  if (header === undefined) return undefined;
+  const bytes = readUpTo(fd, block.offset, block.length);
+  if (bytes.length !== block.length) return undefined;
+  const head = bytes.subarray(0, block.length - header.storedLength);
+  const stored = bytes.subarray(block.length - header.storedLength);
+  if (blockCrc(head, stored) !== header.crc) return undefined;
+  try {
+    const raw = header.zstd ? zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.rawLength) }) : stored;
+    return raw.length === header.rawLength ? raw : undefined;
+  } catch {
+    return undefined;
+  }
+}

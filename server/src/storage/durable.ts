@@ -1,0 +1,68 @@
+/** Durable file operations: what is said to be on disk has been synced, its name included. */
+import { closeSync, constants, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { errnoOf, SyftError } from '../core/errors.ts';
+
+/** Syncs a directory, so that names made, renamed or removed in it survive. */
+export function syncDirectory(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Makes a private directory (0700) and those above it. */
+export function makePrivateDirectory(path: string): void {
+  const first = mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (first !== undefined) syncDirectory(dirname(first));
+}
+
+/** Writes all of `bytes` at `position`. */
+export function writeFully(fd: number, bytes: Uint8Array, position: number): void {
+  let done = 0;
+  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+}
+
+/** Replaces a small file: temp, sync, rename, sync of the directory. After a crash it is the old or the new one, whole. */
+export function replaceFile(path: string, bytes: Uint8Array, mode = 0o600): void {
+  const temporary = `${path}.tmp`;
+  const fd = openSync(temporary, 'w', mode);
+  try {
+    writeFully(fd, bytes, 0);
+    fsyncSync(fd);
+  } catch (error) {
+    closeSync(fd);
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  closeSync(fd);
+  renameSync(temporary, path);
+  syncDirectory(dirname(path));
+}
+
+/** Size of a file, or `undefined` when there is none. */
+export function sizeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size;
+}
+
+/** A failed write or sync of the log as an error with a code. */
+export function writeError(error: unknown, what: string): SyftError {
+  if (error instanceof SyftError) return error;
+  switch (errnoOf(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new SyftError('DISK_FULL', `The disk is full: ${what}. Recording goes on by itself once there is space.`, {
+        cause: error
+      });
+    case 'EROFS':
+    case 'EACCES':
+    case 'EPERM':
+      return new SyftError('DISK_READ_ONLY', `The disk cannot be written to: ${what}.`, { cause: error });
+    default:
+      return new SyftError('DISK_ERROR', `The disk reported an error: ${what} (${errnoOf(error) ?? String(error)}).`, {
+        cause: error
+      });
+  }
+}
