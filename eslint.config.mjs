@@ -81,7 +81,12 @@ export default tseslint.config(
   {
     files: ['**/*.{mjs,cjs,js}'],
     languageOptions: { globals: globals.node, ecmaVersion: 'latest' },
-    rules: { 'no-undef': 'error', 'no-unused-vars': 'error', curly: ['error', 'multi-line'], eqeqeq: 'error' }
+    rules: {
+      'no-undef': 'error',
+      'no-unused-vars': ['error', { varsIgnorePattern: '^_' }],
+      curly: ['error', 'multi-line'],
+      eqeqeq: 'error'
+    }
   },
   {
     files: ['test/labextension/*.cjs'],

@@ -76,7 +76,9 @@ test('the library is importable by its name and its workers by theirs', async ()
   for (const file of files) {
     assert.doesNotMatch(readFileSync(join(dist, file), 'utf8'), /new URL\([^)]*-worker\.ts/, file);
   }
-  const workers = readdirSync(join(root, 'server/src'), { recursive: true }).filter(file => file.endsWith('-worker.ts'));
+  const workers = readdirSync(join(root, 'server/src'), { recursive: true }).filter(file =>
+    file.endsWith('-worker.ts')
+  );
   for (const worker of workers) {
     const name = worker.replace(/.*\//, '').replace(/\.ts$/, '.mjs');
     assert.ok(files.includes(join('bundle', name)), name);
