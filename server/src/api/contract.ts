@@ -22,7 +22,9 @@ export const CauseSchema = z.discriminatedUnion('kind', [
 export const ChangeSchema = z.object({
   versionId: z.string().meta({ description: '`<device>.<seq>`' }),
   kind: ChangeKindSchema,
-  path: z.string().meta({ description: 'Relative to the workspace, `/`-separated; bytes that are not UTF-8 as `\\xHH`' }),
+  path: z
+    .string()
+    .meta({ description: 'Relative to the workspace, `/`-separated; bytes that are not UTF-8 as `\\xHH`' }),
   pathBase64: z.string().optional().meta({ description: 'Exact name when it is not UTF-8' }),
   at: z.string().meta({ description: 'ISO 8601 UTC with microseconds' }),
   size: z.number().int().nonnegative().optional().meta({ description: 'Bytes; absent for deleted and directories' }),
@@ -69,7 +71,10 @@ export const StatusSchema = z.object({
   pending: z.number().int().nonnegative().meta({ description: 'Paths seen to change and not yet durable' }),
   files: z.number().int().nonnegative().meta({ description: 'Files tracked now' }),
   versions: z.number().int().nonnegative(),
-  contentBytes: z.number().nonnegative().meta({ description: 'Bytes of all versions, before deduplication and compression' }),
+  contentBytes: z
+    .number()
+    .nonnegative()
+    .meta({ description: 'Bytes of all versions, before deduplication and compression' }),
   storedBytes: z.number().nonnegative().meta({ description: 'Bytes the log takes on disk' }),
   progress: z.object({ done: z.number(), total: z.number(), bytes: z.number() }).optional(),
   skipped: z.number().int().nonnegative().meta({ description: 'Special files (FIFOs, sockets, devices) passed over' }),
@@ -84,7 +89,10 @@ export const StatusSchema = z.object({
     })
     .optional()
     .meta({ description: 'Present in state setup-needed: why, and the folders one can choose from' }),
-  include: z.array(z.string()).optional().meta({ description: 'The folders chosen, when not the whole root is recorded' })
+  include: z
+    .array(z.string())
+    .optional()
+    .meta({ description: 'The folders chosen, when not the whole root is recorded' })
 });
 export type Status = z.infer<typeof StatusSchema>;
 
@@ -101,7 +109,10 @@ export const ChangesQuerySchema = z.object({
   after: z.string().optional().meta({ description: 'A version id: only changes newer than it' }),
   /** Exact path, or everything below it with `under`. */
   path: z.string().optional(),
-  under: z.string().optional().meta({ description: 'A folder: changes of everything below it' }),
+  under: z
+    .string()
+    .optional()
+    .meta({ description: 'A folder: changes of it and of everything below it, moves out of it included' }),
   kind: ChangeKindSchema.optional(),
   q: z.string().max(500).optional().meta({ description: 'Case-insensitive part of the path' }),
   since: z.string().optional(),
@@ -160,7 +171,10 @@ export type Deleted = z.infer<typeof DeletedSchema>;
 export const RestoreRequestSchema = z.object({
   versionId: z.string(),
   to: z.string().optional().meta({ description: 'Workspace path to restore to; default: the path of the version' }),
-  asCopy: z.boolean().optional().meta({ description: 'Restore beside the original under a free name such as `a (restored 2026-11-24 14.05).csv`' }),
+  asCopy: z
+    .boolean()
+    .optional()
+    .meta({ description: 'Restore beside the original under a free name such as `a (restored 2026-11-24 14.05).csv`' }),
   dryRun: z.boolean().optional(),
   force: z.boolean().optional().meta({ description: 'Overwrite even what cannot be recorded first' })
 });
@@ -199,7 +213,10 @@ export const StatsSchema = z.object({
 export type Stats = z.infer<typeof StatsSchema>;
 
 export const SetupRequestSchema = z.object({
-  folders: z.array(z.string()).min(1).meta({ description: 'Folders to record, relative to the root; `.` for all of it' })
+  folders: z
+    .array(z.string())
+    .min(1)
+    .meta({ description: 'Folders to record, relative to the root; `.` for all of it' })
 });
 export type SetupRequest = z.infer<typeof SetupRequestSchema>;
 
@@ -213,26 +230,52 @@ export interface LiveEvents {
   reset: Record<string, never>;
 }
 
+export const ContentQuerySchema = z.object({
+  download: z.string().optional().meta({ description: 'Present: as an attachment under the name of the file' })
+});
+
+export const EventsQuerySchema = z.object({
+  lastEventId: z
+    .string()
+    .max(100)
+    .optional()
+    .meta({ description: 'As the header `Last-Event-ID`, for readers that cannot set it' })
+});
+
 /**
  * Every route. `GET /api/versions/{versionId}/content` answers bytes (`?download=1` for an attachment);
  * `GET /api/events` answers `text/event-stream`.
  */
 export const routes = {
-  health: { method: 'GET', path: '/api/health', response: z.object({ ok: z.literal(true), apiVersion: z.number(), version: z.string() }) },
+  health: {
+    method: 'GET',
+    path: '/api/health',
+    response: z.object({ ok: z.literal(true), apiVersion: z.number(), version: z.string() })
+  },
   status: { method: 'GET', path: '/api/status', response: StatusSchema },
   changes: { method: 'GET', path: '/api/changes', query: ChangesQuerySchema, response: ChangesPageSchema },
   history: { method: 'GET', path: '/api/history', query: HistoryQuerySchema, response: HistorySchema },
   tree: { method: 'GET', path: '/api/tree', query: TreeQuerySchema, response: TreeSchema },
   deleted: { method: 'GET', path: '/api/deleted', query: DeletedQuerySchema, response: DeletedSchema },
   version: { method: 'GET', path: '/api/versions/{versionId}', response: ChangeRowSchema },
-  content: { method: 'GET', path: '/api/versions/{versionId}/content', query: z.object({ download: z.string().optional() }), response: 'bytes' },
+  content: { method: 'GET', path: '/api/versions/{versionId}/content', query: ContentQuerySchema, response: 'bytes' },
   restore: { method: 'POST', path: '/api/restore', body: RestoreRequestSchema, response: RestoreResultSchema },
   remove: { method: 'POST', path: '/api/remove', body: RemoveRequestSchema, response: RemoveResultSchema },
   flush: { method: 'POST', path: '/api/flush', response: z.object({ flushed: z.literal(true) }) },
-  capture: { method: 'POST', path: '/api/capture', response: z.object({ captured: z.number(), unchanged: z.number(), deleted: z.number(), bytes: z.number(), flagged: z.number() }) },
+  capture: {
+    method: 'POST',
+    path: '/api/capture',
+    response: z.object({
+      captured: z.number(),
+      unchanged: z.number(),
+      deleted: z.number(),
+      bytes: z.number(),
+      flagged: z.number()
+    })
+  },
   pause: { method: 'POST', path: '/api/pause', response: StatusSchema },
   resume: { method: 'POST', path: '/api/resume', response: StatusSchema },
   setup: { method: 'POST', path: '/api/setup', body: SetupRequestSchema, response: StatusSchema },
   stats: { method: 'GET', path: '/api/stats', response: StatsSchema },
-  events: { method: 'GET', path: '/api/events', response: 'event-stream' }
+  events: { method: 'GET', path: '/api/events', query: EventsQuerySchema, response: 'event-stream' }
 } as const;

@@ -8,6 +8,7 @@
  */
 import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type * as DuckdbApi from '@duckdb/node-api';
 import type { Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
@@ -58,7 +59,7 @@ export interface ChangeIndexOptions {
   /** Called when `status` changed. */
   readonly onStatus?: () => void;
   /** How DuckDB is loaded; for tests. */
-  readonly loadApi?: () => Promise<typeof import('@duckdb/node-api')>;
+  readonly loadApi?: () => Promise<typeof DuckdbApi>;
 }
 
 /** Marks an opening under way: found at start, the last process died opening the index, which is then not trusted. */
@@ -195,7 +196,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
 
   async #openDuckdb(): Promise<DuckdbHistory> {
     const { dir, log } = this.#options;
-    let api: typeof import('@duckdb/node-api');
+    let api: typeof DuckdbApi;
     try {
       api = await (this.#options.loadApi?.() ?? import('@duckdb/node-api'));
     } catch (error) {
@@ -217,8 +218,9 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
         memoryLimit: this.#options.memoryLimit ?? '128MB'
       });
     } catch (error) {
-      if (isElsewhere(error))
+      if (isElsewhere(error)) {
         throw new UnavailableError(`it cannot be opened now (${messageOf(error)})`, { cause: error });
+      }
       throw error;
     } finally {
       await rm(marker, { force: true });
@@ -251,8 +253,9 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
       seen += 1;
       if (duckdb !== undefined && seen <= known) {
         fingerprint.add(change);
-        if (seen === known && fingerprint.text !== duckdb.fingerprint)
+        if (seen === known && fingerprint.text !== duckdb.fingerprint) {
           throw new StaleIndexError('The index is not of this log.');
+        }
         continue;
       }
       if (duckdb === undefined && last !== undefined && comparePlaces(change, last) <= 0) continue;
@@ -301,8 +304,9 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
             this.#behind = true;
             break;
           }
-          if (last !== undefined && comparePlaces(change, last) < 0)
+          if (last !== undefined && comparePlaces(change, last) < 0) {
             throw new StaleIndexError('A change came in between others.');
+          }
           positions.set(change.device, change.seq);
           last = change;
           batch.push(change);

@@ -4,6 +4,7 @@
  *
  * Holds no list of paths or changes in memory; what a batch needs is looked up by joins.
  */
+import type * as DuckdbApi from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBInstance, DuckDBType, DuckDBValue } from '@duckdb/node-api';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -40,7 +41,7 @@ import { PreviousState, type PathState } from './previous-state.ts';
 import { Fingerprint } from './fingerprint.ts';
 import { CONTENT, KINDS, SCHEMA, SCHEMA_VERSION, TYPES } from './schema.ts';
 
-type Api = typeof import('@duckdb/node-api');
+type Api = typeof DuckdbApi;
 type Row = readonly unknown[];
 
 export interface DuckdbHistoryOptions {
@@ -139,8 +140,9 @@ export class DuckdbHistory implements HistoryEngine {
       await this.#connection.run('COMMIT');
     }
     const [meta] = await this.#read('SELECT schema, workspace, changes, fingerprint FROM meta');
-    if (meta === undefined || num(meta[0]) !== SCHEMA_VERSION)
+    if (meta === undefined || num(meta[0]) !== SCHEMA_VERSION) {
       throw new StaleIndexError('The index has another schema version.');
+    }
     if (meta[1] !== this.#workspaceId) throw new StaleIndexError('The index belongs to another workspace.');
     this.#count = num(meta[2]);
     this.#fingerprint = Fingerprint.parse(String(meta[3]));
@@ -153,8 +155,9 @@ export class DuckdbHistory implements HistoryEngine {
       (SELECT coalesce(max(id), 0) FROM change_rows), (SELECT count(*) FROM change_rows)`);
     this.#nextPath = num(ends?.[0]) + 1;
     this.#nextHash = num(ends?.[1]) + 1;
-    if (num(ends?.[2]) !== this.#count || num(ends?.[3]) !== this.#count)
+    if (num(ends?.[2]) !== this.#count || num(ends?.[3]) !== this.#count) {
       throw new StaleIndexError('The index has lost rows.');
+    }
     const [last] = await this.#read(
       'SELECT c.hlc, d.name, c.seq FROM change_rows c JOIN devices d ON d.id = c.device WHERE c.id = $1',
       [this.#count]
@@ -436,15 +439,17 @@ export class DuckdbHistory implements HistoryEngine {
         if (after === undefined) throw versionNotFound(filter.after);
         where.add(`id > ${where.value(after)}`);
       }
-      if (filter.path !== undefined)
+      if (filter.path !== undefined) {
         where.add(`path IN (SELECT id FROM paths WHERE name = ${where.value(this.#blob(encodePath(filter.path)))})`);
+      }
       if (filter.under !== undefined && filter.under !== '') {
         const folder = `(SELECT id FROM paths WHERE ${this.#under(filter.under, where)})`;
         where.add(`(path IN ${folder} OR from_path IN ${folder})`);
       }
       if (filter.kind !== undefined) where.add(`kind = ${where.value(KINDS.indexOf(filter.kind))}`);
-      if (filter.q !== undefined)
+      if (filter.q !== undefined) {
         where.add(`path IN (SELECT id FROM paths WHERE contains(folded, ${where.value(foldText(filter.q))}))`);
+      }
       if (filter.since !== undefined) where.add(`epoch_us(moment) >= ${where.value(micros(filter.since))}::BIGINT`);
       if (filter.until !== undefined) where.add(`epoch_us(moment) <= ${where.value(micros(filter.until))}::BIGINT`);
       return this.#page('change_rows', where, filter);

@@ -1,0 +1,34 @@
+/** Records of the index → rows of the contract. */
+import { changeToJson, versionId, type Change } from '../core/change.ts';
+import { pathBase64, displayPath } from '../core/path-name.ts';
+import { isoMicros } from '../core/change.ts';
+import type { ChangeRecord, RecordPage } from '../index/history-queries.ts';
+import type { ChangeRow, ChangesPage, TreeEntry } from './contract.ts';
+
+/** A change with the size and the id of what stood before it. */
+export function toRow(record: ChangeRecord): ChangeRow {
+  return {
+    ...changeToJson(record.change),
+    ...(record.previousSize !== undefined && { previousSize: record.previousSize }),
+    ...(record.previousVersionId !== undefined && { previousVersionId: record.previousVersionId })
+  };
+}
+
+export function toPage(page: RecordPage): ChangesPage {
+  return { changes: page.records.map(toRow), ...(page.next !== undefined && { next: page.next }), total: page.total };
+}
+
+/** A path of the tree, with the change that made it what it is. */
+export function toTreeEntry(change: Change): TreeEntry {
+  const exact = pathBase64(change.path);
+  return {
+    path: displayPath(change.path),
+    ...(exact !== undefined && { pathBase64: exact }),
+    versionId: versionId(change),
+    type: change.type,
+    ...(change.size !== undefined && { size: change.size }),
+    ...(change.hash !== undefined && { hash: `sha256:${change.hash}` }),
+    ...(change.mode !== undefined && { mode: change.mode }),
+    ...(change.mtime !== undefined && { mtime: isoMicros(change.mtime) })
+  };
+}

@@ -1,0 +1,46 @@
+/** What the HTTP API needs of a workspace: the sidecar, and every other process that records, offers this. */
+import type { RemoveRequest, RemoveResult, RestoreRequest, RestoreResult, Status } from './contract.ts';
+import type { Change } from '../core/change.ts';
+import type { PathName } from '../core/path-name.ts';
+import type { LogReader } from '../log/types.ts';
+
+/** The contract's status without what the API itself adds. */
+export type ServiceStatus = Omit<Status, 'index' | 'apiVersion'>;
+
+/** Counts of one pass over the workspace. */
+export interface CaptureCounts {
+  readonly captured: number;
+  readonly unchanged: number;
+  readonly deleted: number;
+  /** Content of the versions recorded. */
+  readonly bytes: number;
+  readonly flagged: number;
+}
+
+export interface WorkspaceService {
+  /** Absolute path of the workspace. */
+  readonly root: string;
+  readonly logDir: string;
+  /** Throws SETUP_NEEDED, NOT_RUNNING while there is no log to read. */
+  readonly log: Pick<LogReader, 'content' | 'storedBytes'>;
+  /** The present state of every recorded path. */
+  readonly tree: ReadonlyMap<PathName, Change>;
+  status(): ServiceStatus;
+  flush(): Promise<void>;
+  capture(): Promise<CaptureCounts>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Whole version ids only. */
+  restore(request: RestoreRequest): Promise<RestoreResult>;
+  /** Whole version ids only. */
+  remove(request: RemoveRequest): Promise<RemoveResult>;
+  /** Chooses the folders to record. Absent: there is nothing to choose. */
+  setup?(folders: string[]): Promise<void>;
+  /** False when the path is excluded or outside the recorded folders. Absent: not known, taken as recorded. */
+  isRecorded?(path: PathName): boolean;
+  /** `change`: one is durable. `status`: {@link status} may answer otherwise now. */
+  on(event: 'change', listener: (change: Change) => void): unknown;
+  on(event: 'status', listener: () => void): unknown;
+  off(event: 'change', listener: (change: Change) => void): unknown;
+  off(event: 'status', listener: () => void): unknown;
+}
