@@ -4,7 +4,7 @@
  * A runner that executes no test has failed, unless --grep asked for few.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -212,6 +212,14 @@ async function lint() {
   ]);
 }
 
+/** Whether a folder holds test files at all; where it does, tests are expected to run. */
+function has(folder, name) {
+  const path = join(root, folder);
+  return (
+    existsSync(path) && readdirSync(path, { recursive: true }).some(file => name.test(file.replace(/.*[\\/]/, '')))
+  );
+}
+
 async function unit(grep) {
   const jest = join(results, 'jest.json');
   const filter = grep === undefined ? [] : ['-t', grep];
@@ -229,6 +237,9 @@ async function unit(grep) {
     ],
     { report: jest, read: readJest, grep }
   );
+  if (!has('test/python', /^test_.*\.py$/)) {
+    return;
+  }
   const pytest = join(results, 'pytest.xml');
   const selected = grep === undefined ? [] : ['-k', grep];
   await suite('pytest', venvPython, ['-m', 'pytest', '-q', `--junitxml=${pytest}`, ...selected], {
@@ -299,25 +310,25 @@ async function main() {
   const { only, grep } = options();
   const since = Date.now();
   mkdirSync(results, { recursive: true });
-  const has = group => only.includes(group);
+  const wanted = group => only.includes(group);
   const ready =
     prepare('install', installPackages) &&
-    (!(has('unit') || has('ui') || has('packaging')) ||
+    (!(wanted('unit') || wanted('ui') || wanted('packaging')) ||
       (prepare('build', () => buildServer({ library: true })) &&
         prepare('build', buildLabextension) &&
         prepare('python', installPython)));
-  if (has('lint') && grep === undefined && tally.failures.every(failure => !failure.startsWith('install'))) {
+  if (wanted('lint') && grep === undefined && tally.failures.every(failure => !failure.startsWith('install'))) {
     await lint();
   }
   if (ready) {
-    if (has('unit')) {
+    if (wanted('unit')) {
       await unit(grep);
     }
-    if ((has('ui') || has('packaging')) && prepare('chromium', chromium)) {
-      if (has('ui')) {
+    if ((wanted('ui') || wanted('packaging')) && prepare('chromium', chromium)) {
+      if (wanted('ui') && has('ui-tests', /^(?!install).*\.spec\.ts$/)) {
         await playwright('JupyterLab in Chromium', 'ui', grep);
       }
-      if (has('packaging')) {
+      if (wanted('packaging')) {
         await packaging(grep);
       }
     }

@@ -31,6 +31,21 @@ test('the lock file holds JupyterLab at 4.6.4', () => {
   assert.equal(packages['node_modules/@jupyterlab/services'].version, '7.6.4');
 });
 
+// Mended by `.venv/bin/jlpm install --mode=update-lockfile`.
+test('the lock file of `jupyter labextension install .` knows every dependency', () => {
+  const lock = read('yarn.lock');
+  assert.doesNotMatch(lock, /:\/\//);
+  for (const { dependencies, devDependencies = {} } of [manifest, JSON.parse(read('server/package.json'))]) {
+    for (const [name, range] of Object.entries({ ...dependencies, ...devDependencies })) {
+      const held = manifest.resolutions[name] ?? range;
+      assert.ok(
+        [range, held].some(text => lock.includes(`${name}@npm:${text}`)),
+        `${name}@${range}`
+      );
+    }
+  }
+});
+
 test('both packages and Python have one version', () => {
   assert.equal(JSON.parse(read('server/package.json')).version, manifest.version);
   assert.match(read('pyproject.toml'), /\[tool\.hatch\.version\]\npath = "package\.json"/);
