@@ -205,8 +205,8 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
       versions: this.counts.versions,
       contentBytes: this.counts.contentBytes,
       storedBytes: this.#storedBytes,
-      skipped: recorder.skipped,
-      ...(recorder.watcher !== undefined && { watcher: recorder.watcher }),
+      skipped: Object.values(recorder.skipped).reduce((sum, n) => sum + n, 0),
+      watcher: recorder.watcher,
       ...(recorder.error !== undefined && { error: recorder.error }),
       ...(this.#include !== undefined && { include: [...this.#include] })
     };
