@@ -7,38 +7,16 @@ import { LogExplorer, readableSize } from '../library/explorer.ts';
 import { LogStorage } from '../library/log-storage.ts';
 import { LogView, matchesPath, momentOf } from '../library/log-view.ts';
 import { VERSION } from '../library/version.ts';
-import { checkRoot, LogCounts, statsOf, trackedFiles, Workspace, type WorkspaceOptions } from '../library/workspace.ts';
+import { checkRoot, LogCounts, statsOf, trackedFiles, Workspace } from '../library/workspace.ts';
 import { fsckLog } from '../log/fsck.ts';
 import { helpText, locate, parseCommandLine, wholeNumber, type Invocation } from './arguments.ts';
+import { recordingOptions, type CommandContext } from './context.ts';
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
 import { changeLine, Output } from './output.ts';
 import { receiveCommand } from './receive.ts';
 import { restoreCommand } from './restore.ts';
 import { serveCommand, watchCommand } from './serve.ts';
-
-/** What every command is given. */
-export interface CommandContext {
-  readonly invocation: Invocation;
-  readonly cwd: string;
-  readonly root: string;
-  readonly logDir: string;
-  readonly output: Output;
-  /** Aborted by Ctrl-C or SIGTERM. */
-  readonly signal: AbortSignal;
-  withRecorder<T>(ask: (control: Control) => Promise<T>, own: (workspace: Workspace) => Promise<T>): Promise<T>;
-}
-
-/** Options of the commands that record. Throws BAD_REQUEST. */
-export function recordingOptions(context: Pick<CommandContext, 'invocation' | 'root' | 'logDir'>): WorkspaceOptions {
-  const limit = wholeNumber(context.invocation, 'max-content');
-  return {
-    root: context.root,
-    logDir: context.logDir,
-    excludePatterns: context.invocation.exclude,
-    ...(limit !== undefined && { maxContentBytes: limit })
-  };
-}
 
 function isCaptureSummary(
   value: unknown

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { SyftError } from '../core/errors.ts';
 import { runReceive } from '../sync/receiver.ts';
-import type { CommandContext } from './main.ts';
+import type { CommandContext } from './context.ts';
 import { printable } from '../library/explorer.ts';
 
 export async function receiveCommand(context: CommandContext): Promise<number> {

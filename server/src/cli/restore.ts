@@ -8,22 +8,8 @@ import { errnoOf, SyftError } from '../core/errors.ts';
 import { displayPath, joinPath, type PathName } from '../core/path-name.ts';
 import { LogView, momentOf, workspacePath } from '../library/log-view.ts';
 import { diskError, restoreVersion, type RecordingBeforeRestore } from '../library/restore.ts';
-import { Workspace } from '../library/workspace.ts';
-import type { Invocation } from './arguments.ts';
-import type { Control } from './control.ts';
-import type { Output } from './output.ts';
+import type { CommandContext } from './context.ts';
 import { diskSide } from './diff.ts';
-
-interface RestoreContext {
-  readonly invocation: Invocation;
-  readonly cwd: string;
-  readonly root: string;
-  readonly logDir: string;
-  readonly output: Output;
-  readonly signal: AbortSignal;
-  /** Asks a running recorder when there is one, else opens the workspace itself. */
-  withRecorder<T>(ask: (control: Control) => Promise<T>, own: (workspace: Workspace) => Promise<T>): Promise<T>;
-}
 
 /** Records nothing: for directories outside the workspace. */
 const OUTSIDE: RecordingBeforeRestore = {
@@ -37,7 +23,7 @@ function isRestoreResult(value: unknown): value is RestoreResult {
 }
 
 /** The version that a restore of one path means. */
-function chosenVersion(context: RestoreContext, view: LogView): Change {
+function chosenVersion(context: CommandContext, view: LogView): Change {
   const { invocation, cwd } = context;
   const what = invocation.args[0];
   if (what === undefined)
@@ -47,13 +33,13 @@ function chosenVersion(context: RestoreContext, view: LogView): Change {
 }
 
 /** The workspace path of `--to`, or `undefined` when it lies outside. */
-function insideTarget(context: RestoreContext, to: string): PathName | undefined {
+function insideTarget(context: CommandContext, to: string): PathName | undefined {
   const path = resolve(context.cwd, to);
   const rel = relative(context.root, path);
   return rel === '' || rel === '..' || rel.startsWith(`..${sep}`) ? undefined : workspacePath(context.root, path, '/');
 }
 
-export async function restoreCommand(context: RestoreContext): Promise<number> {
+export async function restoreCommand(context: CommandContext): Promise<number> {
   const { invocation, root, logDir } = context;
   await using view = await LogView.open({ dir: logDir }, root);
   if (invocation.flags.has('tree')) return restoreTree(context, view);
@@ -115,7 +101,7 @@ async function planned(root: string, version: Change, to: PathName): Promise<Res
   };
 }
 
-async function report(context: RestoreContext, result: RestoreResult, dryRun: boolean): Promise<void> {
+async function report(context: CommandContext, result: RestoreResult, dryRun: boolean): Promise<void> {
   const did = result.unchanged ? 'already has this content' : result.created ? 'created' : 'replaced';
   const action = result.unchanged ? 'unchanged' : result.created ? 'create' : 'replace';
   const undo = result.replaced === undefined ? '' : `  (undo: syft-sync restore ${result.replaced})`;
@@ -128,7 +114,7 @@ async function report(context: RestoreContext, result: RestoreResult, dryRun: bo
 }
 
 /** The tree as of a moment, into a directory. Inside the workspace what stands there is recorded first. */
-async function restoreTree(context: RestoreContext, view: LogView): Promise<number> {
+async function restoreTree(context: CommandContext, view: LogView): Promise<number> {
   const { invocation, output } = context;
   const at = invocation.values.get('at');
   const toText = invocation.values.get('to');

@@ -1,0 +1,104 @@
+/** `watch` and `serve`: record until told to stop, and answer those who ask. */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { listen } from '../api/listen.ts';
+import { createApi, type ApiLogger } from '../api/server.ts';
+import { runSidecar } from '../api/sidecar.ts';
+import { changeToJson } from '../core/change.ts';
+import { SyftError } from '../core/errors.ts';
+import { ChangeIndex } from '../index/change-index.ts';
+import { trackedFiles, Workspace } from '../library/workspace.ts';
+import { wholeNumber } from './arguments.ts';
+import { recordingOptions, type CommandContext } from './context.ts';
+import { changeLine } from './output.ts';
+
+/** A private directory for a control socket: unix socket paths are short, workspaces may be deep. */
+function controlPlace(): { dir: string; socket: string; secret: string } {
+  const base = process.env['XDG_RUNTIME_DIR'];
+  let dir: string | undefined;
+  for (const parent of [base, tmpdir(), '/tmp']) {
+    if (parent === undefined || parent === '' || parent.length > 70) continue;
+    try {
+      dir = mkdtempSync(join(parent, 'syft-sync-'));
+      break;
+    } catch {
+      // Not writable: the next place.
+    }
+  }
+  if (dir === undefined) throw new SyftError('DISK_READ_ONLY', 'No directory for the control socket can be made; set XDG_RUNTIME_DIR or TMPDIR.');
+  return { dir, socket: join(dir, 'control.sock'), secret: randomBytes(32).toString('hex') };
+}
+
+/** Resolves when the signal is aborted. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+const SILENT: ApiLogger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** Records until SIGINT or SIGTERM, then makes all durable. */
+export async function watchCommand(context: CommandContext): Promise<number> {
+  const { output, signal, invocation } = context;
+  const place = controlPlace();
+  try {
+    await using workspace = await Workspace.open({
+      ...recordingOptions(context),
+      holder: { command: 'watch', socket: place.socket, secret: place.secret }
+    });
+    await using index = ChangeIndex.open({ dir: join(context.logDir, 'index'), log: workspace.log });
+    const api = createApi({ service: workspace, index, secret: place.secret, logger: SILENT });
+    const listening = await listen(api, { socketPath: place.socket });
+    try {
+      let ready = false;
+      workspace.on('problem', problem =>
+        output.note(`syft-sync: ${problem.path === undefined ? '' : `${problem.path}: `}${problem.message} [${problem.code}]`)
+      );
+      workspace.on('change', change => {
+        index.add(change);
+        const json = changeToJson(change);
+        // What the first pass records is the present, not news; with -v it is listed too.
+        if (output.json || ready || invocation.verbose) void output.result(json, changeLine(json));
+      });
+      await Promise.race([workspace.start(), aborted(signal)]);
+      if (!signal.aborted) {
+        ready = true;
+        const files = trackedFiles(workspace.tree);
+        await output.result({ ready: true, files }, `recording ${files} files; Ctrl-C stops`);
+        await aborted(signal);
+        await workspace.flush().catch((error: unknown) => {
+          if (!(error instanceof SyftError)) throw error;
+          output.error(error);
+        });
+      }
+    } finally {
+      await listening.close();
+    }
+    return 0;
+  } finally {
+    rmSync(place.dir, { recursive: true, force: true });
+  }
+}
+
+/** Records and serves the HTTP API until told to stop. */
+export async function serveCommand(context: CommandContext): Promise<number> {
+  const { invocation, signal } = context;
+  const port = wholeNumber(invocation, 'port');
+  const socket = invocation.values.get('socket');
+  if ((port === undefined) === (socket === undefined)) {
+    throw new SyftError('BAD_REQUEST', 'Say where to listen: --socket PATH, or --port N (0 takes a free one).');
+  }
+  if (port !== undefined && port > 65_535) throw new SyftError('BAD_REQUEST', `${port} is not a port.`);
+  return runSidecar({
+    ...recordingOptions(context),
+    ...(socket === undefined ? { port: port ?? 0 } : { socketPath: socket }),
+    stdinLifeLine: invocation.flags.has('stdin-lifeline'),
+    verbose: invocation.verbose,
+    quiet: invocation.quiet,
+    signal
+  });
+}
