@@ -4,16 +4,16 @@
  * hold up the others.
  */
 import type { ChangeDraft, ChangeFlag, EntryType } from '../core/change.ts';
+import { chunkContent, StreamChunker, type Chunk } from '../core/chunking.ts';
 import { errnoOf } from '../core/errors.ts';
 import type { IgnoreRules } from '../core/ignore-rules.ts';
 import { findMoves, sameIdentity, type Identity, type Lost, type Seen } from '../core/moves.ts';
 import type { PathName } from '../core/path-name.ts';
 import type { LogWriter } from '../log/types.ts';
 import type { Committer, Latest } from './commit.ts';
-import { cutSmall, StreamCut } from './cut.ts';
 import { birthOf, entryType, statValues, type KnownTree, type StatValues } from './known.ts';
 import type { Candidate, Findings, Scanner } from './scan.ts';
-import { isRacy, readLarge, readLink, readSmall, SMALL_BYTES } from './stable-read.ts';
+import { isNotebook, isRacy, readLarge, readLink, readSmall, SMALL_BYTES } from './stable-read.ts';
 import type { TimeSlice } from './time-slice.ts';
 
 /** How one pass goes about its work. */
@@ -67,6 +67,8 @@ const EMPTY_DIRECTORY_MS = 500;
 /** What changed less than this ago is left to settle when it was met by walking. Milliseconds. */
 const FRESH_MS = 20;
 const LANES = 2;
+/** Chunks of a large file go to the log in groups of this size. Bytes. */
+const LANE_GROUP_BYTES = 4 * 1024 * 1024;
 
 export class Reconciler {
   readonly #o: ReconcilerOptions;
@@ -141,7 +143,7 @@ export class Reconciler {
       const slot = known.slot(path);
       if (slot === undefined || candidates.has(path)) continue;
       const type = known.type(slot) ?? 'file';
-      if (pass.force ? rules.excludedAlways(path, type === 'directory') : rules.excludesDeep(path, type === 'directory')) continue;
+      if (pass.force ? rules.excludedAlwaysDeep(path, type === 'directory') : rules.excludesDeep(path, type === 'directory')) continue;
       let stats;
       try {
         stats = scanner.stat(path);
@@ -412,7 +414,7 @@ export class Reconciler {
           return bytes.length;
         }
         committer.keep(bytes);
-        const chunks = cutSmall(path, bytes, hash);
+        const chunks = chunkContent(bytes, { notebook: isNotebook(path), contentHash: hash });
         const { ref, chunks: listChunks } = log.contentRef(chunks.map(chunk => chunk.id));
         if (listChunks.length > 0) chunks.push(...listChunks);
         this.#record(path, 'file', latest, stats, { size: bytes.length, hash, content: ref, flags }, chunks, sure);
@@ -526,14 +528,28 @@ export class Reconciler {
       return;
     }
     const keep = present.size <= maxContentBytes;
-    const cut = new StreamCut(path, present.size);
+    const chunker = new StreamChunker(present.size);
     const ids: string[] = [];
-    const put = async (chunks: ReturnType<StreamCut['end']>): Promise<void> => {
-      if (chunks.length === 0) return;
-      for (const chunk of chunks) ids.push(chunk.id);
-      await log.putChunks(chunks);
+    let group: Chunk[] = [];
+    let groupBytes = 0;
+    const put = async (chunks: readonly Chunk[], last: boolean): Promise<void> => {
+      for (const chunk of chunks) {
+        ids.push(chunk.id);
+        group.push(chunk);
+        groupBytes += chunk.bytes.length;
+      }
+      if (group.length === 0 || (groupBytes < LANE_GROUP_BYTES && !last)) return;
+      const full = group;
+      group = [];
+      groupBytes = 0;
+      await log.putChunks(full);
     };
-    const result = await readLarge(scanner.absolute(path), path, keep ? bytes => put(cut.push(bytes)) : undefined, this.#o.signal);
+    const result = await readLarge(
+      scanner.absolute(path),
+      path,
+      keep ? piece => put(chunker.push(piece), false) : undefined,
+      this.#o.signal
+    );
     const pass: Pass = { live: true, slice: { spent: () => false } as never, force: false, aside: new Set(), again: new Set(), unchanged: 0 };
     switch (result.kind) {
       case 'gone':
@@ -552,7 +568,7 @@ export class Reconciler {
         const latest = committer.latest(path);
         if ((result.moved || (result.broken && !isKnownTorn(latest, result.hash))) && !this.#putAside(path, pass)) return;
         this.#unsettled.delete(path);
-        if (keep) await put(cut.end());
+        if (keep) await put(result.whole === undefined ? chunker.end() : chunkContent(result.whole, { notebook: true }), true);
         // The path may have come to mean another file while this one was read.
         const now = this.#statQuietly(path);
         if (now === undefined || now.ino !== result.stats.ino || now.dev !== result.stats.dev) {

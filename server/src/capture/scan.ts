@@ -147,7 +147,7 @@ export class Scanner {
       }
       if (this.#known.slot(path) === undefined || stats.isDirectory()) {
         const isDirectory = stats.isDirectory();
-        if (force ? this.#rules.excludedAlways(path, isDirectory) : this.#rules.excludesDeep(path, isDirectory)) continue;
+        if (force ? this.#rules.excludedAlwaysDeep(path, isDirectory) : this.#rules.excludesDeep(path, isDirectory)) continue;
       }
       if (stats.isDirectory()) {
         walked.add(path);
@@ -261,8 +261,11 @@ export class Scanner {
         directories.push(path);
         // A recorded file where a directory stands now; a recorded empty directory stays what it is.
         if (slot !== undefined) {
-          if (this.#known.type(slot) === 'directory') this.#known.set(slot, statValues(stats), true);
-          else this.#gone(findings, path, true);
+          if (this.#known.type(slot) === 'directory') {
+            this.#known.set(slot, statValues(stats), true);
+            findings.unchanged += 1;
+            this.#count(findings);
+          } else this.#gone(findings, path, true);
         }
         continue;
       }

@@ -157,14 +157,16 @@ export type LargeResult =
       readonly moved: boolean;
       readonly broken: boolean;
       readonly readAt: number;
+      /** All bytes, of a notebook that was checked. */
+      readonly whole?: Buffer;
     }
   | Exclude<ReadResult, { kind: 'content' } | { kind: 'large' }>;
 
 /**
  * Reads a large file in pieces.
  *
- * @param onPiece Takes each piece before the next is read, or `undefined` when only the hash is wanted. It owns the bytes.
- * @param wholeNotebook Called instead with all bytes of a notebook, which must be seen whole to be checked.
+ * @param onPiece Takes each piece before the next is read into the same buffer; `undefined` when only the hash is wanted.
+ *   Not called for a notebook, which must be seen whole to be checked: its bytes are in the result.
  */
 export async function readLarge(
   absolute: string | Buffer,
@@ -179,38 +181,41 @@ export async function readLarge(
     const before = await handle.stat();
     if (!before.isFile()) return { kind: 'other' };
     const digest = createHash('sha256');
-    const pieces: Buffer[] | undefined = isNotebook(path) && before.size <= CHECKED_NOTEBOOK_BYTES ? [] : undefined;
+    const whole = isNotebook(path) && before.size <= CHECKED_NOTEBOOK_BYTES ? Buffer.allocUnsafeSlow(before.size) : undefined;
+    const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
     let length = 0;
-    let reused: Buffer | undefined;
-    for (;;) {
+    // A file that grows without end is cut where it stood at the start; the rest is the next version.
+    while (length < before.size) {
       if (signal?.aborted === true) return { kind: 'busy', code: 'CANCELLED', message: 'stopped' };
-      // A file that grows without end is cut where it stood at the start; the rest is the next version.
-      const room = onPiece === undefined && pieces === undefined ? (reused ??= Buffer.allocUnsafeSlow(PIECE_BYTES)) : Buffer.allocUnsafeSlow(PIECE_BYTES);
       const want = Math.min(PIECE_BYTES, before.size - length);
-      if (want <= 0) break;
+      const room = whole?.subarray(length, length + want) ?? piece.subarray(0, want);
       const { bytesRead } = await handle.read(room, 0, want, null);
       if (bytesRead === 0) break;
       length += bytesRead;
       const bytes = room.subarray(0, bytesRead);
       digest.update(bytes);
-      pieces?.push(bytes);
-      if (onPiece !== undefined) await onPiece(bytes);
+      if (whole === undefined) await onPiece?.(bytes);
     }
     const after = await handle.stat();
     const moved = length !== before.size || !sameFile(before, after);
-    const broken = !moved && pieces !== undefined && !isWholeJsonObject(Buffer.concat(pieces));
-    return { kind: 'content', hash: digest.digest('hex'), size: length, stats: statValues(after), moved, broken, readAt };
+    const all = whole?.subarray(0, length);
+    return {
+      kind: 'content',
+      hash: digest.digest('hex'),
+      size: length,
+      stats: statValues(after),
+      moved,
+      broken: !moved && all !== undefined && !isWholeJsonObject(all),
+      readAt,
+      ...(all !== undefined && { whole: all })
+    };
   } catch (error) {
-    const result = failure(error);
-    if (result.kind === 'unreadable' && !isSystemError(error)) throw error;
-    return result as LargeResult;
+    // What the taker of the pieces throws is not about this file.
+    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    return failure(error) as LargeResult;
   } finally {
     await handle?.close();
   }
-}
-
-function isSystemError(error: unknown): boolean {
-  return error instanceof Error && 'syscall' in error;
 }
 
 function sameFile(a: StatValues, b: StatValues): boolean {

@@ -21,6 +21,8 @@ const FILE_NAME = 'stat-cache';
 const MAGIC = Buffer.from('SYFTSTAT1\n', 'latin1');
 /** Fixed part of an entry: name length, type, mode, device index, sequence, hash prefix, six stat values. */
 const ENTRY_BYTES = 2 + 2 + 2 + 8 + 4 + 6 * 8;
+/** Bit beside the mode: equal stat values mean equal content. Without it an entry only tells which file it was. */
+const SURE = 0x8000;
 const FLUSH_BYTES = 1024 * 1024;
 
 interface Header {
@@ -41,7 +43,7 @@ function hashPrefix(change: Change): number {
 }
 
 /**
- * Writes the cache. Only what can be trusted is written.
+ * Writes the cache.
  *
  * @throws System errors; the caller may ignore them.
  */
@@ -85,12 +87,12 @@ export async function saveStatCache(
         if ((entries.length & 63) === 63 && slice.spent()) await slice.rest();
         const stats = known.stats(slot);
         const change = tree.get(joinPath(node.path, name));
-        if (stats === undefined || change === undefined || !known.isSure(slot)) continue;
+        if (stats === undefined || change === undefined) continue;
         const nameBytes = encodePath(name);
         const entry = Buffer.allocUnsafe(ENTRY_BYTES + nameBytes.length);
         let at = entry.writeUInt16LE(nameBytes.length, 0);
         at = entry.writeUInt16LE(deviceIndex.get(change.device) ?? 0, at);
-        at = entry.writeUInt16LE(stats.mode & 0o7777, at);
+        at = entry.writeUInt16LE((stats.mode & 0o7777) | (known.isSure(slot) ? SURE : 0), at);
         at = entry.writeDoubleLE(change.seq, at);
         at = entry.writeUInt32LE(hashPrefix(change), at);
         for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs]) at = entry.writeDoubleLE(value, at);
@@ -164,8 +166,8 @@ export function loadStatCache(
       const slot = known.slot(path);
       if (slot !== undefined && change?.seq === seq && change.device === device && hashPrefix(change) === prefix) {
         const value = (n: number): number => bytes.readDoubleLE(values + n * 8);
-        const stats = { dev: value(0), ino: value(1), size: value(2), mtimeMs: value(3), ctimeMs: value(4), birthtimeMs: value(5), mode };
-        known.set(slot, stats, true);
+        const stats = { dev: value(0), ino: value(1), size: value(2), mtimeMs: value(3), ctimeMs: value(4), birthtimeMs: value(5), mode: mode & ~SURE };
+        known.set(slot, stats, (mode & SURE) !== 0);
       }
       at += ENTRY_BYTES + nameLength;
     }

@@ -69,6 +69,14 @@ export class IgnoreRules {
     return !(isDirectory && this.#include.some(folder => folder.startsWith(`${path}/`)));
   }
 
+  /** {@link excludedAlways} of an entry or any directory above it. */
+  excludedAlwaysDeep(path: PathName, isDirectory: boolean): boolean {
+    for (let i = path.indexOf('/'); i >= 0; i = path.indexOf('/', i + 1)) {
+      if (this.excludedAlways(path.slice(0, i), true)) return true;
+    }
+    return this.excludedAlways(path, isDirectory);
+  }
+
   /**
    * Whether an entry is excluded, given that none of its parents is.
    *

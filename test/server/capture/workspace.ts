@@ -4,16 +4,15 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Recorder, type RecorderOptions } from '../../../server/src/capture/recorder.ts';
 import type { Change } from '../../../server/src/core/change.ts';
+import { openLogWriter } from '../../../server/src/log/log.ts';
 import type { LogWriter } from '../../../server/src/log/types.ts';
-import { MemoryLog } from './memory-log.ts';
 
 export class Workspace {
   readonly base = mkdtempSync(join(tmpdir(), 'syft-capture-'));
   readonly root = join(this.base, 'root');
   readonly cacheDir = join(this.base, 'cache');
   readonly logDir = join(this.base, 'log');
-  readonly memory = new MemoryLog();
-  readonly log: LogWriter = this.memory;
+  log!: LogWriter;
   readonly changes: Change[] = [];
   recorder!: Recorder;
 
@@ -23,6 +22,7 @@ export class Workspace {
 
   /** Opens a recorder on the directory. Changes are collected in {@link changes}. */
   async open(options: Partial<RecorderOptions> = {}): Promise<Recorder> {
+    this.log ??= options.log ?? (await openLogWriter({ dir: this.logDir, keyDir: join(this.base, 'keys') }));
     this.recorder = await Recorder.open({
       root: this.root,
       log: this.log,
@@ -55,7 +55,7 @@ export class Workspace {
 
   async close(): Promise<void> {
     await this.recorder?.stop();
-    await this.log.close();
+    await this.log?.close();
     rmSync(this.base, { recursive: true, force: true });
   }
 }
