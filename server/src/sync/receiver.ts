@@ -730,7 +730,11 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       looks.set(path, look);
       let base: Node | undefined;
       if (lineage === undefined) {
-        base = nodeOf(this.#agreedOn(path)?.key ?? '');
+        const agreed = this.#agreedOn(path);
+        const from = agreed === undefined ? -1 : history.findIndex(moment => versionId(moment) === agreed.version);
+        // A run that was cut off may have put a later version than the one it remembers; that is nobody's edit.
+        const put = history.some((moment, i) => i > from && sameContent(stands, nodeOf(moment.key)));
+        base = put ? stands : nodeOf(agreed?.key ?? '');
       } else if (nothingNew) {
         base = wanted;
       } else {
