@@ -16,6 +16,8 @@ export interface FormatFile {
 
 /** Directories below the log that may be deleted without loss, and what belongs to running processes. */
 export const DISPOSABLE: readonly string[] = ['index', 'cache', 'locks'];
+/** What a receiver may have left in a directory that was not recorded so far. */
+const OF_RECEIVERS: readonly string[] = ['receive', 'conflicts'];
 
 /** Throws LOG_PATH_NOT_DIRECTORY; false when there is nothing. */
 export function isLogDirectory(dir: string): boolean {
@@ -74,7 +76,11 @@ export function createFormatFile(dir: string): FormatFile {
   try {
     makePrivateDirectory(dir);
     const strangers = readdirSync(dir).filter(
-      name => !DISPOSABLE.includes(name) && !name.startsWith('.gitignore') && !name.endsWith('.tmp')
+      name =>
+        !DISPOSABLE.includes(name) &&
+        !OF_RECEIVERS.includes(name) &&
+        !name.startsWith('.gitignore') &&
+        !name.endsWith('.tmp')
     );
     if (strangers.length > 0) {
       throw new SyftError(
