@@ -302,9 +302,10 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   /**
    * Starts recording: watcher up, then a full pass. When it resolves, every change from then on will be recorded.
    *
+   * @param options.onProgress As for {@link capture}, of the first pass.
    * @throws As {@link capture}.
    */
-  async start(): Promise<{ files: number }> {
+  async start(options: { onProgress?: (p: CaptureProgress) => void } = {}): Promise<{ files: number }> {
     if (this.#state === 'stopped') throw new SyftError('NOT_RUNNING', 'This recorder was stopped; open a new one');
     if (this.#live) return { files: this.#tree.size };
     this.#live = true;
@@ -315,7 +316,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
           this.#sink()
         );
       }
-      await this.#do({ kind: 'full', first: true });
+      await this.#do({ kind: 'full', first: true, onProgress: options.onProgress });
     } catch (error) {
       this.#live = false;
       await this.#hints?.stop();
@@ -362,6 +363,11 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       this.off('change', collect);
       release?.();
     }
+  }
+
+  /** False when the path is excluded, or outside the folders chosen. */
+  records(path: PathName): boolean {
+    return !this.#rules.excludesDeep(path, this.#tree.get(path)?.type === 'directory');
   }
 
   /** The next recorded change of `path` with this content carries `cause`. Without `hash`: its deletion. */

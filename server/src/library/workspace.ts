@@ -157,8 +157,13 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   }
 
   /** Begins to record; resolves when every change from then on will be recorded. */
-  start(): Promise<{ files: number }> {
-    return this.recorder.start();
+  start(options?: Parameters<Recorder['start']>[0]): Promise<{ files: number }> {
+    return this.recorder.start(options);
+  }
+
+  /** False when the path is excluded, or outside the folders chosen. */
+  isRecorded(path: PathName): boolean {
+    return this.recorder.records(path);
   }
 
   flush(): Promise<void> {
