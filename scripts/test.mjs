@@ -314,7 +314,8 @@ async function main() {
   const ready =
     prepare('install', installPackages) &&
     (!(wanted('unit') || wanted('ui') || wanted('packaging')) ||
-      (prepare('build', () => buildServer({ library: true })) &&
+      // Without the library, for a wrong type, the sidecar may still be built and tested.
+      ((prepare('library', () => buildServer({ library: true })) || prepare('build', () => buildServer())) &&
         prepare('build', buildLabextension) &&
         prepare('python', installPython)));
   if (wanted('lint') && grep === undefined && tally.failures.every(failure => !failure.startsWith('install'))) {
