@@ -5,6 +5,7 @@
 import type { Cause, Change, ChangeDraft } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
+import { causeOf, type Intent } from '../core/received.ts';
 import { applyChange, type Tree } from '../core/tree.ts';
 import type { Append, ChunkInput, LogWriter } from '../log/types.ts';
 import type { KnownTree, StatValues } from './known.ts';
@@ -34,6 +35,8 @@ export interface CommitterOptions {
   /** After the changes of one append are durable and applied. */
   readonly onDurable: (changes: readonly Change[]) => void;
   readonly onFailure: (error: SyftError) => void;
+  /** New announcements of receivers, oldest first. */
+  readonly announced?: () => readonly Intent[];
 }
 
 export class Committer {
@@ -80,6 +83,17 @@ export class Committer {
     list.push({ hash, cause });
     if (list.length > 8) list.shift();
     this.#expected.set(path, list);
+  }
+
+  /**
+   * Takes up what receivers of other processes have announced. Called after the disk has been looked at: whatever a receiver
+   * put there was announced before.
+   */
+  takeAnnounced(): void {
+    for (const intent of this.#options.announced?.() ?? []) {
+      // An old announcement of what is recorded already must not name a later change.
+      if (this.latest(intent.path)?.hash !== intent.hash) this.expect(intent.path, intent.hash, causeOf(intent));
+    }
   }
 
   /** Attaches `cause` to changes of paths that `concerns` names, until the answer is called. */

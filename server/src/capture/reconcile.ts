@@ -96,6 +96,7 @@ export class Reconciler {
 
   /** Records what `findings` call for. Resolves when it is handed to the log, not yet durable. */
   async reconcile(findings: Findings, pass: Pass): Promise<void> {
+    this.#o.committer.takeAnnounced();
     const candidates = new Map<PathName, Candidate>();
     for (const candidate of findings.candidates) candidates.set(candidate.path, candidate);
     const { lost, deleted } = await this.#confirmGone(findings, candidates, pass);

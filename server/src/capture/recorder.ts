@@ -15,6 +15,7 @@ import type { LogWriter } from '../log/types.ts';
 import { Committer } from './commit.ts';
 import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
 import { KnownTree } from './known.ts';
+import { ReceivedIntents } from './received.ts';
 import { Reconciler, type Pass } from './reconcile.ts';
 import { Findings, Scanner, type ScanProblem } from './scan.ts';
 import { loadStatCache, saveStatCache, type RootIdentity } from './stat-cache.ts';
@@ -193,10 +194,12 @@ export class Recorder extends EventEmitter<RecorderEvents> {
         throw new SyftError('SETUP_NEEDED', `This folder holds more than ${maxFiles} files; choose which folders to record`);
       }
     });
+    const received = new ReceivedIntents(options.logDir);
     this.#committer = new Committer({
       log: options.log,
       tree,
       known,
+      announced: () => received.read(),
       onDurable: changes => {
         this.#durable(changes);
       },

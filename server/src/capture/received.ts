@@ -1,0 +1,55 @@
+/**
+ * What a receiver in another process says it is about to put into the directory: read as it grows, so that what is recorded
+ * can say where it came from. The journal is advisory and may be missing, replaced or cut at any time.
+ */
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseIntent, RECEIVED_JOURNAL, type Intent } from '../core/received.ts';
+
+const MAX_READ = 16 * 1024 * 1024;
+
+export class ReceivedIntents {
+  readonly #path: string;
+  #ino = 0;
+  #offset = 0;
+
+  constructor(logDir: string) {
+    this.#path = join(logDir, RECEIVED_JOURNAL);
+  }
+
+  /** The intents added since the last call, oldest first. Costs one `stat` when there are none. */
+  read(): Intent[] {
+    try {
+      const stats = statSync(this.#path, { throwIfNoEntry: false });
+      if (stats === undefined || (stats.ino === this.#ino && stats.size === this.#offset)) {
+        return [];
+      }
+      return this.#readNew();
+    } catch {
+      return [];
+    }
+  }
+
+  #readNew(): Intent[] {
+    const fd = openSync(this.#path, 'r');
+    try {
+      const stats = fstatSync(fd);
+      if (stats.ino !== this.#ino || stats.size < this.#offset) {
+        this.#ino = stats.ino;
+        this.#offset = 0;
+      }
+      const start = Math.max(this.#offset, stats.size - MAX_READ);
+      const bytes = Buffer.alloc(stats.size - start);
+      const length = readSync(fd, bytes, 0, bytes.length, start);
+      const whole = bytes.subarray(0, length).lastIndexOf(0x0a) + 1;
+      this.#offset = start + whole;
+      return bytes
+        .toString('utf8', 0, whole)
+        .split('\n')
+        .map(parseIntent)
+        .filter(intent => intent !== undefined);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
