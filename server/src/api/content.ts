@@ -69,8 +69,9 @@ async function* exactly(pieces: AsyncIterable<Uint8Array>, size: number): AsyncG
     if (length > size) break;
     yield piece;
   }
-  if (length !== size)
-    {throw new SyftError('LOG_DAMAGED', 'The content of this version is not of the size that was recorded.');}
+  if (length !== size) {
+    throw new SyftError('LOG_DAMAGED', 'The content of this version is not of the size that was recorded.');
+  }
 }
 
 async function* slice(pieces: AsyncIterable<Uint8Array>, first: number, last: number): AsyncGenerator<Uint8Array> {

@@ -54,8 +54,9 @@ export function checkHostAndOrigin(options: GuardOptions) {
       return;
     }
     const host = req.get('host') ?? '';
-    if (!LOCAL_HOST.test(host))
-      {throw new SyftError('FORBIDDEN', 'This address answers to 127.0.0.1 and localhost only.');}
+    if (!LOCAL_HOST.test(host)) {
+      throw new SyftError('FORBIDDEN', 'This address answers to 127.0.0.1 and localhost only.');
+    }
     const origin = req.get('origin');
     if (origin !== undefined && origin !== `http://${host}`) {
       if (!allowed.has(origin)) throw new SyftError('FORBIDDEN', 'Pages of this origin may not ask.');

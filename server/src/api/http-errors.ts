@@ -58,8 +58,9 @@ export function errorBody(error: SyftError): ErrorDto {
 function requestError(error: unknown): SyftError | undefined {
   if (!(error instanceof Error) || !('status' in error) || typeof error.status !== 'number') return undefined;
   if (error.status === 413) return new SyftError('BAD_REQUEST', 'The body is larger than 1 MB.');
-  if (error.status >= 400 && error.status < 500)
-    {return new SyftError('BAD_REQUEST', 'The request cannot be read: check its body and its encoding.');}
+  if (error.status >= 400 && error.status < 500) {
+    return new SyftError('BAD_REQUEST', 'The request cannot be read: check its body and its encoding.');
+  }
   return undefined;
 }
 
@@ -87,8 +88,9 @@ export function answerErrors(logger: ApiLogger) {
       res.destroy();
       return;
     }
-    for (const name of ['content-length', 'content-disposition', 'etag', 'accept-ranges', 'content-range'])
-      {res.removeHeader(name);}
+    for (const name of ['content-length', 'content-disposition', 'etag', 'accept-ranges', 'content-range']) {
+      res.removeHeader(name);
+    }
     res.status(status).json(errorBody(known));
   };
 }

@@ -50,8 +50,9 @@ export async function listen(api: Api, address: ListenAddress): Promise<Listenin
       server.listen(address.port, address.host, done);
     }
   }).catch((error: unknown) => {
-    if (errnoOf(error) === 'EADDRINUSE')
-      {throw new SyftError('LOG_LOCKED', 'Another process already listens there.', { cause: error });}
+    if (errnoOf(error) === 'EADDRINUSE') {
+      throw new SyftError('LOG_LOCKED', 'Another process already listens there.', { cause: error });
+    }
     throw error;
   });
   if ('socketPath' in address) await chmod(address.socketPath, 0o600);
@@ -88,8 +89,9 @@ async function prepareSocket(path: string): Promise<void> {
   }
   const there = await lstat(path).catch(() => undefined);
   if (there === undefined) return;
-  if (!there.isSocket())
-    {throw new SyftError('BAD_REQUEST', `There is something else where the socket should be: ${path}`);}
+  if (!there.isSocket()) {
+    throw new SyftError('BAD_REQUEST', `There is something else where the socket should be: ${path}`);
+  }
   if (await answers(path)) throw new SyftError('LOG_LOCKED', 'Another process already listens there.', { path });
   await rm(path, { force: true });
 }

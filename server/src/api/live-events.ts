@@ -155,8 +155,9 @@ export class LiveEventHub {
     if (this.#readers.size === 0 || this.#closed) return;
     if (overflowed) {
       const last = changes.at(-1);
-      for (const reader of this.#readers)
-        {this.#event(reader, 'reset', {}, last === undefined ? undefined : versionId(last));}
+      for (const reader of this.#readers) {
+        this.#event(reader, 'reset', {}, last === undefined ? undefined : versionId(last));
+      }
       return;
     }
     const records = await this.#records(changes);

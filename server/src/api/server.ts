@@ -219,8 +219,9 @@ export function createApi(options: ApiOptions): Api {
   });
   app.post('/api/setup', async (req, res) => {
     const { folders } = parse(SetupRequestSchema, req.body, 'body');
-    if (service.setup === undefined)
-      {throw new SyftError('BAD_REQUEST', 'This recorder was told which folders to record when it was started.');}
+    if (service.setup === undefined) {
+      throw new SyftError('BAD_REQUEST', 'This recorder was told which folders to record when it was started.');
+    }
     await service.setup(folders);
     res.json(status());
   });
