@@ -19,7 +19,8 @@ const MAX_PENDING_BYTES = 12 * 1024 * 1024;
 const KEPT_SLABS = MAX_PENDING_BYTES / ReadSlab.BYTES;
 
 /** The latest version of a path as far as deciding needs it. */
-export type Latest = Pick<Change, 'type' | 'flags'> & Partial<Pick<Change, 'hash' | 'size' | 'mode' | 'mtime' | 'content' | 'kind'>>;
+export type Latest = Pick<Change, 'type' | 'flags'> &
+  Partial<Pick<Change, 'hash' | 'size' | 'mode' | 'mtime' | 'content' | 'kind'>>;
 
 interface Item {
   readonly draft: ChangeDraft;
@@ -138,7 +139,13 @@ export class Committer {
       const source = this.#pending.get(placed.from);
       const filledTogether = source !== undefined && source.kind !== 'deleted' && source.at === placed.at;
       if (!filledTogether) {
-        this.#pending.set(placed.from, { kind: 'deleted', path: placed.from, type: placed.type, flags: [], ...(placed.at !== undefined && { at: placed.at }) });
+        this.#pending.set(placed.from, {
+          kind: 'deleted',
+          path: placed.from,
+          type: placed.type,
+          flags: [],
+          ...(placed.at !== undefined && { at: placed.at })
+        });
       }
     }
     this.#pending.set(placed.path, placed);

@@ -22,10 +22,15 @@ const BATCH_MS = 5;
  */
 class DirectoryWatcher extends FSWatcher {
   // The base class declares it for its own use; the shape is that of readdirp's stream.
-  override createScanStream(...[root, options]: Parameters<FSWatcher['createScanStream']>): ReturnType<FSWatcher['createScanStream']> {
+  override createScanStream(
+    ...[root, options]: Parameters<FSWatcher['createScanStream']>
+  ): ReturnType<FSWatcher['createScanStream']> {
     if (this.closed) return undefined;
     const filter = options?.directoryFilter;
-    const stream = Readable.from(subdirectories(root, entry => typeof filter !== 'function' || filter(entry as never)), { objectMode: true });
+    const stream = Readable.from(
+      subdirectories(root, entry => typeof filter !== 'function' || filter(entry)),
+      { objectMode: true }
+    );
     this.streams.add(stream as never);
     const done = (): void => {
       this.streams.delete(stream as never);
@@ -151,7 +156,11 @@ function openWatcher(): void {
     watched -= 1;
   });
   opened.on('error', error => {
-    post({ kind: 'error', code: errnoOf(error) ?? '', message: error instanceof Error ? error.message : String(error) });
+    post({
+      kind: 'error',
+      code: errnoOf(error) ?? '',
+      message: error instanceof Error ? error.message : String(error)
+    });
   });
   opened.on('ready', () => {
     ready = true;

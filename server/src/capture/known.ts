@@ -197,7 +197,14 @@ export class KnownTree {
     const type = TYPES[this.#type[slot] ?? 0];
     const ino = c.ino[slot] ?? NaN;
     if (type === undefined || Number.isNaN(ino)) return undefined;
-    return { type, dev: c.dev[slot] ?? 0, ino, birth: c.birth[slot] ?? 0, mtime: c.mtime[slot] ?? 0, size: c.size[slot] ?? 0 };
+    return {
+      type,
+      dev: c.dev[slot] ?? 0,
+      ino,
+      birth: c.birth[slot] ?? 0,
+      mtime: c.mtime[slot] ?? 0,
+      size: c.size[slot] ?? 0
+    };
   }
 
   /** Remembered stat values; `undefined` when there are none. */
@@ -263,7 +270,11 @@ export class KnownTree {
   }
 
   #prune(node: DirNode): void {
-    for (let n: DirNode | undefined = node; n?.parent !== undefined && n.entries.size === 0 && n.dirs.size === 0; n = n.parent) {
+    for (
+      let n: DirNode | undefined = node;
+      n?.parent !== undefined && n.entries.size === 0 && n.dirs.size === 0;
+      n = n.parent
+    ) {
       n.parent.dirs.delete(baseName(n.path));
       this.#dirs.delete(n.path);
     }

@@ -144,7 +144,12 @@ export class Reconciler {
       const slot = known.slot(path);
       if (slot === undefined || candidates.has(path)) continue;
       const type = known.type(slot) ?? 'file';
-      if (pass.force ? rules.excludedAlwaysDeep(path, type === 'directory') : rules.excludesDeep(path, type === 'directory')) continue;
+      if (
+        pass.force
+          ? rules.excludedAlwaysDeep(path, type === 'directory')
+          : rules.excludesDeep(path, type === 'directory')
+      )
+        continue;
       let stats;
       try {
         stats = scanner.stat(path);
@@ -173,13 +178,19 @@ export class Reconciler {
     for (const { path, stats } of candidates.values()) {
       const slot = known.slot(path);
       const identity = slot === undefined ? undefined : known.identity(slot);
-      if (identity !== undefined && !sameIdentity(identity, identityOf(stats))) lost.push({ path, identity, refilled: true });
+      if (identity !== undefined && !sameIdentity(identity, identityOf(stats)))
+        lost.push({ path, identity, refilled: true });
     }
     return { lost, deleted };
   }
 
   /** Records moves. Answers the targets that need no reading. */
-  async #moves(candidates: Map<PathName, Candidate>, lost: Lost[], deleted: Set<PathName>, pass: Pass): Promise<Set<PathName>> {
+  async #moves(
+    candidates: Map<PathName, Candidate>,
+    lost: Lost[],
+    deleted: Set<PathName>,
+    pass: Pass
+  ): Promise<Set<PathName>> {
     const { known, committer } = this.#o;
     const done = new Set<PathName>();
     if (known.size === 0) return done;
@@ -212,7 +223,8 @@ export class Reconciler {
     for (const { from } of moves) {
       const latest = committer.latest(from);
       const slot = known.slot(from);
-      if (latest !== undefined && slot !== undefined) sources.set(from, { latest, stats: known.stats(slot), sure: known.isSure(slot) });
+      if (latest !== undefined && slot !== undefined)
+        sources.set(from, { latest, stats: known.stats(slot), sure: known.isSure(slot) });
     }
     const at = committer.nextAt();
     let n = 0;
@@ -223,7 +235,11 @@ export class Reconciler {
       const candidate = candidates.get(to);
       if (source === undefined || candidate === undefined) continue;
       const { latest, stats } = source;
-      const same = stats !== undefined && source.sure && stats.mtimeMs === candidate.stats.mtimeMs && stats.size === candidate.stats.size;
+      const same =
+        stats !== undefined &&
+        source.sure &&
+        stats.mtimeMs === candidate.stats.mtimeMs &&
+        stats.size === candidate.stats.size;
       const draft: ChangeDraft = {
         kind: 'moved',
         path: to,
@@ -235,7 +251,9 @@ export class Reconciler {
         ...(latest.hash !== undefined && { hash: latest.hash, previousHash: latest.hash }),
         ...(latest.content !== undefined && { content: latest.content }),
         ...(latest.mtime !== undefined && { mtime: latest.mtime }),
-        ...(latest.type === 'file' ? { mode: candidate.stats.mode & 0o7777 } : latest.mode !== undefined && { mode: latest.mode })
+        ...(latest.type === 'file'
+          ? { mode: candidate.stats.mode & 0o7777 }
+          : latest.mode !== undefined && { mode: latest.mode })
       };
       // The name changed, and with it the change time; whether the content did as well is settled by reading it, soon.
       committer.add(draft, [], candidate.stats, latest.type === 'directory');
@@ -298,7 +316,14 @@ export class Reconciler {
       const latest = committer.latest(path);
       if (latest === undefined) continue;
       committer.add(
-        { kind: 'deleted', path, type: latest.type, flags: [], at, ...(latest.hash !== undefined && { previousHash: latest.hash }) },
+        {
+          kind: 'deleted',
+          path,
+          type: latest.type,
+          flags: [],
+          at,
+          ...(latest.hash !== undefined && { previousHash: latest.hash })
+        },
         [],
         undefined,
         false
@@ -370,7 +395,15 @@ export class Reconciler {
       }
       const { ref, chunks } = this.#o.log.contentRef([result.hash]);
       const content = { size: result.bytes.length, hash: result.hash, content: ref };
-      this.#record(path, 'symlink', latest, stats, content, [{ id: result.hash, bytes: result.bytes }, ...chunks], true);
+      this.#record(
+        path,
+        'symlink',
+        latest,
+        stats,
+        content,
+        [{ id: result.hash, bytes: result.bytes }, ...chunks],
+        true
+      );
     } else if (result.kind === 'unreadable') {
       this.#recordUnreadable(path, 'symlink', stats, result.code, result.message, pass);
     } else {
@@ -402,7 +435,8 @@ export class Reconciler {
       case 'content': {
         const { bytes, hash, stats } = result;
         const latest = committer.latest(path);
-        if ((result.moved || (result.broken && !isKnownTorn(latest, hash))) && !this.#putAside(path, pass)) return bytes.length;
+        if ((result.moved || (result.broken && !isKnownTorn(latest, hash))) && !this.#putAside(path, pass))
+          return bytes.length;
         const flags: ChangeFlag[] = result.moved || result.broken ? ['torn'] : [];
         const sure = !result.moved && !isRacy(stats, result.readAt);
         if (bytes.length > this.#o.maxContentBytes) flags.push('no-content');
@@ -438,7 +472,11 @@ export class Reconciler {
     const now = performance.now();
     const entry = this.#unsettled.get(path) ?? { since: now, attempts: 0 };
     if (now - entry.since >= GIVE_UP_MS) return true;
-    const delay = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** entry.attempts, Math.max(FIRST_RETRY_MS, entry.since + GIVE_UP_MS - now));
+    const delay = Math.min(
+      LAST_RETRY_MS,
+      FIRST_RETRY_MS * 2 ** entry.attempts,
+      Math.max(FIRST_RETRY_MS, entry.since + GIVE_UP_MS - now)
+    );
     entry.attempts += 1;
     this.#unsettled.set(path, entry);
     pass.aside.add(path);
@@ -446,14 +484,29 @@ export class Reconciler {
     return false;
   }
 
-  #recordUnreadable(path: PathName, type: EntryType, stats: StatValues, code: string, message: string, pass: Pass): void {
+  #recordUnreadable(
+    path: PathName,
+    type: EntryType,
+    stats: StatValues,
+    code: string,
+    message: string,
+    pass: Pass
+  ): void {
     this.#o.problem(path, code, message);
     const latest = this.#o.committer.latest(path);
     if (latest?.type === type && latest.flags.includes('unreadable')) {
       this.#keepStats(path, stats, true, pass);
       return;
     }
-    this.#record(path, type, latest, stats, { flags: ['unreadable'], ...(type === 'file' && { size: stats.size }) }, [], true);
+    this.#record(
+      path,
+      type,
+      latest,
+      stats,
+      { flags: ['unreadable'], ...(type === 'file' && { size: stats.size }) },
+      [],
+      true
+    );
   }
 
   /** Content as it was: only the stat values are new. */
@@ -551,7 +604,14 @@ export class Reconciler {
       keep ? piece => put(chunker.push(piece), false) : undefined,
       this.#o.signal
     );
-    const pass: Pass = { live: true, slice: { spent: () => false } as never, force: false, aside: new Set(), again: new Set(), unchanged: 0 };
+    const pass: Pass = {
+      live: true,
+      slice: { spent: () => false } as never,
+      force: false,
+      aside: new Set(),
+      again: new Set(),
+      unchanged: 0
+    };
     switch (result.kind) {
       case 'gone':
       case 'other':
@@ -567,16 +627,21 @@ export class Reconciler {
         break;
       case 'content': {
         const latest = committer.latest(path);
-        if ((result.moved || (result.broken && !isKnownTorn(latest, result.hash))) && !this.#putAside(path, pass)) return;
+        if ((result.moved || (result.broken && !isKnownTorn(latest, result.hash))) && !this.#putAside(path, pass))
+          return;
         this.#unsettled.delete(path);
-        if (keep) await put(result.whole === undefined ? chunker.end() : chunkContent(result.whole, { notebook: true }), true);
+        if (keep)
+          await put(result.whole === undefined ? chunker.end() : chunkContent(result.whole, { notebook: true }), true);
         // The path may have come to mean another file while this one was read.
         const now = this.#statQuietly(path);
         if (now === undefined || now.ino !== result.stats.ino || now.dev !== result.stats.dev) {
           this.#o.later(path, 0);
           return;
         }
-        const flags: ChangeFlag[] = [...(result.moved || result.broken ? (['torn'] as const) : []), ...(keep ? [] : (['no-content'] as const))];
+        const flags: ChangeFlag[] = [
+          ...(result.moved || result.broken ? (['torn'] as const) : []),
+          ...(keep ? [] : (['no-content'] as const))
+        ];
         const sure = !result.moved && !isRacy(result.stats, result.readAt);
         if (isSame(latest, result.hash, result.stats, flags)) {
           const slot = known.slot(path);
@@ -584,7 +649,15 @@ export class Reconciler {
           return;
         }
         const { ref, chunks } = log.contentRef(ids);
-        this.#record(path, 'file', latest, result.stats, { size: result.size, hash: result.hash, flags, ...(keep && { content: ref }) }, chunks, sure);
+        this.#record(
+          path,
+          'file',
+          latest,
+          result.stats,
+          { size: result.size, hash: result.hash, flags, ...(keep && { content: ref }) },
+          chunks,
+          sure
+        );
       }
     }
     await committer.settle();

@@ -97,7 +97,12 @@ export interface RecorderEvents {
 }
 
 type Job =
-  | { readonly kind: 'full'; readonly signal?: AbortSignal | undefined; readonly onProgress?: ((p: CaptureProgress) => void) | undefined; readonly first: boolean }
+  | {
+      readonly kind: 'full';
+      readonly signal?: AbortSignal | undefined;
+      readonly onProgress?: ((p: CaptureProgress) => void) | undefined;
+      readonly first: boolean;
+    }
   | { readonly kind: 'paths'; readonly paths: readonly PathName[] };
 
 interface QueuedJob {
@@ -170,7 +175,13 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   #reopenHints = false;
   #limitLifted = false;
 
-  private constructor(options: RecorderOptions, tree: Tree, known: KnownTree, root: RootIdentity, rootKnownEarlier: boolean) {
+  private constructor(
+    options: RecorderOptions,
+    tree: Tree,
+    known: KnownTree,
+    root: RootIdentity,
+    rootKnownEarlier: boolean
+  ) {
     super();
     this.#options = options;
     this.#root = options.root;
@@ -191,7 +202,10 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       rules: this.#rules,
       tooMany: entries => {
         if (entries <= maxFiles || this.#limitLifted) return;
-        throw new SyftError('SETUP_NEEDED', `This folder holds more than ${maxFiles} files; choose which folders to record`);
+        throw new SyftError(
+          'SETUP_NEEDED',
+          `This folder holds more than ${maxFiles} files; choose which folders to record`
+        );
       }
     });
     const received = new ReceivedIntents(options.logDir);
@@ -231,7 +245,11 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     });
     const hints = options.hints ?? 'chokidar';
     this.#hints = hints === 'none' ? undefined : hints === 'chokidar' ? new ChokidarHints() : hints;
-    this.#watcher = { kind: this.#hints?.kind ?? 'none', healthy: true, detail: this.#hints === undefined ? 'scans only' : '' };
+    this.#watcher = {
+      kind: this.#hints?.kind ?? 'none',
+      healthy: true,
+      detail: this.#hints === undefined ? 'scans only' : ''
+    };
   }
 
   /**
@@ -252,7 +270,13 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     } catch (error) {
       options.logger?.warn('the stat cache cannot be read; files will be read instead', { error: String(error) });
     }
-    return new Recorder({ ...options, root, logDir: realPath(options.logDir) }, tree, known, before ?? identity, before !== undefined);
+    return new Recorder(
+      { ...options, root, logDir: realPath(options.logDir) },
+      tree,
+      known,
+      before ?? identity,
+      before !== undefined
+    );
   }
 
   /** The latest state of every recorded path. */
@@ -280,7 +304,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
    * @param options.onProgress Called at most about ten times a second, and at the end.
    * @throws CANCELLED, SETUP_NEEDED, WATCH_PATH_MISSING, and what the log refuses with.
    */
-  async capture(options: { signal?: AbortSignal; onProgress?: (p: CaptureProgress) => void } = {}): Promise<CaptureSummary> {
+  async capture(
+    options: { signal?: AbortSignal; onProgress?: (p: CaptureProgress) => void } = {}
+  ): Promise<CaptureSummary> {
     let captured = 0;
     let deleted = 0;
     let bytes = 0;
@@ -295,8 +321,21 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     };
     this.on('change', count);
     try {
-      const outcome = await this.#do({ kind: 'full', signal: options.signal, onProgress: options.onProgress, first: true });
-      return { captured, unchanged: outcome.unchanged, deleted, bytes, flagged, skipped: outcome.skipped, errors: outcome.errors };
+      const outcome = await this.#do({
+        kind: 'full',
+        signal: options.signal,
+        onProgress: options.onProgress,
+        first: true
+      });
+      return {
+        captured,
+        unchanged: outcome.unchanged,
+        deleted,
+        bytes,
+        flagged,
+        skipped: outcome.skipped,
+        errors: outcome.errors
+      };
     } finally {
       this.off('change', count);
     }
@@ -315,7 +354,12 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     try {
       if (this.#hints !== undefined) {
         await this.#hints.start(
-          { root: this.#root, excludePatterns: this.#options.excludePatterns ?? [], include: this.#options.include, logPath: this.#logPath() },
+          {
+            root: this.#root,
+            excludePatterns: this.#options.excludePatterns ?? [],
+            include: this.#options.include,
+            logPath: this.#logPath()
+          },
           this.#sink()
         );
       }
@@ -351,7 +395,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     const wanted = new Set(paths);
     const concerns = (path: PathName): boolean => {
       if (wanted.has(path)) return true;
-      for (let i = path.lastIndexOf('/'); i > 0; i = path.lastIndexOf('/', i - 1)) if (wanted.has(path.slice(0, i))) return true;
+      for (let i = path.lastIndexOf('/'); i > 0; i = path.lastIndexOf('/', i - 1))
+        if (wanted.has(path.slice(0, i))) return true;
       return false;
     };
     const collect = (change: Change): void => {
@@ -508,7 +553,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       for (const { resolve } of served) resolve(outcome);
     } catch (error) {
       for (const { reject } of served) reject(error);
-      if (!(error instanceof SyftError && (error.code === 'CANCELLED' || error.code === 'SETUP_NEEDED'))) this.#passFailed(error);
+      if (!(error instanceof SyftError && (error.code === 'CANCELLED' || error.code === 'SETUP_NEEDED')))
+        this.#passFailed(error);
     }
   }
 
@@ -542,7 +588,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     }
     const maxFiles = this.#limitLifted ? Infinity : (this.#options.maxFiles ?? Infinity);
     const empty = this.#tree.size === 0;
-    const estimate = empty && (job.onProgress !== undefined || maxFiles !== Infinity) ? await this.#scanner.estimate(pass.slice) : 0;
+    const estimate =
+      empty && (job.onProgress !== undefined || maxFiles !== Infinity) ? await this.#scanner.estimate(pass.slice) : 0;
     // Nothing may be recorded of a root that turns out too large, so where that is possible all is walked first.
     const first = empty && estimate <= maxFiles;
     if (first) progressPass.onTotal?.(estimate);
@@ -576,7 +623,12 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#reconciler.finishUnsettled(paths, pass);
     await this.#committer.settle();
     this.#afterFindings(findings);
-    return { unchanged: findings.unchanged + pass.unchanged, skipped: findings.special, errors: findings.problems, aside: pass.aside };
+    return {
+      unchanged: findings.unchanged + pass.unchanged,
+      skipped: findings.special,
+      errors: findings.problems,
+      aside: pass.aside
+    };
   }
 
   async #liveScan(): Promise<void> {
@@ -644,7 +696,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     const now = performance.now();
     if (!this.#live) return;
     for (const dir of findings.walkedDirectories) {
-      if (!this.#newDirectories.has(dir)) this.#newDirectories.set(dir, { look: 0, at: now + (NEW_DIRECTORY_LOOKS[0] ?? 0) });
+      if (!this.#newDirectories.has(dir))
+        this.#newDirectories.set(dir, { look: 0, at: now + (NEW_DIRECTORY_LOOKS[0] ?? 0) });
     }
   }
 
@@ -695,7 +748,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       this.#scheduleScan(0);
     } else if (error !== this.#lastFailure) {
       const message = error instanceof Error ? error.message : String(error);
-      this.#options.logger?.error('a pass failed', { error: error instanceof Error ? (error.stack ?? message) : message });
+      this.#options.logger?.error('a pass failed', {
+        error: error instanceof Error ? (error.stack ?? message) : message
+      });
       this.#setError(error instanceof SyftError ? error.code : 'INTERNAL', message);
       this.#blockedUntil = performance.now() + 1_000;
       this.#scheduleScan(0);
@@ -775,7 +830,10 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       const logName = this.#logPath() ?? LOG_DIR_NAME;
       const empty = readdirSync(this.#root).every(name => name === LOG_DIR_NAME || name === logName);
       if (empty && this.#known.size > 0 && (this.#rootKnownEarlier || this.#logPath() === undefined)) {
-        throw new RootLost('WATCH_PATH_MISSING', `${this.#root} is empty and is not the folder that was recorded; nothing is recorded as deleted. Is its disk mounted?`);
+        throw new RootLost(
+          'WATCH_PATH_MISSING',
+          `${this.#root} is empty and is not the folder that was recorded; nothing is recorded as deleted. Is its disk mounted?`
+        );
       }
       this.#rootIdentity = identity;
       this.#rootKnownEarlier = true;
@@ -832,9 +890,17 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   async #saveCache(): Promise<void> {
     this.#lastSaveAt = performance.now();
     try {
-      await saveStatCache(this.#options.cacheDir, this.#options.log.workspaceId, this.#rootIdentity, this.#known, this.#tree);
+      await saveStatCache(
+        this.#options.cacheDir,
+        this.#options.log.workspaceId,
+        this.#rootIdentity,
+        this.#known,
+        this.#tree
+      );
     } catch (error) {
-      this.#options.logger?.warn('the stat cache cannot be written; the next start reads every file', { error: String(error) });
+      this.#options.logger?.warn('the stat cache cannot be written; the next start reads every file', {
+        error: String(error)
+      });
     }
   }
 }
@@ -865,7 +931,8 @@ function inspectRoot(root: string): RootIdentity {
     if (stats.isSymbolicLink()) stats = lstatSync(`${root}/.`);
   } catch (error) {
     const code = errnoOf(error);
-    if (code === 'EACCES') throw new SyftError('WATCH_PATH_UNREADABLE', `${root} cannot be read; check its permissions`, { cause: error });
+    if (code === 'EACCES')
+      throw new SyftError('WATCH_PATH_UNREADABLE', `${root} cannot be read; check its permissions`, { cause: error });
     throw new SyftError('WATCH_PATH_MISSING', `${root} does not exist`, { cause: error });
   }
   if (!stats.isDirectory()) throw new SyftError('WATCH_PATH_NOT_DIRECTORY', `${root} is not a directory`);

@@ -145,11 +145,13 @@ export class Scanner {
         parents.add(parentOf(path));
         continue;
       }
-      if (this.#known.slot(path) === undefined || stats.isDirectory()) {
-        const isDirectory = stats.isDirectory();
-        if (force ? this.#rules.excludedAlwaysDeep(path, isDirectory) : this.#rules.excludesDeep(path, isDirectory)) continue;
+      const isDirectory = stats.isDirectory();
+      const slot = this.#known.slot(path);
+      if (isDirectory || slot === undefined || !this.#known.matches(slot, stats)) {
+        if (force ? this.#rules.excludedAlwaysDeep(path, isDirectory) : this.#rules.excludesDeep(path, isDirectory))
+          continue;
       }
-      if (stats.isDirectory()) {
+      if (isDirectory) {
         walked.add(path);
         findings.walkedDirectories.push(path);
         this.#reloadRules(findings, path);
@@ -189,7 +191,12 @@ export class Scanner {
     return true;
   }
 
-  async #walk(start: PathName, findings: Findings, slice: TimeSlice, onSome?: (findings: Findings) => Promise<void>): Promise<void> {
+  async #walk(
+    start: PathName,
+    findings: Findings,
+    slice: TimeSlice,
+    onSome?: (findings: Findings) => Promise<void>
+  ): Promise<void> {
     const stack: PathName[] = [start];
     for (let dir = stack.pop(); dir !== undefined; dir = stack.pop()) {
       if (slice.spent()) await slice.rest();
@@ -208,7 +215,8 @@ export class Scanner {
     try {
       own = this.stat(dir);
       if (own === undefined || !own.isDirectory()) {
-        for (const path of this.#known.below(dir)) if (path !== dir || own === undefined) this.#gone(findings, path, true);
+        for (const path of this.#known.below(dir))
+          if (path !== dir || own === undefined) this.#gone(findings, path, true);
         if (own !== undefined && dir !== '') this.#entry(dir, own, findings, true);
         return directories;
       }
@@ -338,7 +346,11 @@ export class Scanner {
 
   #problem(findings: Findings, path: PathName, error: unknown): void {
     const code = errnoOf(error) ?? 'INTERNAL';
-    findings.problems.push({ path, code, message: error instanceof Error ? error.message.slice(0, 300) : String(error) });
+    findings.problems.push({
+      path,
+      code,
+      message: error instanceof Error ? error.message.slice(0, 300) : String(error)
+    });
   }
 
   /** The names in a directory, in internal form. */
@@ -347,7 +359,8 @@ export class Scanner {
     if (own !== undefined && own.size > BIG_DIRECTORY_BYTES) return bigListing(absolute);
     let names = readdirSync(absolute);
     // Node decodes names as UTF-8 and loses what is not; only the bytes tell.
-    if (names.some(name => name.includes('\uFFFD'))) names = readdirSync(absolute, { encoding: 'buffer' }).map(decodePath);
+    if (names.some(name => name.includes('\uFFFD')))
+      names = readdirSync(absolute, { encoding: 'buffer' }).map(decodePath);
     const patterns = names.indexOf(IGNORE_FILE);
     if (patterns > 0) names.unshift(...names.splice(patterns, 1));
     return names;

@@ -130,7 +130,15 @@ export function readSmall(absolute: string | Buffer, path: PathName, buffer: (si
     const bytes = room.subarray(0, length);
     const moved = length !== before.size || !sameFile(before, after);
     const broken = !moved && isNotebook(path) && !isWholeJsonObject(bytes);
-    return { kind: 'content', bytes, hash: hashOnce('sha256', bytes, 'hex'), stats: statValues(after), moved, broken, readAt };
+    return {
+      kind: 'content',
+      bytes,
+      hash: hashOnce('sha256', bytes, 'hex'),
+      stats: statValues(after),
+      moved,
+      broken,
+      readAt
+    };
   } catch (error) {
     return failure(error);
   } finally {
@@ -139,7 +147,9 @@ export function readSmall(absolute: string | Buffer, path: PathName, buffer: (si
 }
 
 /** Reads the target of a symbolic link, which is its content. */
-export function readLink(absolute: string | Buffer): ReadResult | { readonly kind: 'link'; readonly bytes: Buffer; readonly hash: string } {
+export function readLink(
+  absolute: string | Buffer
+): ReadResult | { readonly kind: 'link'; readonly bytes: Buffer; readonly hash: string } {
   try {
     const bytes = readlinkSync(absolute, { encoding: 'buffer' });
     return { kind: 'link', bytes, hash: hashOnce('sha256', bytes, 'hex') };
@@ -181,7 +191,8 @@ export async function readLarge(
     const before = await handle.stat();
     if (!before.isFile()) return { kind: 'other' };
     const digest = createHash('sha256');
-    const whole = isNotebook(path) && before.size <= CHECKED_NOTEBOOK_BYTES ? Buffer.allocUnsafeSlow(before.size) : undefined;
+    const whole =
+      isNotebook(path) && before.size <= CHECKED_NOTEBOOK_BYTES ? Buffer.allocUnsafeSlow(before.size) : undefined;
     const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
     let length = 0;
     // A file that grows without end is cut where it stood at the start; the rest is the next version.
@@ -211,7 +222,7 @@ export async function readLarge(
     };
   } catch (error) {
     // What the taker of the pieces throws is not about this file.
-    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    if (typeof error !== 'object' || error === null || !('syscall' in error)) throw error;
     return failure(error) as LargeResult;
   } finally {
     await handle?.close();
@@ -219,5 +230,7 @@ export async function readLarge(
 }
 
 function sameFile(a: StatValues, b: StatValues): boolean {
-  return a.size === b.size && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs && entryType(a.mode) === entryType(b.mode);
+  return (
+    a.size === b.size && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs && entryType(a.mode) === entryType(b.mode)
+  );
 }

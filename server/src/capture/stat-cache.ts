@@ -95,7 +95,8 @@ export async function saveStatCache(
         at = entry.writeUInt16LE((stats.mode & 0o7777) | (known.isSure(slot) ? SURE : 0), at);
         at = entry.writeDoubleLE(change.seq, at);
         at = entry.writeUInt32LE(hashPrefix(change), at);
-        for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs]) at = entry.writeDoubleLE(value, at);
+        for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs])
+          at = entry.writeDoubleLE(value, at);
         nameBytes.copy(entry, at);
         entries.push(entry);
       }
@@ -166,7 +167,15 @@ export function loadStatCache(
       const slot = known.slot(path);
       if (slot !== undefined && change?.seq === seq && change.device === device && hashPrefix(change) === prefix) {
         const value = (n: number): number => bytes.readDoubleLE(values + n * 8);
-        const stats = { dev: value(0), ino: value(1), size: value(2), mtimeMs: value(3), ctimeMs: value(4), birthtimeMs: value(5), mode: mode & ~SURE };
+        const stats = {
+          dev: value(0),
+          ino: value(1),
+          size: value(2),
+          mtimeMs: value(3),
+          ctimeMs: value(4),
+          birthtimeMs: value(5),
+          mode: mode & ~SURE
+        };
         known.set(slot, stats, (mode & SURE) !== 0);
       }
       at += ENTRY_BYTES + nameLength;

@@ -36,26 +36,25 @@ export interface IgnoreRulesOptions {
   readonly readIgnoreFile: (dir: PathName) => string | undefined;
 }
 
-interface Layer {
-  readonly dir: PathName;
-  readonly matcher: Ignore;
-}
-
 // The matcher remembers every path it was asked about; it is built anew before that memory counts.
 const TESTS_PER_MATCHER = 20_000;
 
 export class IgnoreRules {
   readonly #options: IgnoreRulesOptions;
   readonly #include: readonly PathName[] | undefined;
-  /** Directory → text of its file. Only directories that have one are kept with text. */
+  /** Directory → text of its file, where there is one. */
   readonly #texts = new Map<PathName, string>();
   readonly #known = new Set<PathName>();
-  #layers = new Map<PathName, Layer | undefined>();
+  /** Directories other than the root that have a file, the deepest first. */
+  #nested: PathName[] = [];
+  readonly #matchers = new Map<PathName, Ignore>();
   #tests = 0;
 
   constructor(options: IgnoreRulesOptions) {
     this.#options = options;
-    this.#include = options.include?.map(folder => folder.replace(/^\.?\/+|\/+$/g, '')).filter(folder => folder !== '' && folder !== '.');
+    this.#include = options.include
+      ?.map(folder => folder.replace(/^\.?\/+|\/+$/g, ''))
+      .filter(folder => folder !== '' && folder !== '.');
     if (this.#include?.length === 0) this.#include = undefined;
   }
 
@@ -88,17 +87,16 @@ export class IgnoreRules {
     if (this.excludedAlways(path, isDirectory)) return true;
     if (++this.#tests > TESTS_PER_MATCHER) {
       this.#tests = 0;
-      this.#layers = new Map();
+      this.#matchers.clear();
     }
-    for (let dir = parentOf(path); ; dir = parentOf(dir)) {
-      const layer = this.#layer(dir);
-      if (layer !== undefined) {
-        const relative = dir === '' ? path : path.slice(dir.length + 1);
-        const verdict = test(layer.matcher, isDirectory ? `${relative}/` : relative);
-        if (verdict !== undefined) return verdict;
-      }
-      if (dir === '') return false;
+    this.#discover(parentOf(path));
+    for (const dir of this.#nested) {
+      if (!path.startsWith(`${dir}/`)) continue;
+      const relative = path.slice(dir.length + 1);
+      const verdict = test(this.#matcher(dir), isDirectory ? `${relative}/` : relative);
+      if (verdict !== undefined) return verdict;
     }
+    return test(this.#matcher(''), isDirectory ? `${path}/` : path) ?? false;
   }
 
   /** Whether an entry or any directory above it is excluded. */
@@ -115,12 +113,10 @@ export class IgnoreRules {
    * @returns Whether its text differs from what was in force.
    */
   reload(dir: PathName): boolean {
+    this.#discover(parentOf(dir));
     const before = this.#texts.get(dir);
-    const wasKnown = this.#known.has(dir);
-    this.#known.delete(dir);
-    this.#layers.delete(dir);
-    const after = this.#text(dir);
-    return wasKnown ? before !== after : after !== undefined;
+    this.#read(dir);
+    return before !== this.#texts.get(dir);
   }
 
   /** Whether the `.syftignore` file of a directory is in force. */
@@ -128,45 +124,47 @@ export class IgnoreRules {
     return this.#texts.has(dir);
   }
 
-  /** Forgets the `.syftignore` files of everything below a directory that is gone. */
+  /** Forgets the `.syftignore` files of a directory that is gone, and of all below it. */
   forget(dir: PathName): void {
+    if (!this.#known.has(dir)) return;
     for (const known of [...this.#known]) {
-      if (known === dir || known.startsWith(`${dir}/`)) {
-        this.#known.delete(known);
-        this.#texts.delete(known);
-        this.#layers.delete(known);
-      }
+      if (known !== dir && !known.startsWith(`${dir}/`)) continue;
+      this.#known.delete(known);
+      this.#setText(known, undefined);
     }
   }
 
-  #text(dir: PathName): string | undefined {
-    if (!this.#known.has(dir)) {
-      this.#known.add(dir);
-      const text = this.#options.readIgnoreFile(dir);
-      if (text === undefined) this.#texts.delete(dir);
-      else this.#texts.set(dir, text);
+  /** Sees to it that the files of a directory and of all above it are read. Invariant: what is above a known one is known. */
+  #discover(dir: PathName): void {
+    for (let at = dir; !this.#known.has(at); at = parentOf(at)) {
+      this.#read(at);
+      if (at === '') return;
     }
-    return this.#texts.get(dir);
   }
 
-  #layer(dir: PathName): Layer | undefined {
-    if (this.#layers.has(dir)) return this.#layers.get(dir);
-    const text = this.#text(dir);
-    let layer: Layer | undefined;
-    if (dir === '') {
-      const matcher = newMatcher().add([...DEFAULT_EXCLUDES, ...(this.#options.excludePatterns ?? [])]);
-      if (text !== undefined) matcher.add(text);
-      layer = { dir, matcher };
-    } else if (text !== undefined) {
-      layer = { dir, matcher: newMatcher().add(text) };
-    }
-    this.#layers.set(dir, layer);
-    return layer;
+  #read(dir: PathName): void {
+    this.#known.add(dir);
+    this.#setText(dir, this.#options.readIgnoreFile(dir));
   }
-}
 
-function newMatcher(): Ignore {
-  return ignore({ ignorecase: false, allowRelativePaths: true });
+  #setText(dir: PathName, text: string | undefined): void {
+    if (this.#texts.get(dir) === text) return;
+    this.#matchers.delete(dir);
+    if (text === undefined) this.#texts.delete(dir);
+    else this.#texts.set(dir, text);
+    this.#nested = [...this.#texts.keys()].filter(nested => nested !== '').sort((a, b) => b.length - a.length);
+  }
+
+  #matcher(dir: PathName): Ignore {
+    let matcher = this.#matchers.get(dir);
+    if (matcher === undefined) {
+      matcher = ignore({ ignorecase: false, allowRelativePaths: true });
+      if (dir === '') matcher.add([...DEFAULT_EXCLUDES, ...(this.#options.excludePatterns ?? [])]);
+      matcher.add(this.#texts.get(dir) ?? '');
+      this.#matchers.set(dir, matcher);
+    }
+    return matcher;
+  }
 }
 
 /** `true` excluded, `false` brought back, `undefined` no pattern of this layer speaks about it. */

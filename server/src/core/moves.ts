@@ -65,13 +65,15 @@ export function findMoves(seen: readonly Seen[], lost: readonly Lost[]): Move[] 
   const target = new Map<PathName, Seen>();
   const source = new Map<PathName, Lost>();
   for (const entry of seen) {
-    const match = byInode.get(entry.identity.ino)?.find(l => l.path !== entry.path && !target.has(l.path) && sameIdentity(l.identity, entry.identity));
+    const match = byInode
+      .get(entry.identity.ino)
+      ?.find(l => l.path !== entry.path && !target.has(l.path) && sameIdentity(l.identity, entry.identity));
     if (match === undefined) continue;
     target.set(match.path, entry);
     source.set(entry.path, match);
   }
   // Drop pairs until the rule holds for all that are left; each round can only drop more, so this ends.
-  for (let dropped = true; dropped; ) {
+  for (let dropped = true; dropped;) {
     dropped = false;
     for (const [from, to] of target) {
       const match = source.get(to.path);
@@ -88,7 +90,11 @@ export function findMoves(seen: readonly Seen[], lost: readonly Lost[]): Move[] 
   for (const start of target.keys()) {
     // Follow the chain to its end, then emit backwards: a name is left before it is filled.
     const chain: PathName[] = [];
-    for (let from: PathName | undefined = start; from !== undefined && target.has(from) && !done.has(from); from = target.get(from)?.path) {
+    for (
+      let from: PathName | undefined = start;
+      from !== undefined && target.has(from) && !done.has(from);
+      from = target.get(from)?.path
+    ) {
       done.add(from);
       chain.push(from);
     }

@@ -1,6 +1,6 @@
 /** A log in memory, for what a real one cannot be made to do at will: refuse. */
 import type { Change } from '../../../server/src/core/change.ts';
-import { SyftError } from '../../../server/src/core/errors.ts';
+import type { SyftError } from '../../../server/src/core/errors.ts';
 import type { Append, ChunkInput, LogWriter } from '../../../server/src/log/types.ts';
 
 export class MemoryLog implements LogWriter {

@@ -192,7 +192,12 @@ describe('moves', () => {
       },
       ['moved a -> b', 'moved b -> c']
     ],
-    ['rename onto a recorded file', ['a', 'b'], () => renameSync(w.path('a'), w.path('b')), ['deleted a', 'modified b']],
+    [
+      'rename onto a recorded file',
+      ['a', 'b'],
+      () => renameSync(w.path('a'), w.path('b')),
+      ['deleted a', 'modified b']
+    ],
     [
       'save by temporary and rename',
       ['f'],
@@ -260,7 +265,13 @@ describe('moves', () => {
     renameSync(w.path('a'), w.path('b'));
     await w.recorder.capture();
     const moved = w.recorder.tree.get('b');
-    expect(moved).toMatchObject({ kind: 'moved', from: 'a', hash: sha('content'), previousHash: sha('content'), size: 7 });
+    expect(moved).toMatchObject({
+      kind: 'moved',
+      from: 'a',
+      hash: sha('content'),
+      previousHash: sha('content'),
+      size: 7
+    });
     expect((await w.content(moved!)).toString()).toBe('content');
   });
 
@@ -359,7 +370,19 @@ describe('kinds of entries', () => {
     writeFileSync(bad, 'bytes');
     mkdirSync(badDir);
     writeFileSync(Buffer.concat([badDir, Buffer.from('/in')]), 'inside');
-    const names = ['n'.repeat(255), 'é'.repeat(127), 'two\nlines', ' space ', '*?[x]', '-rf', 'back\\slash', 'quote"\'', 'emoji🎈', '\u{FFFD}', '__proto__'];
+    const names = [
+      'n'.repeat(255),
+      'é'.repeat(127),
+      'two\nlines',
+      ' space ',
+      '*?[x]',
+      '-rf',
+      'back\\slash',
+      'quote"\'',
+      'emoji🎈',
+      '\u{FFFD}',
+      '__proto__'
+    ];
     for (const name of names) w.write(name, name);
     const summary = await (await w.open()).capture();
     expect(summary.errors).toEqual([]);
@@ -375,7 +398,14 @@ describe('kinds of entries', () => {
 
   test('a tree deeper than the system’s longest path is recorded as far as paths go, and the rest of the workspace with it', async () => {
     // Made from inside: no path this long can be given to the system.
-    execFileSync(process.execPath, ['-e', `for (let i = 0; i < 1000; i++) { fs.mkdirSync('deepdeep'); process.chdir('deepdeep'); fs.writeFileSync('f', String(i)); }`], { cwd: w.root });
+    execFileSync(
+      process.execPath,
+      [
+        '-e',
+        `for (let i = 0; i < 1000; i++) { fs.mkdirSync('deepdeep'); process.chdir('deepdeep'); fs.writeFileSync('f', String(i)); }`
+      ],
+      { cwd: w.root }
+    );
     w.write('z', 'after');
     const summary = await (await w.open()).capture();
     expect(w.recorder.tree.has('z')).toBe(true);
@@ -428,7 +458,11 @@ describe('content', () => {
     w.write('small', 'x'.repeat(1000));
     w.write('large', 'y'.repeat(3_000_000));
     await (await w.open({ maxContentBytes: 2_000_000 })).capture();
-    expect(w.recorder.tree.get('large')).toMatchObject({ flags: ['no-content'], size: 3_000_000, hash: sha('y'.repeat(3_000_000)) });
+    expect(w.recorder.tree.get('large')).toMatchObject({
+      flags: ['no-content'],
+      size: 3_000_000,
+      hash: sha('y'.repeat(3_000_000))
+    });
     expect(w.recorder.tree.get('large')?.content).toBeUndefined();
     expect(w.recorder.tree.get('small')?.flags).toEqual([]);
     expect(await w.recorder.capture()).toMatchObject({ captured: 0 });
@@ -436,7 +470,10 @@ describe('content', () => {
 
   test('a file that never rests is kept all the same, flagged', async () => {
     w.write('growing', '');
-    const writer = execWriter(`const fs=require('fs');const fd=fs.openSync(process.argv[1],'a');const end=Date.now()+15000;process.stdout.write('up');const b=Buffer.alloc(3000000,'g');while(Date.now()<end){fs.writeSync(fd,b);fs.ftruncateSync(fd,0);fs.writeSync(fd,b)}`, w.path('growing'));
+    const writer = execWriter(
+      `const fs=require('fs');const fd=fs.openSync(process.argv[1],'a');const end=Date.now()+15000;process.stdout.write('up');const b=Buffer.alloc(3000000,'g');while(Date.now()<end){fs.writeSync(fd,b);fs.ftruncateSync(fd,0);fs.writeSync(fd,b)}`,
+      w.path('growing')
+    );
     await writer.up;
     const summary = await (await w.open()).capture();
     writer.stop();
@@ -625,4 +662,3 @@ async function expectTreeOnDisk(): Promise<void> {
     else expect((await w.content(change)).equals(readFileSync(w.path(path)))).toBe(true);
   }
 }
-

@@ -1,18 +1,29 @@
 import { describe, expect, test } from '@jest/globals';
 import { IgnoreRules } from '../../../server/src/core/ignore-rules.ts';
 
-function rules(files: Record<string, string> = {}, options: { excludePatterns?: string[]; include?: string[]; logPath?: string } = {}): IgnoreRules {
+function rules(
+  files: Record<string, string> = {},
+  options: { excludePatterns?: string[]; include?: string[]; logPath?: string } = {}
+): IgnoreRules {
   return new IgnoreRules({ ...options, readIgnoreFile: dir => files[dir] });
 }
 
 describe('what is not recorded', () => {
   test('other tools’ bookkeeping is left out unless asked for, the user’s files never are', () => {
     const r = rules();
-    for (const dir of ['.git', 'a/.git', '.ipynb_checkpoints', 'a/__pycache__']) expect([dir, r.excludes(dir, true)]).toEqual([dir, true]);
-    for (const file of ['.~nb.ipynb', 'a/.DS_Store', '.jupyter_ystore.db', '.jupyter_ystore.db-wal', '.syft-sync-tmp-1']) {
+    for (const dir of ['.git', 'a/.git', '.ipynb_checkpoints', 'a/__pycache__'])
+      expect([dir, r.excludes(dir, true)]).toEqual([dir, true]);
+    for (const file of [
+      '.~nb.ipynb',
+      'a/.DS_Store',
+      '.jupyter_ystore.db',
+      '.jupyter_ystore.db-wal',
+      '.syft-sync-tmp-1'
+    ]) {
       expect([file, r.excludes(file, false)]).toEqual([file, true]);
     }
-    for (const file of ['nb.ipynb', '.gitignore', 'a/.syftignore', 'git', '__pycache__x', '.hidden']) expect([file, r.excludes(file, false)]).toEqual([file, false]);
+    for (const file of ['nb.ipynb', '.gitignore', 'a/.syftignore', 'git', '__pycache__x', '.hidden'])
+      expect([file, r.excludes(file, false)]).toEqual([file, false]);
     expect(r.excludes('.git', false)).toBe(false);
   });
 

@@ -30,17 +30,29 @@ describe('moves', () => {
   });
 
   test('a name is left before it is filled', () => {
-    const moves = findMoves([seen('b', 1, true), seen('c', 2, true), seen('d', 3)], [lost('a', 1), lost('b', 2, true), lost('c', 3, true)]);
+    const moves = findMoves(
+      [seen('b', 1, true), seen('c', 2, true), seen('d', 3)],
+      [lost('a', 1), lost('b', 2, true), lost('c', 3, true)]
+    );
     expect(moves.map(m => `${m.from}>${m.to}`)).toEqual(['c>d', 'b>c', 'a>b']);
   });
 
   test('an inode used again is not the old file', () => {
-    expect(findMoves([{ path: 'b', identity: { ...id(1), birth: 99, mtime: 6 }, known: false }], [lost('a', 1)])).toEqual([]);
+    expect(
+      findMoves([{ path: 'b', identity: { ...id(1), birth: 99, mtime: 6 }, known: false }], [lost('a', 1)])
+    ).toEqual([]);
   });
 
   test('without birth times, an unchanged file is still known', () => {
     const bare = { ...id(1), birth: 0 };
-    expect(findMoves([{ path: 'b', identity: bare, known: false }], [{ path: 'a', identity: bare, refilled: false }])).toHaveLength(1);
-    expect(findMoves([{ path: 'b', identity: { ...bare, size: 6 }, known: false }], [{ path: 'a', identity: bare, refilled: false }])).toEqual([]);
+    expect(
+      findMoves([{ path: 'b', identity: bare, known: false }], [{ path: 'a', identity: bare, refilled: false }])
+    ).toHaveLength(1);
+    expect(
+      findMoves(
+        [{ path: 'b', identity: { ...bare, size: 6 }, known: false }],
+        [{ path: 'a', identity: bare, refilled: false }]
+      )
+    ).toEqual([]);
   });
 });

@@ -26,12 +26,27 @@ describe('a notebook is taken as whole', () => {
     expect(whole('\uFEFF{"a": [NaN, -Infinity, 1e5, -0.5]}')).toBe(true);
   });
 
-  test.each(['', ' ', '[]', '"x"', '{', '{}}', '{"a":1,}', '{"a" 1}', '{a:1}', '{"a":[1,]}', '{"a":}', '{"a":1}{"b":2}', '{"a":1 2}', '{"a":"\0"}', '{"a":tru}', '{"a":"\\"}', '{"a":01}'])(
-    'not %j',
-    text => {
-      expect(whole(text)).toBe(false);
-    }
-  );
+  test.each([
+    '',
+    ' ',
+    '[]',
+    '"x"',
+    '{',
+    '{}}',
+    '{"a":1,}',
+    '{"a" 1}',
+    '{a:1}',
+    '{"a":[1,]}',
+    '{"a":}',
+    '{"a":1}{"b":2}',
+    '{"a":1 2}',
+    '{"a":"\0"}',
+    '{"a":tru}',
+    '{"a":"\\"}',
+    '{"a":01}'
+  ])('not %j', text => {
+    expect(whole(text)).toBe(false);
+  });
 
   test('100,000 levels deep without overflowing the stack', () => {
     expect(whole(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`)).toBe(true);
