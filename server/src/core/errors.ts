@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'LOG_LOCKED'
   | 'LOG_DAMAGED'
   | 'LOG_CLOSED'
+  | 'ARCHIVE_INVALID'
   | 'DISK_FULL'
   | 'DISK_READ_ONLY'
   | 'DISK_ERROR'
@@ -42,6 +43,7 @@ export function exitStatus(code: ErrorCode): number {
     case 'PATH_INVALID':
       return 2;
     case 'LOG_DAMAGED':
+    case 'ARCHIVE_INVALID':
       return 3;
     case 'WATCH_PATH_MISSING':
     case 'LOG_MISSING':
@@ -80,6 +82,7 @@ export class SyftError extends Error {
 /** The `errno` name of a Node system error (`ENOENT`, …), or `undefined`. */
 export function errnoOf(error: unknown): string | undefined {
   // Not `instanceof Error`: errors of Node's own modules belong to another realm when the caller runs in a VM context.
-  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string') return error.code;
+  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
+    return error.code;
   return undefined;
 }
