@@ -10,7 +10,7 @@ import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type * as DuckdbApi from '@duckdb/node-api';
 import type { Change } from '../core/change.ts';
-import { SyftError } from '../core/errors.ts';
+import { errnoOf, SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
 import type { LogReader } from '../log/types.ts';
 import { DATABASE_FILE, DuckdbHistory, StaleIndexError } from './duckdb-history.ts';
@@ -234,7 +234,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
       const from = join(dir, file);
       await rm(`${from}${DOUBTFUL_SUFFIX}`, { recursive: true, force: true });
       await rename(from, `${from}${DOUBTFUL_SUFFIX}`).catch((error: unknown) => {
-        if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+        if (errnoOf(error) !== 'ENOENT') throw error;
       });
     }
   }
@@ -406,6 +406,7 @@ function isElsewhere(error: unknown): boolean {
 }
 
 function messageOf(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
+  const text =
+    typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
   return text.split('\n', 1)[0]?.slice(0, 300) ?? '';
 }
