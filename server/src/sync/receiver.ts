@@ -183,6 +183,8 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
   #pending = new Set<PathName>();
   /** Paths that wait for the recorder: since when, milliseconds. */
   readonly #held = new Map<PathName, number>();
+  /** Paths written here that the recorder has not recorded yet: when to look again, and how often still. */
+  readonly #unrecorded = new Map<PathName, { at: number; left: number }>();
   readonly #reported = new Set<string>();
   readonly #retry = new Map<PathName, { at: number; wait: number }>();
   readonly #counts = { processed: 0, conflicts: 0, problems: 0, applied: 0, written: 0 };
@@ -294,6 +296,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       this.#rootId = undefined;
       this.#pending.clear();
       this.#held.clear();
+      this.#unrecorded.clear();
       this.#retry.clear();
     });
     this.#state = 'stopped';
@@ -611,6 +614,15 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     if (halted !== undefined) {
       this.#halt(halted.reason, halted.message);
     }
+    const now = Date.now();
+    for (const [path, check] of this.#unrecorded) {
+      if (this.#own.histories?.last(path)?.key === this.#agreedOn(path)?.key || check.left === 0) {
+        this.#unrecorded.delete(path);
+      } else if (check.at <= now) {
+        this.#unrecorded.set(path, { at: now + 2000, left: check.left - 1 });
+        this.#pending.add(path);
+      }
+    }
     const waiting =
       this.#mode === 'latest' ? this.#pending.size : active.reduce((sum, source) => sum + source.queue.length, 0);
     if (active.length === 0 || waiting === 0) {
@@ -709,7 +721,17 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         this.#pending.delete(path);
         return;
       }
-      const own = this.#ownThere ? this.#ownHistory(path) : undefined;
+      let own = this.#ownThere ? this.#ownHistory(path) : undefined;
+      let look: Look | undefined;
+      const recordedOnly = own === undefined ? [] : (this.#own.histories?.of(path) ?? []);
+      if (own !== undefined && own.length > recordedOnly.length && this.#unrecorded.has(path)) {
+        // Written by us and gone again before the recorder saw it: no log will ever know, so it counts as never written.
+        look = await this.#disk.look(path);
+        const recorded = nodeOf(recordedOnly.at(-1)?.key ?? '');
+        if (sameContent(look.node, recorded) && !sameContent(look.node, nodeOf(own.at(-1)?.key ?? ''))) {
+          own = recordedOnly;
+        }
+      }
       const lineage = own === undefined ? undefined : relate(own, history);
       const nothingNew = lineage !== undefined && (lineage.relation === 'behind' || lineage.relation === 'same');
       if (!standsInTheWay && (last === undefined || (nothingNew && lineage.relation === 'behind'))) {
@@ -725,7 +747,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         this.#done(path);
         return;
       }
-      const look = await this.#disk.look(path);
+      look ??= await this.#disk.look(path);
       const stands = look.node;
       looks.set(path, look);
       let base: Node | undefined;
@@ -996,7 +1018,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     for (const intent of intents) {
       this.#options.recorder?.expect(intent.path, intent.hash, causeOf(intent));
     }
-    if (this.#ownThere && intents.length > 0) {
+    if (this.#ownThere && this.#options.recorder === undefined && intents.length > 0) {
       const journal = join(this.#ownLogDir, RECEIVED_JOURNAL);
       await mkdir(dirname(journal), { recursive: true, mode: 0o700 });
       const size = (await lstatOrMissing(journal))?.size ?? 0n;
@@ -1016,6 +1038,9 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         }
         if (moment !== undefined) {
           this.#counts.applied += 1;
+          if (this.#ownThere) {
+            this.#unrecorded.set(step.path, { at: Date.now() + 1000, left: 3 });
+          }
           this.#log(`${step.do} ${displayPath(step.path)}`);
           this.emit('applied', {
             do: step.do,

@@ -1,6 +1,7 @@
 /** Two people, each with a recorded folder, each following the other's log: both end with the same, and it comes to rest. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { rmSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Workspace } from '../../../server/src/library/workspace.ts';
@@ -52,7 +53,7 @@ class Person implements AsyncDisposable {
 }
 
 /** Waits until both folders are equal and neither log grows any more. Returns what both hold. */
-async function atRest(a: Person, b: Person): Promise<Record<string, string>> {
+async function atRest(a: Person, b: Person, restMs = 700): Promise<Record<string, string>> {
   let last = '';
   let since = Date.now();
   let result: Record<string, string> = {};
@@ -67,7 +68,7 @@ async function atRest(a: Person, b: Person): Promise<Record<string, string>> {
     }
     expect(right).toEqual(left);
     result = left;
-    if (Date.now() - since < 700) {
+    if (Date.now() - since < restMs) {
       throw new Error('still changing');
     }
   }, 25_000);
@@ -91,7 +92,7 @@ afterAll(async () => {
 
 describe.each([
   ['the recorder is told what is received', true],
-  ['the recorder finds out by itself', false]
+  ['the recorder reads what another process announces', false]
 ])('both ways, %s', (_name, told) => {
   test('what one does the other gets, once, and nothing comes back', async () => {
     await using world = await World.make();
@@ -161,6 +162,16 @@ describe.each([
     expect(contents).toContain('ana says'.length);
     expect(await seen(join(ana.workspace.logDir, 'conflicts'))).toEqual({ [ana.conflicts[0]?.kept ?? '']: 'ana says' });
   }, 90_000);
+
+  test('a file deleted before the recorder saw it arrive does not leave the two apart', async () => {
+    await using world = await World.make();
+    await using ana = await Person.make(world.path('ana'));
+    await using ben = await Person.make(world.path('ben'));
+    await ana.follow(ben, told);
+    ana.receiver?.once('applied', () => rmSync(join(ana.root, 'brief')));
+    await ben.write('brief', 'x');
+    expect(await atRest(ana, ben)).toEqual({ brief: 'x' });
+  }, 60_000);
 
   test('random edits on both sides at once: both end the same and come to rest', async () => {
     const path = fc.constantFrom('a', 'b', 'd/a', 'd/b', 'd/e/c', 'x', 'x/y');
