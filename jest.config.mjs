@@ -12,6 +12,8 @@ const esm = { syntax: 'typescript', explicitResourceManagement: true };
 
 /** @type {import('jest').Config} */
 export default {
+  // A limit against hanging, not a measure of speed.
+  testTimeout: 120_000,
   projects: [
     {
       displayName: 'server',

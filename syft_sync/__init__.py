@@ -1,4 +1,8 @@
-"""Syft Sync for JupyterLab: the Jupyter server extension and the kernel client."""
+"""Syft Sync for JupyterLab: the Jupyter server extension that runs and proxies the sidecar."""
+
+from __future__ import annotations
+
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -7,9 +11,34 @@ def _jupyter_labextension_paths() -> list[dict[str, str]]:
     return [{"src": "labextension", "dest": "syft-sync-jupyterlab"}]
 
 
-def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    return [{"module": "syft_sync"}]
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    from .extension import SyftSync
+
+    return [{"module": "syft_sync", "app": SyftSync}]
 
 
-def _load_jupyter_server_extension(server_app: object) -> None:
-    """Nothing to start yet."""
+def setup_sidecar_proxy() -> dict[str, Any]:
+    """The second way to the sidecar, for hubs that run jupyter-server-proxy: the same path, the same routes.
+
+    Where the server extension is active its routes come first and answer; the proxy then starts nothing.
+    """
+    import secrets
+
+    from .locate import NotFound, find_bundle, find_node
+
+    try:
+        command = [find_node().path, "--disable-warning=ExperimentalWarning", str(find_bundle())]
+    except NotFound:
+        command = ["syft-sync"]
+    secret = secrets.token_hex(32)
+    return {
+        "command": [*command, "serve", "--socket", "{unix_socket}"],
+        "environment": {"SYFT_SYNC_SECRET": secret},
+        "request_headers_override": {"X-Syft-Sync-Secret": secret},
+        "unix_socket": True,
+        "timeout": 30,
+        "absolute_url": False,
+        "new_browser_tab": False,
+        "launcher_entry": {"enabled": False},
+        "update_last_activity": False,
+    }

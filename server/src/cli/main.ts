@@ -14,9 +14,7 @@ import { recordingOptions, type CommandContext } from './context.ts';
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
 import { changeLine, Output } from './output.ts';
-import { receiveCommand } from './receive.ts';
 import { restoreCommand } from './restore.ts';
-import { serveCommand, watchCommand } from './serve.ts';
 
 function isCaptureSummary(
   value: unknown
@@ -307,7 +305,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
     case 'capture':
       return capture(context);
     case 'watch':
-      return watchCommand(context);
+      // What listens needs express and more: loaded only when it is wanted, so that short commands start fast.
+      return (await import('./serve.ts')).watchCommand(context);
     case 'flush':
       return flush(context);
     case 'log':
@@ -329,9 +328,9 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
     case 'explore':
       return explore(context);
     case 'serve':
-      return serveCommand(context);
+      return (await import('./serve.ts')).serveCommand(context);
     case 'receive':
-      return receiveCommand(context);
+      return (await import('./receive.ts')).receiveCommand(context);
     case 'help':
       return 0;
   }
@@ -366,3 +365,5 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 process.exitCode = await main(process.argv.slice(2));
+// Nothing of ours is left to do; a handle that was forgotten must not keep the caller waiting.
+setTimeout(() => process.exit(), 2000).unref();

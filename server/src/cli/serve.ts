@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { listen } from '../api/listen.ts';
 import { createApi, type ApiLogger } from '../api/server.ts';
 import { runSidecar } from '../api/sidecar.ts';
@@ -86,19 +86,19 @@ export async function watchCommand(context: CommandContext): Promise<number> {
 
 /** Records and serves the HTTP API until told to stop. */
 export async function serveCommand(context: CommandContext): Promise<number> {
-  const { invocation, signal } = context;
+  const { invocation } = context;
   const port = wholeNumber(invocation, 'port');
   const socket = invocation.values.get('socket');
   if ((port === undefined) === (socket === undefined)) {
     throw new SyftError('BAD_REQUEST', 'Say where to listen: --socket PATH, or --port N (0 takes a free one).');
   }
   if (port !== undefined && port > 65_535) throw new SyftError('BAD_REQUEST', `${port} is not a port.`);
-  return runSidecar({
+  await runSidecar({
     ...recordingOptions(context),
-    ...(socket === undefined ? { port: port ?? 0 } : { socketPath: socket }),
+    ...(socket === undefined ? { port: port ?? 0 } : { socketPath: resolve(context.cwd, socket) }),
+    secretEnv: 'SYFT_SYNC_SECRET',
     stdinLifeLine: invocation.flags.has('stdin-lifeline'),
-    verbose: invocation.verbose,
-    quiet: invocation.quiet,
-    signal
+    logLevel: invocation.verbose ? 'debug' : invocation.quiet ? 'warn' : 'info'
   });
+  return 0;
 }

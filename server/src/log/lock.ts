@@ -76,7 +76,7 @@ function present(dir: string, except?: string): Present[] {
   try {
     names = readdirSync(dir);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
     throw error;
   }
   for (const name of names) {

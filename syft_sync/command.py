@@ -1,0 +1,21 @@
+"""The console script `syft-sync`: the command line of the sidecar's bundle, on a Node.js that is new enough."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from .locate import NotFound, find_bundle, find_node
+
+
+def main() -> None:
+    try:
+        command = [find_node().path, "--disable-warning=ExperimentalWarning", str(find_bundle()), *sys.argv[1:]]
+    except NotFound as missing:
+        print(f"syft-sync: {missing.message} {missing.hint} [{missing.reason}]", file=sys.stderr)
+        sys.exit(1)
+    if os.name == "nt":
+        sys.exit(subprocess.run(command, check=False).returncode)
+    # The same process: signals reach Node itself.
+    os.execv(command[0], command)

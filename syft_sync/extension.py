@@ -1,0 +1,52 @@
+"""The Jupyter server extension: the sidecar starts with the server, so that recording needs no open browser."""
+
+from __future__ import annotations
+
+import atexit
+from pathlib import Path
+
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Bool, Dict, List, Unicode
+
+from .handlers import handlers
+from .sidecar import Sidecar
+
+
+class SyftSync(ExtensionApp):
+    """`c.SyftSync.…` in a Jupyter configuration."""
+
+    name = "syft_sync"
+    load_other_extensions = True
+
+    enabled = Bool(True, help="Record the workspace.").tag(config=True)
+    node = Unicode("", help="The Node.js that runs the sidecar; default: the first one found that is new enough.").tag(config=True)
+    root = Unicode("", help="The folder to record; default: the root of the server.").tag(config=True)
+    log_path = Unicode("", help="Where the log is kept; default: .syft-sync in the folder recorded.").tag(config=True)
+    exclude = List(Unicode(), help="What not to record, in gitignore syntax.").tag(config=True)
+    environment = Dict(help="Further environment variables of the sidecar.").tag(config=True)
+
+    sidecar: Sidecar
+
+    def initialize_handlers(self) -> None:
+        """Registers the routes and, once the event loop runs, starts the sidecar."""
+        root = self.root or self.serverapp.root_dir or "."
+        app_dir = getattr(self.serverapp.starter_app, "app_dir", "") or ""
+        self.sidecar = Sidecar(
+            str(Path(root).expanduser().resolve()),
+            self.log,
+            node=self.node,
+            log_path=self.log_path,
+            exclude=list(self.exclude),
+            app_dirs=[Path(app_dir)] if app_dir else [],
+            env={str(name): str(value) for name, value in self.environment.items()},
+        )
+        self.handlers.extend(handlers(self.serverapp.base_url, self.sidecar))
+        if not self.enabled:
+            self.sidecar.disable()
+            return
+        atexit.register(self.sidecar.abandon)
+        self.serverapp.io_loop.add_callback(self.sidecar.start)
+
+    async def stop_extension(self) -> None:
+        """When the server cleans up. When it cannot (SIGKILL), the life line ends the sidecar."""
+        await self.sidecar.stop()
