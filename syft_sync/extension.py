@@ -40,7 +40,11 @@ class SyftSync(ExtensionApp):
             app_dirs=[Path(app_dir)] if app_dir else [],
             env={str(name): str(value) for name, value in self.environment.items()},
         )
-        self.handlers.extend(handlers(self.serverapp.base_url, self.sidecar))
+        web_app = self.serverapp.web_app
+        web_app.add_handlers(".*$", handlers(self.serverapp.base_url, self.sidecar))
+        # jupyter-server-proxy may offer the same path by our entry point; where both are, this extension answers.
+        rules = web_app.default_router.rules
+        rules.insert(0, rules.pop(-2))
         if not self.enabled:
             self.sidecar.disable()
             return

@@ -54,13 +54,15 @@ export async function checkFolders(root: string, folders: readonly string[]): Pr
       continue;
     }
     const path = normalizeRelative(folder);
-    if (path === undefined)
-      {throw new SyftError('PATH_OUTSIDE_ROOT', 'The folder does not lie inside the workspace.', { path: folder });}
+    if (path === undefined) {
+      throw new SyftError('PATH_OUTSIDE_ROOT', 'The folder does not lie inside the workspace.', { path: folder });
+    }
     const real = await realpath(join(root, path)).catch(() => undefined);
     const stats = real === undefined ? undefined : await lstat(real);
     if (stats?.isDirectory() !== true) throw new SyftError('PATH_NOT_FOUND', `There is no folder ${path}.`, { path });
-    if (!real?.startsWith(inRoot))
-      {throw new SyftError('PATH_OUTSIDE_ROOT', 'The folder is a link that leads out of the workspace.', { path });}
+    if (!real?.startsWith(inRoot)) {
+      throw new SyftError('PATH_OUTSIDE_ROOT', 'The folder is a link that leads out of the workspace.', { path });
+    }
     out.add(path);
   }
   if (out.size === 0) throw new SyftError('BAD_REQUEST', 'folders: choose at least one.');

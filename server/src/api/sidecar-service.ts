@@ -149,8 +149,9 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
       const place = await placeNeedsChoice(root);
       if (place !== undefined) return this.#ask(root, place);
       // Asked before the first byte of a log is written; later the recorder counts as it scans.
-      if (!isLogDirectory(this.#logDir) && (await this.#count(root, maxFiles)) > maxFiles)
-        {return this.#ask(root, 'too-many-files');}
+      if (!isLogDirectory(this.#logDir) && (await this.#count(root, maxFiles)) > maxFiles) {
+        return this.#ask(root, 'too-many-files');
+      }
     }
     let workspace: Workspace;
     try {
@@ -225,9 +226,9 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
       await this.#step(async () => {
         if (this.#closed || this.#workspace !== workspace) return;
         await this.#stopRecording();
-        if (error instanceof SyftError && error.code === 'SETUP_NEEDED')
-          {await this.#ask(workspace.root, 'too-many-files');}
-        else await this.#failed(error);
+        if (error instanceof SyftError && error.code === 'SETUP_NEEDED') {
+          await this.#ask(workspace.root, 'too-many-files');
+        } else await this.#failed(error);
       });
     } finally {
       this.#progress = undefined;
@@ -238,8 +239,9 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
   async #failed(error: unknown): Promise<void> {
     const code = describe(error).code;
     const locked = code === 'LOG_LOCKED';
-    if (this.#error?.code !== code)
-      {this.#options.logger.warn({ code, err: locked ? undefined : error }, 'not recording');}
+    if (this.#error?.code !== code) {
+      this.#options.logger.warn({ code, err: locked ? undefined : error }, 'not recording');
+    }
     await this.#startReading();
     this.#set(locked ? 'read-only' : 'error', { error });
     if (this.#reading === undefined) this.index.refuse(error instanceof SyftError ? error : notRunning());

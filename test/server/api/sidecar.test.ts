@@ -320,9 +320,7 @@ describe('as a process', () => {
     children = [];
   });
 
-  async function run(
-    env: Record<string, string> = {}
-  ): Promise<{
+  async function run(env: Record<string, string> = {}): Promise<{
     child: ChildProcess;
     line: { listening: { socket: string; url: string } };
     errors: () => string;
