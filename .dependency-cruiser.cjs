@@ -1,10 +1,11 @@
-// Arrows point one way: cli, api → library → sync, messages, index, capture → log → storage, crypto → core.
+// Arrows point one way: cli, api → library → sync, messages, index, capture → log → crypto → storage → core.
 const layers = [
   ['cli', 'api'],
   ['library'],
   ['sync', 'messages', 'index', 'capture'],
   ['log'],
-  ['storage', 'crypto'],
+  ['crypto'],
+  ['storage'],
   ['core']
 ];
 const folder = names => `^server/src/(${names.join('|')})/`;

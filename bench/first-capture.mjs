@@ -14,7 +14,11 @@ import { parseArgs } from 'node:util';
 import { describeMachine, makeFiles, median, syftSync, time, versionOf, workDirectory } from './harness.mjs';
 
 const { values } = parseArgs({
-  options: { files: { type: 'string', default: '100000' }, bytes: { type: 'string', default: '4096' }, runs: { type: 'string', default: '3' } }
+  options: {
+    files: { type: 'string', default: '100000' },
+    bytes: { type: 'string', default: '4096' },
+    runs: { type: 'string', default: '3' }
+  }
 });
 const dir = workDirectory('capture');
 const data = join(dir, 'data');
@@ -31,13 +35,33 @@ const password = join(dir, 'password');
 writeFileSync(password, 'bench\n');
 const home = join(dir, 'home');
 mkdirSync(home);
-const env = { ...process.env, HOME: home, SYFT_SYNC_HOME: home, RESTIC_PASSWORD_FILE: password, RESTIC_CACHE_DIR: join(dir, 'restic-cache') };
+const env = {
+  ...process.env,
+  HOME: home,
+  SYFT_SYNC_HOME: home,
+  RESTIC_PASSWORD_FILE: password,
+  RESTIC_CACHE_DIR: join(dir, 'restic-cache')
+};
 
 function git(config) {
   const gitDir = fresh('git');
   time('git', ['init', '-q', '--bare', gitDir], { env });
-  const options = ['--git-dir', gitDir, '--work-tree', data, ...config.flatMap(item => ['-c', item]), '-c', 'user.name=b', '-c', 'user.email=b@b', '-c', 'gc.auto=0'];
-  const seconds = time('git', [...options, 'add', '-A'], { env, cwd: data }) + time('git', [...options, 'commit', '-qm', 'b'], { env, cwd: data });
+  const options = [
+    '--git-dir',
+    gitDir,
+    '--work-tree',
+    data,
+    ...config.flatMap(item => ['-c', item]),
+    '-c',
+    'user.name=b',
+    '-c',
+    'user.email=b@b',
+    '-c',
+    'gc.auto=0'
+  ];
+  const seconds =
+    time('git', [...options, 'add', '-A'], { env, cwd: data }) +
+    time('git', [...options, 'commit', '-qm', 'b'], { env, cwd: data });
   rmSync(gitDir, { recursive: true, force: true });
   return seconds;
 }
@@ -71,5 +95,7 @@ for (let run = 0; run < Number(values.runs); run++) {
 const own = median(seconds['syft-sync capture']);
 for (const [name, list] of Object.entries(seconds)) {
   const middle = median(list);
-  console.log(`${name.padEnd(26)} ${middle.toFixed(2).padStart(7)} s   (${list.map(s => s.toFixed(2)).join(', ')})   ratio ${(middle / own).toFixed(2)}`);
+  console.log(
+    `${name.padEnd(26)} ${middle.toFixed(2).padStart(7)} s   (${list.map(s => s.toFixed(2)).join(', ')})   ratio ${(middle / own).toFixed(2)}`
+  );
 }

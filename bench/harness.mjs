@@ -20,7 +20,10 @@ export function workDirectory(name) {
   return dir;
 }
 
-const WORDS = 'the of model data value train test mean table figure plot index column row sample rate error loss epoch batch'.split(' ');
+const WORDS =
+  'the of model data value train test mean table figure plot index column row sample rate error loss epoch batch'.split(
+    ' '
+  );
 
 /** Deterministic text, compressible like text is. */
 export function textFile(seed, bytes) {

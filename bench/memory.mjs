@@ -9,7 +9,15 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { describeMachine, makeFiles, residentMegabytes, startUntil, syftSync, time, workDirectory } from './harness.mjs';
+import {
+  describeMachine,
+  makeFiles,
+  residentMegabytes,
+  startUntil,
+  syftSync,
+  time,
+  workDirectory
+} from './harness.mjs';
 
 const { values } = parseArgs({ options: { files: { type: 'string', default: '100000' } } });
 const dir = workDirectory('memory');
@@ -23,7 +31,9 @@ async function measure(label, work) {
   const started = Date.now();
   const { child } = await startUntil(syftSync, ['-C', data, '--json', 'watch'], /"ready":true/, { env });
   child.stdout.resume();
-  console.log(`${label}: ready after ${((Date.now() - started) / 1000).toFixed(2)} s, ${residentMegabytes(child.pid).toFixed(0)} MB`);
+  console.log(
+    `${label}: ready after ${((Date.now() - started) / 1000).toFixed(2)} s, ${residentMegabytes(child.pid).toFixed(0)} MB`
+  );
   await sleep(2000);
   console.log(`${label}: two seconds later ${residentMegabytes(child.pid).toFixed(0)} MB`);
   await work?.(child);

@@ -1,6 +1,11 @@
 /** The public library of `syft-sync`. */
 export { AppendOnlyLogWatcher, BaseWatcher, SyftAppendOnlyLogWatcher } from './library/watcher.ts';
-export type { BaseWatcherOptions, RestoreVersionOptions, SyftMessageSummary, WatcherOptions } from './library/watcher.ts';
+export type {
+  BaseWatcherOptions,
+  RestoreVersionOptions,
+  SyftMessageSummary,
+  WatcherOptions
+} from './library/watcher.ts';
 export { EventHandler } from './library/event-handler.ts';
 export type { FileEvent } from './library/event-handler.ts';
 export { LogStorage } from './library/log-storage.ts';

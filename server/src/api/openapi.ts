@@ -75,8 +75,9 @@ const ERRORS: Record<number, string> = {
 function namedSchemas(): Map<z.ZodType, string> {
   const named = new Map<z.ZodType, string>();
   for (const [name, value] of Object.entries(contract)) {
-    if (value instanceof z.ZodType && name.endsWith('Schema') && !name.endsWith('QuerySchema'))
-      {named.set(value, name.slice(0, -'Schema'.length));}
+    if (value instanceof z.ZodType && name.endsWith('Schema') && !name.endsWith('QuerySchema')) {
+      named.set(value, name.slice(0, -'Schema'.length));
+    }
   }
   return named;
 }
@@ -125,8 +126,9 @@ export function openApiDocument(version: string): Json {
       });
     }
     if (name === 'events') parameters.push({ name: 'Last-Event-ID', in: 'header', schema: { type: 'string' } });
-    if (name === 'content')
-      {parameters.push({ name: 'Range', in: 'header', description: 'One byte range', schema: { type: 'string' } });}
+    if (name === 'content') {
+      parameters.push({ name: 'Range', in: 'header', description: 'One byte range', schema: { type: 'string' } });
+    }
     if (route.method !== 'GET') {
       parameters.push({
         name: 'X-Syft-Sync-Request',

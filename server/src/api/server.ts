@@ -210,11 +210,11 @@ export function createApi(options: ApiOptions): Api {
     res.json({ captured, unchanged, deleted, bytes, flagged });
   });
   app.post('/api/pause', async (_req, res) => {
-    await service.pause();
+    service.pause();
     res.json(status());
   });
   app.post('/api/resume', async (_req, res) => {
-    await service.resume();
+    service.resume();
     res.json(status());
   });
   app.post('/api/setup', async (req, res) => {

@@ -28,8 +28,8 @@ export interface WorkspaceService {
   status(): ServiceStatus;
   flush(): Promise<void>;
   capture(): Promise<CaptureCounts>;
-  pause(): Promise<void>;
-  resume(): Promise<void>;
+  pause(): void;
+  resume(): void;
   /** Whole version ids only. */
   restore(request: RestoreRequest): Promise<RestoreResult>;
   /** Whole version ids only. */

@@ -460,12 +460,12 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
     return this.#recording().capture();
   }
 
-  async pause(): Promise<void> {
-    await this.#recording().pause();
+  pause(): void {
+    this.#recording().pause();
   }
 
-  async resume(): Promise<void> {
-    await this.#recording().resume();
+  resume(): void {
+    this.#recording().resume();
   }
 
   async restore(request: RestoreRequest): Promise<RestoreResult> {

@@ -148,8 +148,9 @@ export class Reconciler {
         pass.force
           ? rules.excludedAlwaysDeep(path, type === 'directory')
           : rules.excludesDeep(path, type === 'directory')
-      )
+      ) {
         continue;
+      }
       let stats;
       try {
         stats = scanner.stat(path);
@@ -178,8 +179,9 @@ export class Reconciler {
     for (const { path, stats } of candidates.values()) {
       const slot = known.slot(path);
       const identity = slot === undefined ? undefined : known.identity(slot);
-      if (identity !== undefined && !sameIdentity(identity, identityOf(stats)))
+      if (identity !== undefined && !sameIdentity(identity, identityOf(stats))) {
         lost.push({ path, identity, refilled: true });
+      }
     }
     return { lost, deleted };
   }
@@ -223,8 +225,9 @@ export class Reconciler {
     for (const { from } of moves) {
       const latest = committer.latest(from);
       const slot = known.slot(from);
-      if (latest !== undefined && slot !== undefined)
+      if (latest !== undefined && slot !== undefined) {
         sources.set(from, { latest, stats: known.stats(slot), sure: known.isSure(slot) });
+      }
     }
     const at = committer.nextAt();
     let n = 0;
@@ -435,8 +438,9 @@ export class Reconciler {
       case 'content': {
         const { bytes, hash, stats } = result;
         const latest = committer.latest(path);
-        if ((result.moved || (result.broken && !isKnownTorn(latest, hash))) && !this.#putAside(path, pass))
+        if ((result.moved || (result.broken && !isKnownTorn(latest, hash))) && !this.#putAside(path, pass)) {
           return bytes.length;
+        }
         const flags: ChangeFlag[] = result.moved || result.broken ? ['torn'] : [];
         const sure = !result.moved && !isRacy(stats, result.readAt);
         if (bytes.length > this.#o.maxContentBytes) flags.push('no-content');
@@ -627,11 +631,13 @@ export class Reconciler {
         break;
       case 'content': {
         const latest = committer.latest(path);
-        if ((result.moved || (result.broken && !isKnownTorn(latest, result.hash))) && !this.#putAside(path, pass))
+        if ((result.moved || (result.broken && !isKnownTorn(latest, result.hash))) && !this.#putAside(path, pass)) {
           return;
+        }
         this.#unsettled.delete(path);
-        if (keep)
+        if (keep) {
           await put(result.whole === undefined ? chunker.end() : chunkContent(result.whole, { notebook: true }), true);
+        }
         // The path may have come to mean another file while this one was read.
         const now = this.#statQuietly(path);
         if (now === undefined || now.ino !== result.stats.ino || now.dev !== result.stats.dev) {

@@ -395,8 +395,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     const wanted = new Set(paths);
     const concerns = (path: PathName): boolean => {
       if (wanted.has(path)) return true;
-      for (let i = path.lastIndexOf('/'); i > 0; i = path.lastIndexOf('/', i - 1))
+      for (let i = path.lastIndexOf('/'); i > 0; i = path.lastIndexOf('/', i - 1)) {
         if (wanted.has(path.slice(0, i))) return true;
+      }
       return false;
     };
     const collect = (change: Change): void => {
@@ -553,8 +554,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       for (const { resolve } of served) resolve(outcome);
     } catch (error) {
       for (const { reject } of served) reject(error);
-      if (!(error instanceof SyftError && (error.code === 'CANCELLED' || error.code === 'SETUP_NEEDED')))
+      if (!(error instanceof SyftError && (error.code === 'CANCELLED' || error.code === 'SETUP_NEEDED'))) {
         this.#passFailed(error);
+      }
     }
   }
 
@@ -696,8 +698,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     const now = performance.now();
     if (!this.#live) return;
     for (const dir of findings.walkedDirectories) {
-      if (!this.#newDirectories.has(dir))
+      if (!this.#newDirectories.has(dir)) {
         this.#newDirectories.set(dir, { look: 0, at: now + (NEW_DIRECTORY_LOOKS[0] ?? 0) });
+      }
     }
   }
 
@@ -931,8 +934,9 @@ function inspectRoot(root: string): RootIdentity {
     if (stats.isSymbolicLink()) stats = lstatSync(`${root}/.`);
   } catch (error) {
     const code = errnoOf(error);
-    if (code === 'EACCES')
+    if (code === 'EACCES') {
       throw new SyftError('WATCH_PATH_UNREADABLE', `${root} cannot be read; check its permissions`, { cause: error });
+    }
     throw new SyftError('WATCH_PATH_MISSING', `${root} does not exist`, { cause: error });
   }
   if (!stats.isDirectory()) throw new SyftError('WATCH_PATH_NOT_DIRECTORY', `${root} is not a directory`);

@@ -148,8 +148,9 @@ export class Scanner {
       const isDirectory = stats.isDirectory();
       const slot = this.#known.slot(path);
       if (isDirectory || slot === undefined || !this.#known.matches(slot, stats)) {
-        if (force ? this.#rules.excludedAlwaysDeep(path, isDirectory) : this.#rules.excludesDeep(path, isDirectory))
+        if (force ? this.#rules.excludedAlwaysDeep(path, isDirectory) : this.#rules.excludesDeep(path, isDirectory)) {
           continue;
+        }
       }
       if (isDirectory) {
         walked.add(path);
@@ -215,8 +216,9 @@ export class Scanner {
     try {
       own = this.stat(dir);
       if (own === undefined || !own.isDirectory()) {
-        for (const path of this.#known.below(dir))
+        for (const path of this.#known.below(dir)) {
           if (path !== dir || own === undefined) this.#gone(findings, path, true);
+        }
         if (own !== undefined && dir !== '') this.#entry(dir, own, findings, true);
         return directories;
       }
@@ -359,8 +361,9 @@ export class Scanner {
     if (own !== undefined && own.size > BIG_DIRECTORY_BYTES) return bigListing(absolute);
     let names = readdirSync(absolute);
     // Node decodes names as UTF-8 and loses what is not; only the bytes tell.
-    if (names.some(name => name.includes('\uFFFD')))
+    if (names.some(name => name.includes('\uFFFD'))) {
       names = readdirSync(absolute, { encoding: 'buffer' }).map(decodePath);
+    }
     const patterns = names.indexOf(IGNORE_FILE);
     if (patterns > 0) names.unshift(...names.splice(patterns, 1));
     return names;

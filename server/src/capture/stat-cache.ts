@@ -95,8 +95,9 @@ export async function saveStatCache(
         at = entry.writeUInt16LE((stats.mode & 0o7777) | (known.isSure(slot) ? SURE : 0), at);
         at = entry.writeDoubleLE(change.seq, at);
         at = entry.writeUInt32LE(hashPrefix(change), at);
-        for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs])
+        for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs]) {
           at = entry.writeDoubleLE(value, at);
+        }
         nameBytes.copy(entry, at);
         entries.push(entry);
       }

@@ -21,8 +21,9 @@ export class TimeSlice {
   /** Lets the event loop turn. Throws CANCELLED when the work was called off. */
   async rest(): Promise<void> {
     await setImmediate();
-    if (this.#signal?.aborted === true)
+    if (this.#signal?.aborted === true) {
       throw new SyftError('CANCELLED', 'Stopped before the pass was complete; what was recorded stays recorded');
+    }
     this.#started = performance.now();
   }
 }

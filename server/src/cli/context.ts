@@ -17,7 +17,9 @@ export interface CommandContext {
 }
 
 /** Options of the commands that record. Throws BAD_REQUEST. */
-export function recordingOptions(context: Pick<CommandContext, 'invocation' | 'root' | 'logDir'>): Pick<WorkspaceOptions, 'root' | 'logDir' | 'excludePatterns' | 'maxContentBytes'> {
+export function recordingOptions(
+  context: Pick<CommandContext, 'invocation' | 'root' | 'logDir'>
+): Pick<WorkspaceOptions, 'root' | 'logDir' | 'excludePatterns' | 'maxContentBytes'> {
   const limit = wholeNumber(context.invocation, 'max-content');
   return {
     root: context.root,

@@ -69,8 +69,9 @@ export async function findControl(logDir: string): Promise<Control | undefined> 
     await call(socket, secret, 'GET', '/api/health', undefined);
   } catch (error) {
     // Not listening yet, or not any more: the caller decides whether to wait or to take the lock.
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED' || errnoOf(error) === 'ECONNRESET')
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED' || errnoOf(error) === 'ECONNRESET') {
       return undefined;
+    }
     throw error;
   }
   return { pid: holder.pid, call: (method, path, body) => call(socket, secret, method, path, body) };

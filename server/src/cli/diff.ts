@@ -59,8 +59,9 @@ export async function diskSide(root: string, path: PathName): Promise<Side | und
         bytes
       };
     }
-    if (!stats.isFile())
+    if (!stats.isFile()) {
       throw new SyftError('PATH_INVALID', `${displayPath(path)} is not a file.`, { path: displayPath(path) });
+    }
     if (stats.size <= TEXT_LIMIT) {
       const bytes = await readFile(at);
       return {
@@ -76,11 +77,12 @@ export async function diskSide(root: string, path: PathName): Promise<Side | und
     return { name: 'disk', path: displayPath(path), size: stats.size, hash: hash.digest('hex'), bytes: undefined };
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
-    if (errnoOf(error) === 'EACCES')
+    if (errnoOf(error) === 'EACCES') {
       throw new SyftError('UNREADABLE', `${displayPath(path)} cannot be read.`, {
         cause: error,
         path: displayPath(path)
       });
+    }
     throw error;
   }
 }
@@ -98,8 +100,9 @@ function cellText(change: CellChange): string[] {
   const number = `[${(change.newIndex ?? change.oldIndex ?? 0) + 1}]`;
   const type = (change.new ?? change.old)?.type ?? 'cell';
   if (change.change === 'added') return [`@@ ${type} cell ${number} added`, ...lines(change.new?.source ?? '', '+')];
-  if (change.change === 'removed')
+  if (change.change === 'removed') {
     return [`@@ ${type} cell ${number} removed`, ...lines(change.old?.source ?? '', '-')];
+  }
   const moved = change.change === 'moved' ? ` moved from [${(change.oldIndex ?? 0) + 1}]` : '';
   const parts = change.parts.length === 0 ? '' : `: ${change.parts.join(', ')}`;
   const out = [`@@ ${type} cell ${number}${moved}${change.change === 'modified' ? ' modified' : ''}${parts}`];

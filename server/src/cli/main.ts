@@ -34,8 +34,9 @@ async function capture(context: CommandContext): Promise<number> {
     async workspace => {
       const result = await workspace.capture({ signal: context.signal, onProgress: p => output.progress(p, started) });
       output.endProgress();
-      for (const problem of result.errors)
+      for (const problem of result.errors) {
         output.note(`syft-sync: ${displayPath(problem.path)}: ${problem.message} [${problem.code}]`);
+      }
       return result;
     }
   );
@@ -61,8 +62,9 @@ const KINDS: readonly string[] = ['created', 'modified', 'deleted', 'moved'] sat
 async function log(context: CommandContext): Promise<number> {
   const { invocation, output } = context;
   const kind = invocation.values.get('kind');
-  if (kind !== undefined && !KINDS.includes(kind))
+  if (kind !== undefined && !KINDS.includes(kind)) {
     throw new SyftError('BAD_REQUEST', `--kind takes one of ${KINDS.join(', ')}, not "${kind}".`);
+  }
   const glob = invocation.values.get('path');
   const since = invocation.values.get('since');
   const until = invocation.values.get('until');
@@ -173,10 +175,11 @@ async function diff(context: CommandContext): Promise<number> {
   let right: Side;
   if (second === undefined) {
     const disk = await diskSide(root, a.path);
-    if (disk === undefined)
+    if (disk === undefined) {
       throw new SyftError('PATH_NOT_FOUND', `${displayPath(a.path)} does not exist on disk.`, {
         path: displayPath(a.path)
       });
+    }
     right = disk;
   } else {
     right = await versionSide(view, version(second));
@@ -213,8 +216,9 @@ async function fsck(context: CommandContext): Promise<number> {
       if (
         error instanceof SyftError &&
         (error.code === 'LOG_MISSING' || error.code === 'LOG_NEWER_FORMAT' || error.code === 'LOG_PATH_NOT_DIRECTORY')
-      )
+      ) {
         throw error;
+      }
     }
   );
   let damages = 0;

@@ -1,7 +1,7 @@
 /** Results on stdout, everything else on stderr; NDJSON or lines for people. */
 import { once } from 'node:events';
 import type { ChangeJson } from '../core/change.ts';
-import { SyftError } from '../core/errors.ts';
+import type { SyftError } from '../core/errors.ts';
 import { printable, readableSize } from '../library/explorer.ts';
 
 /** Where a command writes. Backpressure and a reader that goes away (`| head`) are handled here, once. */
@@ -28,8 +28,9 @@ export class Output {
 
   async write(data: string | Uint8Array): Promise<void> {
     if (this.#gone) return;
-    if (!process.stdout.write(data))
+    if (!process.stdout.write(data)) {
       await Promise.race([once(process.stdout, 'drain'), once(process.stdout, 'close')]).catch(() => undefined);
+    }
   }
 
   /** One result: the object with `--json`, else the line. */

@@ -26,8 +26,9 @@ function isRestoreResult(value: unknown): value is RestoreResult {
 function chosenVersion(context: CommandContext, view: LogView): Change {
   const { invocation, cwd } = context;
   const what = invocation.args[0];
-  if (what === undefined)
+  if (what === undefined) {
     throw new SyftError('BAD_REQUEST', 'Say what to restore: a version, a path with --at, or --tree.');
+  }
   const at = invocation.values.get('at');
   return at === undefined ? view.version(what, cwd) : view.version(`${what}@${at}`, cwd);
 }

@@ -27,7 +27,12 @@ function controlPlace(): { dir: string; socket: string; secret: string } {
       // Not writable: the next place.
     }
   }
-  if (dir === undefined) throw new SyftError('DISK_READ_ONLY', 'No directory for the control socket can be made; set XDG_RUNTIME_DIR or TMPDIR.');
+  if (dir === undefined) {
+    throw new SyftError(
+      'DISK_READ_ONLY',
+      'No directory for the control socket can be made; set XDG_RUNTIME_DIR or TMPDIR.'
+    );
+  }
   return { dir, socket: join(dir, 'control.sock'), secret: randomBytes(32).toString('hex') };
 }
 
@@ -39,7 +44,12 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-const SILENT: ApiLogger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const SILENT: ApiLogger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined
+};
 
 /** Records until SIGINT or SIGTERM, then makes all durable. */
 export async function watchCommand(context: CommandContext): Promise<number> {
@@ -56,7 +66,9 @@ export async function watchCommand(context: CommandContext): Promise<number> {
     try {
       let ready = false;
       workspace.on('problem', problem =>
-        output.note(`syft-sync: ${problem.path === undefined ? '' : `${problem.path}: `}${problem.message} [${problem.code}]`)
+        output.note(
+          `syft-sync: ${problem.path === undefined ? '' : `${problem.path}: `}${problem.message} [${problem.code}]`
+        )
       );
       workspace.on('change', change => {
         index.add(change);

@@ -82,7 +82,8 @@ export class SyftError extends Error {
 /** The `errno` name of a Node system error (`ENOENT`, …), or `undefined`. */
 export function errnoOf(error: unknown): string | undefined {
   // Not `instanceof Error`: errors of Node's own modules belong to another realm when the caller runs in a VM context.
-  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
+  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string') {
     return error.code;
+  }
   return undefined;
 }

@@ -191,8 +191,9 @@ export function diffCells(a: readonly Cell[], b: readonly Cell[]): CellChange[] 
   const removedUpTo = (end: number): void => {
     for (; nextOld < end; nextOld++) {
       const old = a[nextOld];
-      if (old !== undefined && !matchedOld.has(nextOld))
+      if (old !== undefined && !matchedOld.has(nextOld)) {
         out.push({ change: 'removed', oldIndex: nextOld, old, parts: [] });
+      }
     }
   };
   b.forEach((cell, j) => {

@@ -96,7 +96,9 @@ export function pathBase64(path: PathName): string | undefined {
 
 /** Reads the display form of a name that may hold `\xHH` escapes (≥ 0x80); a candidate beside the literal reading. */
 export function parseDisplayPath(text: string): PathName {
-  return text.replace(/\\x([89A-Fa-f][0-9A-Fa-f])/g, (_, hex: string) => String.fromCharCode(0xdc00 + parseInt(hex, 16)));
+  return text.replace(/\\x([89A-Fa-f][0-9A-Fa-f])/g, (_, hex: string) =>
+    String.fromCharCode(0xdc00 + parseInt(hex, 16))
+  );
 }
 
 /**

@@ -53,8 +53,9 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function whole(object: Record<string, unknown>, key: string, min = 0): number | undefined {
   const value = object[key];
   if (value === undefined) return undefined;
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min) {
     throw new RecordError(`"${key}" is not a whole number`);
+  }
   return value;
 }
 
@@ -87,8 +88,9 @@ function contentOf(value: unknown, contentHash: string | undefined): ContentRef 
   if (value === true && contentHash !== undefined) return { chunks: [contentHash] };
   if (isObject(value)) {
     const { chunks, list, count } = value;
-    if (Array.isArray(chunks) && chunks.every(id => typeof id === 'string' && HASH.test(id)))
+    if (Array.isArray(chunks) && chunks.every(id => typeof id === 'string' && HASH.test(id))) {
       return { chunks: chunks as string[] };
+    }
     if (
       typeof list === 'string' &&
       HASH.test(list) &&
@@ -106,8 +108,9 @@ function causeOf(value: unknown): Cause | undefined {
   if (!isObject(value)) return undefined;
   const { kind, version, workspace, user } = value;
   if (kind === 'restore' && typeof version === 'string') return { kind, version };
-  if (kind === 'received' && typeof version === 'string' && typeof workspace === 'string')
+  if (kind === 'received' && typeof version === 'string' && typeof workspace === 'string') {
     return { kind, workspace, version };
+  }
   if (kind === 'jupyter-save') return typeof user === 'string' ? { kind, user } : { kind };
   // A cause of a later version of the program is not needed to understand what changed.
   return undefined;
@@ -133,13 +136,15 @@ export function decodeRecord(line: string, device: string): Change {
   const flags = object['flags'] ?? [];
   if (typeof kind !== 'string' || !KINDS.has(kind)) throw new RecordError('"kind" is not known');
   if (typeof type !== 'string' || !TYPES.has(type)) throw new RecordError('"type" is not known');
-  if (!Array.isArray(flags) || !flags.every(flag => typeof flag === 'string' && FLAGS.has(flag)))
+  if (!Array.isArray(flags) || !flags.every(flag => typeof flag === 'string' && FLAGS.has(flag))) {
     throw new RecordError('"flags" are not known');
+  }
   const seq = whole(object, 'seq', 1);
   const at = whole(object, 'at');
   const name = path(object, 'path');
-  if (seq === undefined || at === undefined || name === undefined)
+  if (seq === undefined || at === undefined || name === undefined) {
     throw new RecordError('"seq", "at" or "path" is missing');
+  }
   const from = path(object, 'from');
   if ((from !== undefined) !== (kind === 'moved')) throw new RecordError('"from" belongs to moves');
   const size = whole(object, 'size');

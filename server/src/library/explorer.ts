@@ -66,7 +66,6 @@ export function readableSize(bytes: number): string {
 
 /** Makes a text safe to print: control characters shown, nothing of it can steer the terminal. */
 export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what this replaces
   return stripVTControlCharacters(text).replace(
     /[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g,
     c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`
@@ -208,9 +207,9 @@ export class LogExplorer {
     else if (name === 'end' || key.sequence === 'G') place.cursor = last;
     else if (name === 'q' && key.ctrl !== true) return this.#back(true);
     else if (name === 'escape' || name === 'left' || name === 'h' || name === 'backspace') this.#back(false);
-    else if (name === 'return' || name === 'enter' || name === 'right' || name === 'l')
+    else if (name === 'return' || name === 'enter' || name === 'right' || name === 'l') {
       await this.#attempt(() => this.#open());
-    else if (name === 's') await this.#attempt(() => this.#stats());
+    } else if (name === 's') await this.#attempt(() => this.#stats());
     else if (key.sequence === '/' && place.screen.kind === 'files') this.#typing = true;
     else if (name === 'r') this.#askRestore(key.sequence === 'R');
     return true;
@@ -273,8 +272,9 @@ export class LogExplorer {
   }
 
   async #content(version: ChangeJson): Promise<string[]> {
-    if ((version.size ?? 0) > PREVIEW_LIMIT)
+    if ((version.size ?? 0) > PREVIEW_LIMIT) {
       return [`${readableSize(version.size ?? 0)}: too large to show here. Restore it to look at it.`];
+    }
     const bytes = await this.#storage.readVersion(version.versionId);
     const text = textOf(bytes);
     return text === undefined ? [`${readableSize(bytes.length)} of binary content.`] : text.split('\n');
@@ -356,10 +356,11 @@ export class LogExplorer {
     const line = (text: string, style = ''): string =>
       `\u001b[2K${style}${text.slice(0, width)}${style === '' ? '' : '\u001b[0m'}\r\n`;
     let frame = '\u001b[H' + line(middleEllipsis(title, width), '\u001b[1m');
-    if (length === 0)
+    if (length === 0) {
       frame += line(
         this.#filter === '' ? 'Nothing is recorded yet.' : `No file name holds "${printable(this.#filter)}".`
       );
+    }
     for (let row = length === 0 ? 1 : 0; row < body; row++) {
       const index = place.top + row;
       const selected = index === place.cursor && screen.kind !== 'stats' && screen.kind !== 'content';

@@ -183,8 +183,9 @@ export class LogView implements AsyncDisposable {
 
 function latestContent(history: readonly Change[], path: PathName): Change {
   const found = history.find(change => change.kind !== 'deleted');
-  if (found === undefined)
+  if (found === undefined) {
     throw new SyftError('VERSION_NOT_FOUND', `${displayPath(path)} has no version.`, { path: displayPath(path) });
+  }
   return found;
 }
 

@@ -355,11 +355,12 @@ async function placeFile(
       } catch (error) {
         if (errnoOf(error) === 'EXDEV' && staged !== beside) continue;
         if (errnoOf(error) === 'EEXIST') return 'changed';
-        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP') && staged !== beside)
+        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP') && staged !== beside) {
           continue;
-        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP'))
+        }
+        if (before === undefined && (errnoOf(error) === 'EPERM' || errnoOf(error) === 'ENOTSUP')) {
           await rename(staged, target);
-        else throw error;
+        } else throw error;
       }
       await syncDirectory(parent);
       return 'done';

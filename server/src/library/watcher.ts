@@ -81,8 +81,9 @@ export abstract class BaseWatcher extends EventEmitter<WatcherEvents> implements
 
   /** For subclasses: an event is durable; hand it on. */
   protected deliver(event: FileEvent): void {
-    if (this.verbose)
+    if (this.verbose) {
       process.stderr.write(`${event.timestamp.toISOString()} ${event.type} ${event.destPath ?? event.srcPath}\n`);
+    }
     this.emit('event', event);
     const handler = this.#handler;
     if (handler === undefined) return;

@@ -67,8 +67,9 @@ export async function checkRoot(root: string): Promise<string> {
   const path = resolve(root);
   try {
     const stats = await stat(path);
-    if (!stats.isDirectory())
+    if (!stats.isDirectory()) {
       throw new SyftError('WATCH_PATH_NOT_DIRECTORY', `${root} is not a directory.`, { path: root });
+    }
     return await realpath(path);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') {
@@ -174,12 +175,12 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     return this.recorder.capture(options);
   }
 
-  async pause(): Promise<void> {
-    await this.recorder.pause();
+  pause(): void {
+    this.recorder.pause();
   }
 
-  async resume(): Promise<void> {
-    await this.recorder.resume();
+  resume(): void {
+    this.recorder.resume();
   }
 
   /** Bytes on disk, measured at most once a second: it walks the log directory. */
@@ -226,10 +227,12 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   async findVersion(id: string): Promise<Change> {
     const wanted = parseVersionId(id);
     if (wanted !== undefined) {
-      for (const change of this.tree.values())
+      for (const change of this.tree.values()) {
         if (change.seq === wanted.seq && change.device === wanted.device) return change;
-      for await (const change of this.log.changes())
+      }
+      for await (const change of this.log.changes()) {
         if (change.seq === wanted.seq && change.device === wanted.device) return change;
+      }
     }
     throw new SyftError('VERSION_NOT_FOUND', `There is no version ${id}.`);
   }
@@ -297,8 +300,9 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   /** A path from outside → a workspace path. Throws PATH_OUTSIDE_ROOT. */
   insidePath(text: string): PathName {
     const literal = normalizeRelative(text);
-    if (literal === undefined)
+    if (literal === undefined) {
       throw new SyftError('PATH_OUTSIDE_ROOT', `${text} does not name a file inside the workspace.`, { path: text });
+    }
     const escaped = parseDisplayPath(literal);
     return escaped !== literal && this.tree.has(escaped) && !this.tree.has(literal) ? escaped : literal;
   }

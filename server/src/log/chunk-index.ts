@@ -42,8 +42,9 @@ export class ChunkIndex {
     for (;;) {
       if (this.#segments[slot] === 0) return slot;
       const k = slot * 4;
-      if (this.#keys[k] === a && this.#keys[k + 1] === b && this.#keys[k + 2] === c && this.#keys[k + 3] === d)
+      if (this.#keys[k] === a && this.#keys[k + 1] === b && this.#keys[k + 2] === c && this.#keys[k + 3] === d) {
         return slot;
+      }
       slot = (slot + 1) & mask;
     }
   }

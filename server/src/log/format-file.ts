@@ -26,16 +26,18 @@ export function isLogDirectory(dir: string): boolean {
     stats = statSync(dir, { throwIfNoEntry: false });
   } catch (error) {
     // A part of the path is a file.
-    if (errnoOf(error) === 'ENOTDIR')
+    if (errnoOf(error) === 'ENOTDIR') {
       throw new SyftError('LOG_PATH_NOT_DIRECTORY', `The log path ${dir} lies below a file.`, {
         path: dir,
         cause: error
       });
+    }
     throw error;
   }
   if (stats === undefined) return false;
-  if (!stats.isDirectory())
+  if (!stats.isDirectory()) {
     throw new SyftError('LOG_PATH_NOT_DIRECTORY', `The log path ${dir} is a file, not a directory.`, { path: dir });
+  }
   return existsSync(join(dir, 'format.json')) || existsSync(join(dir, 'log'));
 }
 
@@ -56,8 +58,9 @@ export function readFormatFile(dir: string): FormatFile {
     throw new SyftError('LOG_DAMAGED', `${path} is not readable. Run fsck.`, { cause: error, path });
   }
   const { format, version, workspace, requires } = body;
-  if (format !== 'syft-sync-log' || typeof version !== 'number')
+  if (format !== 'syft-sync-log' || typeof version !== 'number') {
     throw new SyftError('LOG_DAMAGED', `${path} does not describe a log.`, { path });
+  }
   if (version > FORMAT_VERSION || (Array.isArray(requires) && requires.length > 0)) {
     const needs = Array.isArray(requires) && requires.length > 0 ? ` and needs ${requires.join(', ')}` : '';
     throw new SyftError(
@@ -66,8 +69,9 @@ export function readFormatFile(dir: string): FormatFile {
       { path: dir }
     );
   }
-  if (typeof workspace !== 'string' || !/^[0-9a-f]{32}$/.test(workspace))
+  if (typeof workspace !== 'string' || !/^[0-9a-f]{32}$/.test(workspace)) {
     throw new SyftError('LOG_DAMAGED', `${path} names no workspace.`, { path });
+  }
   return { workspace, bytes };
 }
 

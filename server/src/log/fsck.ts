@@ -75,8 +75,13 @@ function fileBytes(path: string): Buffer | undefined {
 
 function validPath(path: unknown, base64: unknown): boolean {
   if (typeof path !== 'string') return false;
-  const exact = base64 === undefined ? path : typeof base64 === 'string' ? Buffer.from(base64, 'base64').toString('latin1') : '';
-  return exact !== '' && !exact.includes('\0') && exact.split('/').every(part => part !== '' && part !== '.' && part !== '..');
+  const exact =
+    base64 === undefined ? path : typeof base64 === 'string' ? Buffer.from(base64, 'base64').toString('latin1') : '';
+  return (
+    exact !== '' &&
+    !exact.includes('\0') &&
+    exact.split('/').every(part => part !== '' && part !== '.' && part !== '..')
+  );
 }
 
 const HEX = /^[0-9a-f]{64}$/;
@@ -88,13 +93,18 @@ function recordProblem(record: Record<string, unknown>): string | undefined {
   if (!['created', 'modified', 'deleted', 'moved'].includes(String(kind))) return 'its kind is unknown';
   if (!['file', 'symlink', 'directory'].includes(String(type))) return 'its type is unknown';
   if (!validPath(path, path64)) return 'its path does not name a file inside the workspace';
-  if ((kind === 'moved') !== (from !== undefined) || (from !== undefined && !validPath(from, from64))) return 'its origin is wrong';
+  if ((kind === 'moved') !== (from !== undefined) || (from !== undefined && !validPath(from, from64))) {
+    return 'its origin is wrong';
+  }
   if (!whole(at) || (hlc !== undefined && !whole(hlc))) return 'its time is wrong';
   if (size !== undefined && (!whole(size) || size < 0)) return 'its size is wrong';
   if (mode !== undefined && !whole(mode)) return 'its mode is wrong';
   if (mtime !== undefined && !whole(mtime)) return 'its modification time is wrong';
   if ([hash, previous].some(value => value !== undefined && !HEX.test(String(value)))) return 'a hash is wrong';
-  if (flags !== undefined && !(Array.isArray(flags) && flags.every(flag => ['torn', 'no-content', 'unreadable'].includes(String(flag))))) {
+  if (
+    flags !== undefined &&
+    !(Array.isArray(flags) && flags.every(flag => ['torn', 'no-content', 'unreadable'].includes(String(flag))))
+  ) {
     return 'its flags are unknown';
   }
   if (content === undefined || (content === true && hash !== undefined)) return undefined;
@@ -178,7 +188,9 @@ class Check {
     }
     const devices = listing(join(this.#dir, 'log'));
     for (const name of devices) {
-      if (!/^[a-z2-7]{8}$/.test(name)) yield bad('unknown-file', `log/${name}`, `log/${name} does not belong to a log.`);
+      if (!/^[a-z2-7]{8}$/.test(name)) {
+        yield bad('unknown-file', `log/${name}`, `log/${name} does not belong to a log.`);
+      }
     }
   }
 
@@ -201,11 +213,23 @@ class Check {
     const segments = names.filter(name => pattern.test(name));
     const state = { chain: Buffer.alloc(32) as Buffer | undefined, seq: 1, hlc: -1, length: 0 };
     if (segments.length === 0 && head !== undefined) {
-      yield { kind: 'missing', where: at(head.segment), versions: [], message: 'All segments of the stream are missing.' };
+      yield {
+        kind: 'missing',
+        where: at(head.segment),
+        versions: [],
+        message: 'All segments of the stream are missing.'
+      };
     }
     // What lies beyond the head was written after it was made; there, and only there, a tail may be torn.
     for (const [i, name] of segments.entries()) {
-      const vouched = head === undefined ? 0 : head.segment === name ? head.length : head.segment > name ? Number.POSITIVE_INFINITY : 0;
+      const vouched =
+        head === undefined
+          ? 0
+          : head.segment === name
+            ? head.length
+            : head.segment > name
+              ? Number.POSITIVE_INFINITY
+              : 0;
       yield* this.#segment(device, name, i === segments.length - 1, vouched, deviceFile, state);
     }
     if (head !== undefined && segments.length > 0) yield* this.#againstHead(device, head, segments, state);
@@ -230,19 +254,27 @@ class Check {
     }
   }
 
-  *#head(device: string, dir: string, names: readonly string[]): Generator<Damage, { segment: string; length: number; seq: number; chain: string; closed: boolean } | undefined> {
+  *#head(
+    device: string,
+    dir: string,
+    names: readonly string[]
+  ): Generator<Damage, { segment: string; length: number; seq: number; chain: string; closed: boolean } | undefined> {
     const where = `log/${device}/head.json`;
     const bytes = fileBytes(join(dir, 'head.json'));
     if (bytes === undefined) {
       // A stream that is younger than two seconds has none yet; a cleanly closed one always has.
-      if (this.#closedCleanly(dir, names)) yield { kind: 'missing', where, versions: [], message: 'head.json is missing.' };
+      if (this.#closedCleanly(dir, names)) {
+        yield { kind: 'missing', where, versions: [], message: 'head.json is missing.' };
+      }
       return undefined;
     }
     try {
       const { segment, length, seq, chain, closed, sum } = JSON.parse(bytes.toString()) as Record<string, unknown>;
       const found = sha256(Buffer.from(JSON.stringify([segment, length, seq, chain, closed]))).toString('hex');
       const text = `${JSON.stringify({ segment, length, seq, chain, closed, sum: found })}\n`;
-      if (sum !== found || text !== bytes.toString() || typeof segment !== 'string' || !whole(length) || !whole(seq)) throw new Error();
+      if (sum !== found || text !== bytes.toString() || typeof segment !== 'string' || !whole(length) || !whole(seq)) {
+        throw new Error();
+      }
       return { segment, length, seq, chain: String(chain), closed: closed === true };
     } catch {
       yield { kind: 'checksum', where, versions: [], message: 'head.json is damaged.' };
@@ -267,14 +299,28 @@ class Check {
     state: { chain: Buffer | undefined; seq: number; length: number }
   ): Generator<Damage> {
     const where = `log/${device}/${head.segment}`;
-    const lost = Array.from({ length: Math.min(1000, Math.max(0, head.seq - state.seq + 1)) }, (_, i) => `${device}.${state.seq + i}`);
+    const lost = Array.from(
+      { length: Math.min(1000, Math.max(0, head.seq - state.seq + 1)) },
+      (_, i) => `${device}.${state.seq + i}`
+    );
     const last = segments.at(-1);
     const size = lstatSync(join(this.#dir, where), { throwIfNoEntry: false })?.size;
     if (size === undefined) {
       yield { kind: 'missing', where, versions: lost, message: 'The last segment of the stream is missing.' };
     } else if (size < head.length || state.seq - 1 < head.seq) {
-      yield { kind: 'truncated', where: `${where}:${size}`, versions: lost, message: `The stream ends before what was durable: ${head.length - size} bytes are gone.` };
-    } else if (head.closed && last === head.segment && state.length === head.length && state.chain !== undefined && state.chain.toString('hex') !== head.chain) {
+      yield {
+        kind: 'truncated',
+        where: `${where}:${size}`,
+        versions: lost,
+        message: `The stream ends before what was durable: ${head.length - size} bytes are gone.`
+      };
+    } else if (
+      head.closed &&
+      last === head.segment &&
+      state.length === head.length &&
+      state.chain !== undefined &&
+      state.chain.toString('hex') !== head.chain
+    ) {
       yield { kind: 'chain', where, versions: [], message: 'The stream is not the one that was closed.' };
     }
   }
@@ -291,18 +337,39 @@ class Check {
     const fd = openSync(join(this.#dir, where), 'r');
     try {
       const size = fstatSync(fd).size;
-      const bad = (kind: string, offset: number, message: string, versions: string[] = []): Damage => ({ kind, where: `${where}:${offset}`, versions, message });
+      const bad = (kind: string, offset: number, message: string, versions: string[] = []): Damage => ({
+        kind,
+        where: `${where}:${offset}`,
+        versions,
+        message
+      });
       const header = bytesAt(fd, 0, 128);
       if (size < 128 && isLast && vouched === 0) return;
-      if (header.length < 128 || header.toString('latin1', 0, 8) !== 'SYFTSEG1' || header.readUInt32LE(124) !== crc32(header.subarray(0, 124))) {
+      if (
+        header.length < 128 ||
+        header.toString('latin1', 0, 8) !== 'SYFTSEG1' ||
+        header.readUInt32LE(124) !== crc32(header.subarray(0, 124))
+      ) {
         yield bad('checksum', 0, 'The header of the segment is damaged.');
         state.chain = undefined;
       } else {
-        if (header.readUInt16LE(8) !== 1 || header.readUInt16LE(10) !== 128 || header.readUInt32LE(12) !== 0 || header.readUInt32LE(120) !== 0) {
-          throw new SyftError('LOG_NEWER_FORMAT', `${where} is of a newer format than this program knows. Update syft-sync.`);
+        if (
+          header.readUInt16LE(8) !== 1 ||
+          header.readUInt16LE(10) !== 128 ||
+          header.readUInt32LE(12) !== 0 ||
+          header.readUInt32LE(120) !== 0
+        ) {
+          throw new SyftError(
+            'LOG_NEWER_FORMAT',
+            `${where} is of a newer format than this program knows. Update syft-sync.`
+          );
         }
         const first = Number(header.readBigUInt64LE(40));
-        if (header.toString('hex', 16, 32) !== this.#workspace || header.toString('latin1', 32, 40) !== device || first !== Number(name.slice(0, 20))) {
+        if (
+          header.toString('hex', 16, 32) !== this.#workspace ||
+          header.toString('latin1', 32, 40) !== device ||
+          first !== Number(name.slice(0, 20))
+        ) {
           yield bad('config', 0, 'The segment belongs to another log, device or place.');
         }
         if (deviceFile !== undefined && !sha256(this.#format, deviceFile).equals(header.subarray(88, 120))) {
@@ -319,7 +386,11 @@ class Check {
         if (frame === undefined) {
           const next = this.#nextFrame(fd, offset + 1, size);
           if (next === undefined && isLast && offset >= vouched) break;
-          yield bad(next === undefined ? 'truncated' : 'checksum', offset, `${(next ?? size) - offset} bytes cannot be read.`);
+          yield bad(
+            next === undefined ? 'truncated' : 'checksum',
+            offset,
+            `${(next ?? size) - offset} bytes cannot be read.`
+          );
           state.chain = undefined;
           offset = next ?? size;
           continue;
@@ -339,14 +410,28 @@ class Check {
     }
   }
 
-  #frame(fd: number, offset: number, size: number): { header: Buffer; records: number; chunks: number; length: number } | undefined {
+  #frame(
+    fd: number,
+    offset: number,
+    size: number
+  ): { header: Buffer; records: number; chunks: number; length: number } | undefined {
     const header = bytesAt(fd, offset, 96);
-    if (header.length < 96 || header.toString('latin1', 0, 4) !== 'SYFR' || header.readUInt32LE(92) !== crc32(header.subarray(0, 92))) return undefined;
-    if ((header.readUInt16LE(4) & ~(1 | 4 | 8)) !== 0) throw new SyftError('LOG_NEWER_FORMAT', 'The log holds what this program does not know. Update syft-sync.');
+    if (
+      header.length < 96 ||
+      header.toString('latin1', 0, 4) !== 'SYFR' ||
+      header.readUInt32LE(92) !== crc32(header.subarray(0, 92))
+    ) {
+      return undefined;
+    }
+    if ((header.readUInt16LE(4) & ~(1 | 4 | 8)) !== 0) {
+      throw new SyftError('LOG_NEWER_FORMAT', 'The log holds what this program does not know. Update syft-sync.');
+    }
     const records = header.readUInt32LE(32);
     const chunks = header.readUInt32LE(36);
     const length = 96 + records + chunks;
-    return records > LARGEST || chunks > LARGEST || offset + length > size ? undefined : { header, records, chunks, length };
+    return records > LARGEST || chunks > LARGEST || offset + length > size
+      ? undefined
+      : { header, records, chunks, length };
   }
 
   #nextFrame(fd: number, from: number, size: number): number | undefined {
@@ -371,28 +456,47 @@ class Check {
     const spot = `${where}:${offset}`;
     const first = Number(header.readBigUInt64LE(8));
     const count = header.readUInt32LE(16);
-    const ids = (from: number, n: number): string[] => Array.from({ length: Math.min(1000, n) }, (_, i) => `${device}.${from + i}`);
+    const ids = (from: number, n: number): string[] =>
+      Array.from({ length: Math.min(1000, n) }, (_, i) => `${device}.${from + i}`);
     if (first !== state.seq) {
-      yield { kind: 'sequence', where: spot, versions: ids(state.seq, Math.max(0, first - state.seq)), message: `${device}.${state.seq} was expected, ${device}.${first} stands there.` };
+      yield {
+        kind: 'sequence',
+        where: spot,
+        versions: ids(state.seq, Math.max(0, first - state.seq)),
+        message: `${device}.${state.seq} was expected, ${device}.${first} stands there.`
+      };
     }
     state.seq = first + count;
     const stored = bytesAt(fd, offset + 96, frame.records);
     let raw: Buffer | undefined;
     if (crc32(stored) === header.readUInt32LE(40)) {
       try {
-        raw = (header.readUInt16LE(4) & 1) === 0 ? stored : zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.readUInt32LE(20)) });
+        raw =
+          (header.readUInt16LE(4) & 1) === 0
+            ? stored
+            : zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.readUInt32LE(20)) });
       } catch {
         raw = undefined;
       }
     }
     if (raw?.length !== header.readUInt32LE(20)) {
-      yield { kind: 'checksum', where: spot, versions: ids(first, count), message: `The records of ${device}.${first} to ${device}.${first + count - 1} are damaged.` };
+      yield {
+        kind: 'checksum',
+        where: spot,
+        versions: ids(first, count),
+        message: `The records of ${device}.${first} to ${device}.${first + count - 1} are damaged.`
+      };
     } else {
       const fields = Buffer.from(header.subarray(4, 32));
       fields.writeUInt16LE(fields.readUInt16LE(0) & ~1, 0);
       const chain = state.chain === undefined ? undefined : sha256(state.chain, fields, sha256(raw));
       if (chain !== undefined && !chain.equals(header.subarray(44, 76))) {
-        yield { kind: 'chain', where: spot, versions: ids(first, count), message: 'The frame does not follow from the one before it.' };
+        yield {
+          kind: 'chain',
+          where: spot,
+          versions: ids(first, count),
+          message: 'The frame does not follow from the one before it.'
+        };
       }
       yield* this.#records(raw, device, spot, first, count, state);
     }
@@ -400,10 +504,22 @@ class Check {
     yield* this.#blocks(fd, where, offset + 96 + frame.records, offset + frame.length);
   }
 
-  *#records(raw: Buffer, device: string, where: string, first: number, count: number, state: { hlc: number }): Generator<Damage> {
+  *#records(
+    raw: Buffer,
+    device: string,
+    where: string,
+    first: number,
+    count: number,
+    state: { hlc: number }
+  ): Generator<Damage> {
     const lines = raw.toString('utf8').split('\n');
     if (lines.pop() !== '' || lines.length !== count) {
-      yield { kind: 'record', where, versions: [], message: `${count} records were expected, ${lines.length} stand there.` };
+      yield {
+        kind: 'record',
+        where,
+        versions: [],
+        message: `${count} records were expected, ${lines.length} stand there.`
+      };
       return;
     }
     for (const [i, line] of lines.entries()) {
@@ -422,7 +538,9 @@ class Check {
       } catch {
         // `problem` says it.
       }
-      if (problem !== undefined) yield { kind: 'record', where, versions: [version], message: `The record of ${version} is wrong: ${problem}.` };
+      if (problem !== undefined) {
+        yield { kind: 'record', where, versions: [version], message: `The record of ${version} is wrong: ${problem}.` };
+      }
     }
   }
 
@@ -435,23 +553,56 @@ class Check {
       const storedLength = header.length === 24 ? header.readUInt32LE(12) : 0;
       const codec = header.length === 24 ? header.readUInt32LE(16) : 2;
       const length = 24 + 36 * n + storedLength;
-      if (header.toString('latin1', 0, 4) !== 'SYBK' || codec > 1 || raw > LARGEST || n > LARGEST / 36 || offset + length > end) {
-        yield { kind: 'checksum', where: `${where}:${offset}`, versions: [], message: `${end - offset} bytes of contents cannot be read.` };
+      if (
+        header.toString('latin1', 0, 4) !== 'SYBK' ||
+        codec > 1 ||
+        raw > LARGEST ||
+        n > LARGEST / 36 ||
+        offset + length > end
+      ) {
+        yield {
+          kind: 'checksum',
+          where: `${where}:${offset}`,
+          versions: [],
+          message: `${end - offset} bytes of contents cannot be read.`
+        };
         return;
       }
       const body = bytesAt(fd, offset + 24, length - 24);
       if (crc32(body, crc32(header.subarray(0, 20))) !== header.readUInt32LE(20)) {
         // The chunks in it are not noted: the versions that need them are named below.
-        yield { kind: 'checksum', where: `${where}:${offset}`, versions: [], message: 'A block of contents is damaged.' };
+        yield {
+          kind: 'checksum',
+          where: `${where}:${offset}`,
+          versions: [],
+          message: 'A block of contents is damaged.'
+        };
       } else {
         let start = 0;
         for (let i = 0; i < n; i++) {
           const id = body.toString('hex', i * 36, i * 36 + 32);
           const size = body.readUInt32LE(i * 36 + 32);
-          if (!this.#chunks.has(id)) this.#chunks.set(id, { file: where, offset: offset + 24 + 36 * n, length: storedLength, raw, zstd: codec === 1, start, size });
+          if (!this.#chunks.has(id)) {
+            this.#chunks.set(id, {
+              file: where,
+              offset: offset + 24 + 36 * n,
+              length: storedLength,
+              raw,
+              zstd: codec === 1,
+              start,
+              size
+            });
+          }
           start += size;
         }
-        if (start !== raw) yield { kind: 'checksum', where: `${where}:${offset}`, versions: [], message: 'The lengths in a block do not add up.' };
+        if (start !== raw) {
+          yield {
+            kind: 'checksum',
+            where: `${where}:${offset}`,
+            versions: [],
+            message: 'The lengths in a block do not add up.'
+          };
+        }
       }
       offset += length;
     }
@@ -499,7 +650,9 @@ class Check {
           else whole.update(bytes);
         }
         if (altered !== undefined) yield damage(`chunk ${altered.slice(0, 12)} is altered`);
-        else if (content.hash !== undefined && whole.digest('hex') !== content.hash) yield damage('it does not have the recorded hash');
+        else if (content.hash !== undefined && whole.digest('hex') !== content.hash) {
+          yield damage('it does not have the recorded hash');
+        }
       }
     } finally {
       read.close();

@@ -59,8 +59,9 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
 export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | 'newer' | undefined {
   if (bytes.length < SEGMENT_HEADER || !bytes.subarray(0, 8).equals(SEGMENT_MAGIC)) return undefined;
   if (bytes.readUInt32LE(124) !== crc32(bytes.subarray(0, 124))) return undefined;
-  if (bytes.readUInt16LE(8) !== FORMAT_VERSION || bytes.readUInt32LE(12) !== 0 || bytes.readUInt32LE(120) !== 0)
+  if (bytes.readUInt16LE(8) !== FORMAT_VERSION || bytes.readUInt32LE(12) !== 0 || bytes.readUInt32LE(120) !== 0) {
     return 'newer';
+  }
   return {
     workspace: bytes.toString('hex', 16, 32),
     device: bytes.toString('latin1', 32, 40),
@@ -142,8 +143,9 @@ export function decodeFrameHeader(bytes: Buffer, at = 0): FrameHeader | 'newer' 
     recordsCrc: view.readUInt32LE(40),
     chain: Buffer.from(view.subarray(44, 76))
   };
-  if (header.recordsRaw > MAX_SECTION || header.recordsStored > MAX_SECTION || header.chunksLength > MAX_SECTION)
+  if (header.recordsRaw > MAX_SECTION || header.recordsStored > MAX_SECTION || header.chunksLength > MAX_SECTION) {
     return undefined;
+  }
   return header;
 }
 
@@ -203,8 +205,9 @@ export function decodeBlockHeader(bytes: Buffer): BlockHeader | undefined {
     header.rawLength > MAX_SECTION ||
     header.storedLength > MAX_SECTION ||
     header.count > MAX_SECTION / BLOCK_ENTRY
-  )
+  ) {
     return undefined;
+  }
   return header;
 }
 

@@ -219,8 +219,9 @@ class OpenedLog implements LogReader {
       let best: { change: Change; skip: () => void } | undefined;
       for (const head of heads) {
         const change = head.peek();
-        if (change !== undefined && (best === undefined || compareChanges(change, best.change) < 0))
+        if (change !== undefined && (best === undefined || compareChanges(change, best.change) < 0)) {
           best = { change, skip: head.skip };
+        }
       }
       if (best === undefined) return;
       best.skip();
@@ -232,8 +233,9 @@ class OpenedLog implements LogReader {
     this.discover();
     const fresh: Change[] = [];
     for (const stream of this.streams.values()) {
-      for (const changes of this.#changesOf(stream, this.#delivered.get(stream.device) as Position))
+      for (const changes of this.#changesOf(stream, this.#delivered.get(stream.device) as Position)) {
         fresh.push(...changes);
+      }
     }
     return Promise.resolve(fresh.sort(compareChanges));
   }
@@ -333,8 +335,9 @@ class OpenedLog implements LogReader {
       whole.update(bytes);
       yield bytes;
     }
-    if (change.hash !== undefined && whole.digest('hex') !== change.hash)
+    if (change.hash !== undefined && whole.digest('hex') !== change.hash) {
       throw this.#damaged(change, 'it does not have the recorded hash');
+    }
   }
 
   async contentBytes(change: Change): Promise<Buffer> {
@@ -462,8 +465,9 @@ class OpenedWriter extends OpenedLog implements LogWriter {
         size <= SEGMENT_HEADER &&
         this.#own.segments.at(-1) === segment &&
         end < SEGMENT_HEADER
-      )
+      ) {
         this.#discard(segment);
+      }
       return;
     }
     this.#segment = segment;
@@ -611,8 +615,9 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     const fresh = new Map<string, ChunkInput>();
     for (const call of calls) {
       for (const chunk of call.chunks) {
-        if (chunk.bytes.length > MAX_CHUNK)
+        if (chunk.bytes.length > MAX_CHUNK) {
           throw new SyftError('INTERNAL', `A chunk of ${chunk.bytes.length} bytes is larger than the format allows.`);
+        }
         if (!fresh.has(chunk.id) && !this.chunks.has(chunk.id)) fresh.set(chunk.id, chunk);
       }
     }
@@ -687,8 +692,9 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     const start = this.#length;
     try {
       let done = 0;
-      while (done < frame.length)
+      while (done < frame.length) {
         done += (await writeAt(fd, frame, done, frame.length - done, start + done)).bytesWritten;
+      }
       await sync(fd);
     } catch (error) {
       // After a failed write or sync the state of this descriptor is unknown: it is never used again (format F-9).
@@ -702,8 +708,9 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     this.#hlc = changes.at(-1)?.hlc ?? this.#hlc;
     this.#appended = true;
     const base = start + FRAME_HEADER + records.length;
-    for (const place of places)
+    for (const place of places) {
       this.chunks.add(place.id, { segment: segment.number, block: base + place.block, entry: place.entry });
+    }
     const position = this.indexed.get(this.device) as Position;
     position.index = this.#own.segments.indexOf(segment);
     position.offset = this.#length;
@@ -827,8 +834,9 @@ export function openLogReader(options: OpenLogOptions): Promise<LogReader> {
  */
 export async function openLogWriter(options: OpenWriterOptions): Promise<LogWriter> {
   const { dir } = options;
-  if (!isLogDirectory(dir) && options.create === false)
+  if (!isLogDirectory(dir) && options.create === false) {
     throw new SyftError('LOG_MISSING', `There is no log at ${dir}.`, { path: dir });
+  }
   let lock: WriterLock;
   try {
     lock = await WriterLock.acquire(dir, options.holder ?? { command: 'library' });

@@ -146,8 +146,9 @@ export class Stream {
     }
     if (header === undefined) {
       // A crash may leave the newest segment without its header; it then holds nothing that was ever acknowledged.
-      if (!(isLast && fstatSync(fd).size <= SEGMENT_HEADER))
+      if (!(isLast && fstatSync(fd).size <= SEGMENT_HEADER)) {
         this.#damage('checksum', segment, 0, 'The header of a segment is damaged.');
+      }
       return false;
     }
     if (header.workspace !== this.#workspace || header.device !== this.device || header.firstSeq !== segment.firstSeq) {
@@ -301,7 +302,7 @@ export class Stream {
     const versions = (): string[] =>
       Array.from({ length: header.count }, (_, i) => `${this.device}.${header.firstSeq + i}`);
     if (stored.length !== header.recordsStored || crc32(stored) !== header.recordsCrc) {
-      if (!tail)
+      if (!tail) {
         this.#damage(
           'checksum',
           segment,
@@ -309,6 +310,7 @@ export class Stream {
           `Changes ${this.device}.${header.firstSeq} to ${this.device}.${last} are damaged.`,
           versions()
         );
+      }
       return [];
     }
     try {

@@ -46,12 +46,16 @@ export interface ImportedFile {
 }
 
 function invalid(archive: string, why: string): SyftError {
-  return new SyftError('ARCHIVE_INVALID', `${basename(archive)} cannot be imported: ${why}. Nothing was written.`, { path: archive });
+  return new SyftError('ARCHIVE_INVALID', `${basename(archive)} cannot be imported: ${why}. Nothing was written.`, {
+    path: archive
+  });
 }
 
 /** Deterministic: the same version exported twice is the same message. */
 function messageId(change: Change, workspace: string): string {
-  const digest = createHash('sha256').update(`${workspace} ${versionId(change)}`).digest('hex');
+  const digest = createHash('sha256')
+    .update(`${workspace} ${versionId(change)}`)
+    .digest('hex');
   const stamp = new Date(change.at / 1000).toISOString().replace(/[-:]/g, '').replace('T', '_').slice(0, 15);
   return `msg_${stamp}_${digest.slice(0, 8)}`;
 }
@@ -96,9 +100,16 @@ function eventsMember(change: Change, path: string, content: Buffer, who: Messag
  * @param who Sender and recipient as the message names them.
  * @throws SyftError VERSION_HAS_NO_CONTENT, LOG_DAMAGED, DISK_*.
  */
-export async function exportVersion(log: LogReader, change: Change, outFile: string, who: MessageParties): Promise<void> {
+export async function exportVersion(
+  log: LogReader,
+  change: Change,
+  outFile: string,
+  who: MessageParties
+): Promise<void> {
   if (change.type !== 'file' || change.content === undefined) {
-    throw new SyftError('VERSION_HAS_NO_CONTENT', `Version ${versionId(change)} has no file content to send.`, { path: displayPath(change.path) });
+    throw new SyftError('VERSION_HAS_NO_CONTENT', `Version ${versionId(change)} has no file content to send.`, {
+      path: displayPath(change.path)
+    });
   }
   const id = messageId(change, log.workspaceId);
   const path = displayPath(change.path);
@@ -139,7 +150,9 @@ export async function exportVersion(log: LogReader, change: Change, outFile: str
     directory(`${id}/data/`);
     const kept: Buffer[] = [];
     await new Promise<void>((resolve, reject) => {
-      const entry = tar.entry({ ...common, name: `${id}/data/${path}`, size, mode: 0o644 }, error => (error ? reject(error) : resolve()));
+      const entry = tar.entry({ ...common, name: `${id}/data/${path}`, size, mode: 0o644 }, error =>
+        error ? reject(error) : resolve()
+      );
       pipeline(async function* () {
         for await (const piece of log.content(change)) {
           if (size <= EVENTS_LIMIT) kept.push(Buffer.from(piece));
@@ -148,7 +161,9 @@ export async function exportVersion(log: LogReader, change: Change, outFile: str
       }, entry).catch(reject);
     });
     file(`${id}/${id}.json`, Buffer.from(JSON.stringify(metadata, null, 2)));
-    if (size <= EVENTS_LIMIT) file('proposed_file_changes.json', eventsMember(change, path, Buffer.concat(kept), who, id));
+    if (size <= EVENTS_LIMIT) {
+      file('proposed_file_changes.json', eventsMember(change, path, Buffer.concat(kept), who, id));
+    }
     tar.finalize();
   };
   try {
@@ -156,7 +171,10 @@ export async function exportVersion(log: LogReader, change: Change, outFile: str
       tar.destroy(error instanceof Error ? error : new Error(String(error)));
       throw error;
     });
-    await Promise.all([writing, pipeline(tar, createGzip(), createWriteStream(temporary, { mode: 0o600, flags: 'wx' }))]);
+    await Promise.all([
+      writing,
+      pipeline(tar, createGzip(), createWriteStream(temporary, { mode: 0o600, flags: 'wx' }))
+    ]);
     const handle = await open(temporary, 'r');
     try {
       await handle.sync();
@@ -179,8 +197,12 @@ interface Member {
 /** A member's name, or the reason why it is refused. */
 function checkName(header: Header, seen: Set<string>): string {
   const name = header.name.replace(/\/$/, '');
-  if (header.type !== 'file' && header.type !== 'directory') throw new Error(`"${name}" is neither a file nor a directory`);
-  if (name.includes('\\') || /^[A-Za-z]:/.test(name) || normalizeRelative(name) !== name) throw new Error(`the name "${name}" leads elsewhere`);
+  if (header.type !== 'file' && header.type !== 'directory') {
+    throw new Error(`"${name}" is neither a file nor a directory`);
+  }
+  if (name.includes('\\') || /^[A-Za-z]:/.test(name) || normalizeRelative(name) !== name) {
+    throw new Error(`the name "${name}" leads elsewhere`);
+  }
   if (name.length > 4096 || name.split('/').length > 256) throw new Error('a name is too long');
   const folded = name.normalize('NFC').toLowerCase();
   if (header.type === 'file' && seen.has(folded)) throw new Error(`"${name}" is there twice`);
@@ -226,7 +248,9 @@ async function readJson(member: Member): Promise<Record<string, unknown>> {
   const pieces: Buffer[] = [];
   for await (const piece of createReadStream(member.staged)) pieces.push(piece as Buffer);
   const value: unknown = JSON.parse(Buffer.concat(pieces).toString('utf8'));
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('its description is not an object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Error('its description is not an object');
+  }
   return value as Record<string, unknown>;
 }
 
@@ -239,16 +263,25 @@ async function verified(members: readonly Member[]): Promise<ImportedFile[]> {
   const metadata = await readJson(json);
   const prefix = `${id}/data/`;
   const data = members.filter(member => member.name.startsWith(prefix));
-  const stranger = members.find(member => member !== json && !data.includes(member) && member.name !== 'proposed_file_changes.json');
+  const stranger = members.find(
+    member => member !== json && !data.includes(member) && member.name !== 'proposed_file_changes.json'
+  );
   if (stranger !== undefined) throw new Error(`"${stranger.name}" does not belong to the message`);
   const [file] = data;
   if (file === undefined || data.length !== 1) throw new Error('it holds no file, or more than one');
   const { hash, size, file_path: filePath, version_id: origin, x_syft_sync: own } = metadata;
-  if (hash !== file.hash || (typeof size === 'number' && size !== file.size)) throw new Error('the content is not what its description says');
+  if (hash !== file.hash || (typeof size === 'number' && size !== file.size)) {
+    throw new Error('the content is not what its description says');
+  }
   const inArchive = file.name.slice(prefix.length);
   const named = typeof filePath === 'string' && normalizeRelative(filePath) === filePath ? filePath : inArchive;
-  if (named !== inArchive && basename(named) !== inArchive) throw new Error('the file is not the one its description names');
-  const mode = typeof own === 'object' && own !== null && 'mode' in own && typeof own.mode === 'number' ? own.mode & 0o777 : undefined;
+  if (named !== inArchive && basename(named) !== inArchive) {
+    throw new Error('the file is not the one its description names');
+  }
+  const mode =
+    typeof own === 'object' && own !== null && 'mode' in own && typeof own.mode === 'number'
+      ? own.mode & 0o777
+      : undefined;
   return [
     {
       path: isEscaped(parseDisplayPath(named)) ? parseDisplayPath(named) : named,
@@ -274,7 +307,9 @@ export async function importArchive(
   options: { stagingDir: string; limits?: Partial<ImportLimits> }
 ): Promise<{ files: ImportedFile[]; dispose(): Promise<void> }> {
   const present = await stat(archive).catch(() => undefined);
-  if (present?.isFile() !== true) throw new SyftError('PATH_NOT_FOUND', `There is no file ${archive}.`, { path: archive });
+  if (present?.isFile() !== true) {
+    throw new SyftError('PATH_NOT_FOUND', `There is no file ${archive}.`, { path: archive });
+  }
   const dir = join(options.stagingDir, `archive-${randomUUID()}`);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const dispose = (): Promise<void> => rm(dir, { recursive: true, force: true });

@@ -73,8 +73,8 @@ export class ListedService extends EventEmitter implements WorkspaceService {
   }
 
   flush = (): Promise<void> => this.#do('flush', undefined);
-  pause = (): Promise<void> => this.#do('pause', undefined);
-  resume = (): Promise<void> => this.#do('resume', undefined);
+  pause = (): void => void this.#do('pause', undefined);
+  resume = (): void => void this.#do('resume', undefined);
   setup = (folders: string[]): Promise<void> => this.#do({ setup: folders }, undefined);
   capture = (): Promise<{ captured: number; unchanged: number; deleted: number; bytes: number; flagged: number }> =>
     this.#do('capture', { captured: 1, unchanged: 2, deleted: 3, bytes: 4, flagged: 5 });

@@ -41,8 +41,9 @@ describe('docs/openapi.json', () => {
       expect(path.match(/\{\w+\}/g) ?? []).toEqual(inPath);
       const names = (operation.parameters ?? []).map(p => `${p.in} ${p.name}`);
       expect(new Set(names).size).toBe(names.length);
-      for (const parameter of operation.parameters ?? [])
-        {expect(Object.keys(parameter.schema as object).length).toBeGreaterThan(0);}
+      for (const parameter of operation.parameters ?? []) {
+        expect(Object.keys(parameter.schema as object).length).toBeGreaterThan(0);
+      }
       expect(Object.keys(operation.responses)).toEqual(expect.arrayContaining(['200', '401', '403']));
     }
   });

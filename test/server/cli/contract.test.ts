@@ -2,7 +2,21 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmod, lstat, mkdir, mkdtemp, readFile, readdir, realpath, rename, rm, symlink, unlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  symlink,
+  unlink,
+  utimes,
+  writeFile
+} from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +76,11 @@ describe('capture, log, history, tree, show', () => {
       flags: []
     });
     expect(changes[0]).toMatchObject({ kind: 'moved', path: 'new.txt', from: 'old.txt', hash: sha('two!') });
-    expect((await cli.ok('history', 'new.txt')).map(change => change['path'])).toEqual(['new.txt', 'old.txt', 'old.txt']);
+    expect((await cli.ok('history', 'new.txt')).map(change => change['path'])).toEqual([
+      'new.txt',
+      'old.txt',
+      'old.txt'
+    ]);
     expect((await cli.ok('log', '--oldest-first', '--limit', '1'))[0]).toMatchObject({ kind: 'created' });
     expect(await cli.ok('log', '--kind', 'modified')).toHaveLength(1);
     expect(await cli.ok('log', '--path', 'new.*')).toHaveLength(1);
@@ -225,7 +243,12 @@ describe('watch and those who ask it', () => {
     expect((await cli.ok('history', 'b.txt'))[0]).toMatchObject({ hash: sha('changed') });
     await cli.ok('restore', String(seen['versionId']));
     expect(await readFile(at('b.txt'), 'utf8')).toBe('live');
-    expect((await cli.ok('stats'))[0]).toMatchObject({ filesCreated: 2, filesModified: 2, trackedFiles: 2, runtimeSeconds: expect.any(Number) });
+    expect((await cli.ok('stats'))[0]).toMatchObject({
+      filesCreated: 2,
+      filesModified: 2,
+      trackedFiles: 2,
+      runtimeSeconds: expect.any(Number)
+    });
     expect((await cli.ok('capture'))[0]).toMatchObject({ captured: 0 });
     await writeFile(at('last'), 'just before the end');
     expect(await watch.end('SIGINT')).toBe(0);
@@ -270,7 +293,13 @@ describe('diff', () => {
   });
 
   test('notebooks by cell', async () => {
-    const notebook = (source: string): string => JSON.stringify({ cells: [{ id: 'q', cell_type: 'code', source, metadata: {}, outputs: [], execution_count: null }], metadata: {}, nbformat: 4, nbformat_minor: 5 });
+    const notebook = (source: string): string =>
+      JSON.stringify({
+        cells: [{ id: 'q', cell_type: 'code', source, metadata: {}, outputs: [], execution_count: null }],
+        metadata: {},
+        nbformat: 4,
+        nbformat_minor: 5
+      });
     await writeFile(at('n.ipynb'), notebook('df.head()'));
     await cli.ok('capture');
     await writeFile(at('n.ipynb'), notebook('df.tail()'));
@@ -342,7 +371,22 @@ describe('wrong use and bad places', () => {
 
   test('help teaches every command with an example', async () => {
     const help = (await cli.run(['help'])).stdout;
-    for (const command of ['capture', 'watch', 'flush', 'log', 'history', 'tree', 'show', 'diff', 'restore', 'stats', 'fsck', 'explore', 'serve', 'receive']) {
+    for (const command of [
+      'capture',
+      'watch',
+      'flush',
+      'log',
+      'history',
+      'tree',
+      'show',
+      'diff',
+      'restore',
+      'stats',
+      'fsck',
+      'explore',
+      'serve',
+      'receive'
+    ]) {
       expect(help).toContain(`  ${command}`);
     }
     expect((await cli.run(['help', 'restore'])).stdout).toContain('Example:');
@@ -366,7 +410,11 @@ describe('damage', () => {
     await writeFile(file, bad);
     const found = await cli.run(['--json', 'fsck', '--read-data']);
     expect(found.status).toBe(3);
-    expect(found.json[0]).toMatchObject({ kind: expect.any(String), where: expect.stringContaining(segment), versions: expect.any(Array) });
+    expect(found.json[0]).toMatchObject({
+      kind: expect.any(String),
+      where: expect.stringContaining(segment),
+      versions: expect.any(Array)
+    });
     await writeFile(file, good.subarray(0, good.length - 1));
     expect((await cli.run(['fsck'])).status).toBe(3);
     await writeFile(file, good);

@@ -101,7 +101,7 @@ export class Watch {
   }
 
   async until(check: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
-    for (let i = 0; ; ) {
+    for (let i = 0; ;) {
       for (; i < this.lines.length; i++) {
         const line = this.lines[i];
         if (line !== undefined && check(line)) return line;

@@ -11,8 +11,9 @@ function rules(
 describe('what is not recorded', () => {
   test('other tools’ bookkeeping is left out unless asked for, the user’s files never are', () => {
     const r = rules();
-    for (const dir of ['.git', 'a/.git', '.ipynb_checkpoints', 'a/__pycache__'])
+    for (const dir of ['.git', 'a/.git', '.ipynb_checkpoints', 'a/__pycache__']) {
       expect([dir, r.excludes(dir, true)]).toEqual([dir, true]);
+    }
     for (const file of [
       '.~nb.ipynb',
       'a/.DS_Store',
@@ -22,8 +23,9 @@ describe('what is not recorded', () => {
     ]) {
       expect([file, r.excludes(file, false)]).toEqual([file, true]);
     }
-    for (const file of ['nb.ipynb', '.gitignore', 'a/.syftignore', 'git', '__pycache__x', '.hidden'])
+    for (const file of ['nb.ipynb', '.gitignore', 'a/.syftignore', 'git', '__pycache__x', '.hidden']) {
       expect([file, r.excludes(file, false)]).toEqual([file, false]);
+    }
     expect(r.excludes('.git', false)).toBe(false);
   });
 

@@ -12,7 +12,12 @@ import { versionId, type Change } from '../../../server/src/core/change.ts';
 import { historyOf } from '../../../server/src/core/history.ts';
 import { applyChange, type Tree } from '../../../server/src/core/tree.ts';
 import { DuckdbHistory } from '../../../server/src/index/duckdb-history.ts';
-import { resolvePath, type ChangesFilter, type HistoryEngine } from '../../../server/src/index/history-queries.ts';
+import {
+  resolvePath,
+  type ChangesFilter,
+  type HistoryEngine,
+  type RecordPage
+} from '../../../server/src/index/history-queries.ts';
 import { ReplayQueries } from '../../../server/src/index/replay-queries.ts';
 import { anyFolder, anyLog, anyPath, change, WORKSPACE } from './sample-changes.ts';
 
@@ -132,7 +137,7 @@ describe('DuckDB and replay', () => {
             const all: string[] = [];
             let before: string | undefined;
             do {
-              const page = await engine.changes({ limit, ...(before !== undefined && { before }) });
+              const page: RecordPage = await engine.changes({ limit, ...(before !== undefined && { before }) });
               expect(page.total).toBe(log.length);
               all.push(...page.records.map(record => versionId(record.change)));
               before = page.next;
@@ -141,7 +146,7 @@ describe('DuckDB and replay', () => {
 
             const lives: string[] = [];
             do {
-              const page = await engine.history(path, { limit, ...(before !== undefined && { before }) });
+              const page: RecordPage = await engine.history(path, { limit, ...(before !== undefined && { before }) });
               lives.push(...page.records.map(record => versionId(record.change)));
               before = page.next;
             } while (before !== undefined);
@@ -237,7 +242,7 @@ describe.each(['duckdb', 'replay'] as const)('%s', kind => {
         from: 'old',
         content: undefined,
         flags: ['no-content']
-      } as Partial<Change> & { path: string }),
+      } as unknown as Partial<Change> & { path: string }),
       change(4, { kind: 'deleted', path: 'mine' }),
       change(5, { kind: 'deleted', path: 'folder', type: 'directory' }),
       change(6, { path: 'kept' })

@@ -48,7 +48,11 @@ function terminal(): { input: PassThrough; output: PassThrough; screen: () => st
 
 describe('the examples of the original README', () => {
   test('Quick Start: watch, change, stop, explore', async () => {
-    const watcher = new AppendOnlyLogWatcher({ watchPath: at('my_project'), logPath: at('my_project_log'), verbose: false });
+    const watcher = new AppendOnlyLogWatcher({
+      watchPath: at('my_project'),
+      logPath: at('my_project_log'),
+      verbose: false
+    });
     await mkdir(at('my_project'));
     await watcher.start();
     await writeFile(at('my_project', 'notes.txt'), 'first');
@@ -139,7 +143,10 @@ describe('the examples of the original README', () => {
       restorePath: at('data', 'config.restored.json')
     });
     expect(await text(at('data', 'config.restored.json'))).toBe('{"v":1}');
-    const result = await watcher.restoreVersion({ filePath: at('data', 'config.json'), versionId: oldest?.versionId ?? '' });
+    const result = await watcher.restoreVersion({
+      filePath: at('data', 'config.json'),
+      versionId: oldest?.versionId ?? ''
+    });
     expect(await text(at('data', 'config.json'))).toBe('{"v":1}');
     await watcher.restoreVersion({ filePath: at('data', 'config.json'), versionId: result.replaced ?? '' });
     expect(await text(at('data', 'config.json'))).toBe('{"v":2,"more":true}');
@@ -201,7 +208,11 @@ describe('the examples of the original README', () => {
     const imported = await watcher.importSyftArchive(at('archive.syft'));
     expect(imported.map(change => change.path)).toEqual(['file.txt']);
     expect(await text(at('data', 'file.txt'))).toBe('shared content');
-    expect((await watcher.getFileHistory(at('data', 'file.txt'))).map(change => change.kind)).toEqual(['modified', 'modified', 'created']);
+    expect((await watcher.getFileHistory(at('data', 'file.txt'))).map(change => change.kind)).toEqual([
+      'modified',
+      'modified',
+      'created'
+    ]);
 
     await watcher.restoreFromSyft(versionId, at('restored_file.txt'));
     expect(await text(at('restored_file.txt'))).toBe('shared content');
@@ -225,7 +236,9 @@ describe('the examples of the original README', () => {
     });
     await mkdir(at('data', 'node_modules'));
     await mkdir(at('data', '.git'));
-    for (const name of ['a.tmp', 'b.log', 'node_modules/x.js', '.git/HEAD', 'keep.txt']) await writeFile(at('data', name), name);
+    for (const name of ['a.tmp', 'b.log', 'node_modules/x.js', '.git/HEAD', 'keep.txt']) {
+      await writeFile(at('data', name), name);
+    }
     await watcher.start();
     const files = await watcher.storage.listFiles();
     expect(files.map(file => file.path)).toEqual(['keep.txt']);
@@ -241,7 +254,14 @@ describe('the examples of the original README', () => {
     await unlink(at('data', 'b'));
     await watcher.flush();
     const stats = await watcher.getStats();
-    expect(stats).toMatchObject({ filesCreated: 2, filesModified: 1, filesDeleted: 1, filesMoved: 0, trackedFiles: 1, versions: 3 });
+    expect(stats).toMatchObject({
+      filesCreated: 2,
+      filesModified: 1,
+      filesDeleted: 1,
+      filesMoved: 0,
+      trackedFiles: 1,
+      versions: 3
+    });
     expect(stats.runtimeSeconds).toBeGreaterThan(0);
     expect(Date.parse(stats.startTime ?? '')).not.toBeNaN();
   });
