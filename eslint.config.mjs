@@ -60,7 +60,17 @@ export default tseslint.config(
   {
     files: ['labextension/**/*.{ts,tsx}'],
     plugins: { jupyter },
-    rules: { ...jupyterRules, ...off(galataRules) }
+    rules: {
+      ...jupyterRules,
+      ...off(galataRules),
+      // JupyterLab's own packages say the options of a class in a namespace of its name.
+      '@typescript-eslint/no-namespace': 'off',
+      // Panel, drive and connection are registered at activation; all of the front end is one small chunk.
+      'jupyter/prefer-lazy-imports': [
+        'error',
+        { ignoreImports: ['client', 'history', 'preview', 'restore', 'status'].map(folder => `../${folder}/*`) }
+      ]
+    }
   },
   {
     files: ['ui-tests/**/*.ts'],

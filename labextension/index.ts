@@ -1,11 +1,9 @@
 /** The extension's plugins. */
-import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { connectionPlugin } from './plugins/connection';
+import { historyPlugin } from './plugins/history';
+import { previewPlugin, restorePlugin } from './plugins/preview';
+import { statusPlugin } from './plugins/status';
 
-const plugin: JupyterFrontEndPlugin<void> = {
-  id: 'syft-sync-jupyterlab:plugin',
-  description: 'Shows and restores every version of every file.',
-  autoStart: true,
-  activate: (_app: JupyterFrontEnd): void => undefined
-};
+export * from './tokens';
 
-export default [plugin];
+export default [connectionPlugin, restorePlugin, previewPlugin, historyPlugin, statusPlugin];

@@ -1,0 +1,215 @@
+/**
+ * The routes of the sidecar, typed by the contract, over Jupyter's own connection: its authentication, its XSRF token, its
+ * `base_url`. Nothing here keeps state.
+ */
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+import type {
+  ChangeRow,
+  ChangesPage,
+  ChangesQuery,
+  Deleted,
+  History,
+  RemoveRequest,
+  RemoveResult,
+  RestoreRequest,
+  RestoreResult,
+  Stats,
+  Status
+} from '../../server/src/api/contract';
+import { ClientError } from './errors';
+
+/** What the server extension says about the process itself, whether it runs or not. */
+export interface ProcessStatus {
+  running: boolean;
+  restarts: number;
+  /** Why it does not run: `node-missing`, `disabled`, `crashed` …; absent when it runs. */
+  reason?: string;
+  /** One sentence. */
+  message?: string;
+  /** What the user can do. */
+  hint?: string;
+}
+
+type Query = Record<string, string | number | boolean | undefined>;
+
+/** Where everything of ours lives, below Jupyter's `base_url`. */
+const PREFIX = 'syft-sync';
+
+export class SyftClient {
+  constructor(options: SyftClient.IOptions) {
+    this.serverSettings = options.serverSettings;
+  }
+
+  readonly serverSettings: ServerConnection.ISettings;
+
+  /** @throws {ClientError} as every method here, see its codes. */
+  status(signal?: AbortSignal): Promise<Status> {
+    return this._get('api/status', {}, signal);
+  }
+
+  /** A page of all changes, newest first. */
+  changes(query: ChangesQuery, signal?: AbortSignal): Promise<ChangesPage> {
+    return this._get('api/changes', query as Query, signal);
+  }
+
+  /** Versions of one path, newest first, followed back across moves. */
+  history(path: string, page: { limit?: number; before?: string } = {}, signal?: AbortSignal): Promise<History> {
+    return this._get('api/history', { path, ...page }, signal);
+  }
+
+  /** Files that are gone now, newest deletion first. */
+  deleted(query: { under?: string; q?: string; limit?: number }, signal?: AbortSignal): Promise<Deleted> {
+    return this._get('api/deleted', query, signal);
+  }
+
+  version(versionId: string, signal?: AbortSignal): Promise<ChangeRow> {
+    return this._get(`api/versions/${encodeURIComponent(versionId)}`, {}, signal);
+  }
+
+  /** The bytes of a version. */
+  async content(versionId: string, signal?: AbortSignal): Promise<ArrayBuffer> {
+    const response = await this._request(
+      `api/versions/${encodeURIComponent(versionId)}/content`,
+      {},
+      { ...(signal && { signal }) }
+    );
+    return response.arrayBuffer();
+  }
+
+  /** An address that a browser saves as a file; authentication is the browser's cookie. */
+  downloadUrl(versionId: string): string {
+    return this._url(`api/versions/${encodeURIComponent(versionId)}/content`, { download: 1 });
+  }
+
+  restore(request: RestoreRequest): Promise<RestoreResult> {
+    return this._post('api/restore', request);
+  }
+
+  /** Undo of a restore that made a new file. */
+  remove(request: RemoveRequest): Promise<RemoveResult> {
+    return this._post('api/remove', request);
+  }
+
+  /** Resolves when all that was seen to change is durable. */
+  flush(): Promise<unknown> {
+    return this._post('api/flush', {});
+  }
+
+  pause(): Promise<Status> {
+    return this._post('api/pause', {});
+  }
+
+  resume(): Promise<Status> {
+    return this._post('api/resume', {});
+  }
+
+  /** Looks at every file once. */
+  capture(): Promise<{ captured: number; deleted: number }> {
+    return this._post('api/capture', {});
+  }
+
+  /** @param folders - relative to the root, `.` for all of it. */
+  setup(folders: string[]): Promise<Status> {
+    return this._post('api/setup', { folders });
+  }
+
+  stats(): Promise<Stats> {
+    return this._get('api/stats', {});
+  }
+
+  /** The live stream; its body is to be read as it comes. */
+  async events(lastEventId: string | undefined, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const headers: Record<string, string> = { Accept: 'text/event-stream' };
+    if (lastEventId !== undefined) headers['Last-Event-ID'] = lastEventId;
+    const response = await this._request('api/events', {}, { headers, signal });
+    if (response.body === null) throw new ClientError('The event stream is empty.', 'BAD_ANSWER');
+    return response.body;
+  }
+
+  /** What the server extension knows of the process. `NO_EXTENSION` when there is no server extension. */
+  processStatus(): Promise<ProcessStatus> {
+    return this._get('status', {});
+  }
+
+  /** Starts the sidecar again at once; answers when it runs, or after some seconds when it does not. */
+  restartProcess(): Promise<ProcessStatus> {
+    return this._post('restart', {});
+  }
+
+  private _get<T>(route: string, query: Query, signal?: AbortSignal): Promise<T> {
+    return this._json(route, query, signal ? { signal } : {});
+  }
+
+  private _post<T>(route: string, body: unknown): Promise<T> {
+    return this._json(route, {}, { method: 'POST', body: JSON.stringify(body) });
+  }
+
+  private _url(route: string, query: Query): string {
+    const given = Object.entries(query).filter(
+      (pair): pair is [string, string | number | boolean] => pair[1] !== undefined
+    );
+    const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+    return URLExt.join(this.serverSettings.baseUrl, PREFIX, route) + (search === '' ? '' : `?${search}`);
+  }
+
+  private async _json<T>(route: string, query: Query, init: RequestInit): Promise<T> {
+    const response = await this._request(route, query, init);
+    try {
+      return (await response.json()) as T;
+    } catch (cause) {
+      throw new ClientError('The answer is not JSON.', 'BAD_ANSWER', { cause });
+    }
+  }
+
+  private async _request(route: string, query: Query, init: RequestInit): Promise<Response> {
+    let response: Response;
+    try {
+      response = await ServerConnection.makeRequest(this._url(route, query), init, this.serverSettings);
+    } catch (cause) {
+      if (init.signal?.aborted === true) throw cause;
+      throw new ClientError('The Jupyter server does not answer.', 'UNREACHABLE', { cause });
+    }
+    if (response.redirected && !response.url.includes(`/${PREFIX}/`)) {
+      throw new ClientError('Jupyter asks for a login.', 'LOGGED_OUT');
+    }
+    if (response.ok) return response;
+
+    const error = await errorOf(response);
+    if (error !== undefined) {
+      throw new ClientError(error.message, error.code, error.path === undefined ? {} : { path: error.path });
+    }
+    switch (response.status) {
+      case 401:
+      case 403:
+        throw new ClientError('Jupyter does not let this user in.', 'LOGGED_OUT');
+      case 404:
+        throw new ClientError('This Jupyter server knows nothing of Syft Sync.', 'NO_EXTENSION');
+      case 502:
+      case 503:
+      case 504:
+        throw new ClientError('The sidecar does not answer.', 'NOT_RUNNING');
+      default:
+        throw new ClientError(`The server answered ${response.status} ${response.statusText}.`, 'BAD_ANSWER');
+    }
+  }
+}
+
+export namespace SyftClient {
+  export interface IOptions {
+    /** Jupyter's connection, as `app.serviceManager.serverSettings` has it. */
+    serverSettings: ServerConnection.ISettings;
+  }
+}
+
+/** The error in an answer's body, when it has the form of the contract. */
+async function errorOf(response: Response): Promise<{ code: string; message: string; path?: string } | undefined> {
+  try {
+    const { error } = (await response.json()) as { error?: { code?: unknown; message?: unknown; path?: unknown } };
+    if (typeof error?.code !== 'string' || typeof error.message !== 'string') return undefined;
+    return { code: error.code, message: error.message, ...(typeof error.path === 'string' && { path: error.path }) };
+  } catch {
+    return undefined;
+  }
+}

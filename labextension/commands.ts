@@ -1,0 +1,17 @@
+/** Ids of the commands; other extensions may run them. */
+export namespace CommandIDs {
+  export const openPanel = 'syft-sync:open-panel';
+  export const showHistory = 'syft-sync:show-history';
+  export const recoverDeleted = 'syft-sync:recover-deleted';
+  export const previewVersion = 'syft-sync:preview-version';
+  export const restoreVersion = 'syft-sync:restore-version';
+  export const restoreCopy = 'syft-sync:restore-copy';
+  export const downloadVersion = 'syft-sync:download-version';
+  export const copyVersionId = 'syft-sync:copy-version-id';
+  export const openFile = 'syft-sync:open-file';
+  export const pauseRecording = 'syft-sync:pause-recording';
+  export const resumeRecording = 'syft-sync:resume-recording';
+  export const captureNow = 'syft-sync:capture-now';
+  export const restartSidecar = 'syft-sync:restart-sidecar';
+  export const focusFilter = 'syft-sync:focus-filter';
+}

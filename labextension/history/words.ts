@@ -1,0 +1,174 @@
+/** How the panel says things: times, sizes, names. Pure; every word through the translator. */
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { ChangeRow } from '../../server/src/api/contract';
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+
+/** `1.2 kB`: decimal units, at most three digits that count. */
+export function size(bytes: number): string {
+  let value = Math.abs(bytes);
+  let unit = 0;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : 1;
+  return `${value.toFixed(digits)} ${UNITS[unit]}`;
+}
+
+/** `+1.2 kB`, `−40 kB`, `±0 B`; with the true minus sign. */
+export function sizeChange(bytes: number): string {
+  if (bytes === 0) return '±0 B';
+  return `${bytes > 0 ? '+' : '−'}${size(bytes)}`;
+}
+
+/** The last part of a path. */
+export function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+/** All but the last part; empty at the root. */
+export function folderOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+/** Cuts a name in two so that a style can put the ellipsis between: the end keeps the extension and what is before it. */
+export function splitName(name: string): [start: string, end: string] {
+  const dot = name.lastIndexOf('.');
+  const tail = dot > 0 && name.length - dot <= 10 ? name.length - dot + 4 : 6;
+  if (name.length <= tail + 4) return [name, ''];
+  return [name.slice(0, name.length - tail), name.slice(name.length - tail)];
+}
+
+/** Names for humans: a newline or a control character in a name would break a row, or lie in it. */
+export function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, sign => {
+    const code = sign.codePointAt(0) ?? 0;
+    return code < 0x20 ? String.fromCodePoint(0x2400 + code) : '\ufffd';
+  });
+}
+
+const DAY = 86_400_000;
+
+function startOfDay(time: number): number {
+  const date = new Date(time);
+  date.setHours(0, 0, 0, 0);
+  return date.getTime();
+}
+
+/** A key that two times of one local day share. */
+export function dayKey(at: string): number {
+  return startOfDay(Date.parse(at));
+}
+
+/** `Today`, `Yesterday`, `Monday`, `12 March`, `12 March 2024`. */
+export function dayLabel(at: string, now: number, trans: TranslationBundle): string {
+  const day = dayKey(at);
+  const today = startOfDay(now);
+  if (day === today) return trans.__('Today');
+  // A day has 23 or 25 hours twice a year: round.
+  const days = Math.round((today - day) / DAY);
+  if (days === 1) return trans.__('Yesterday');
+  const date = new Date(day);
+  if (days > 1 && days < 7) return date.toLocaleDateString(undefined, { weekday: 'long' });
+  const year = date.getFullYear() === new Date(now).getFullYear() ? {} : ({ year: 'numeric' } as const);
+  return date.toLocaleDateString(undefined, { day: 'numeric', month: 'long', ...year });
+}
+
+/** `14:05`. */
+export function clock(at: string): string {
+  return new Date(at).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+}
+
+/** `14:05` today, `Yesterday 14:05`, `12 March 14:05`. */
+export function moment(at: string, now: number, trans: TranslationBundle): string {
+  return dayKey(at) === startOfDay(now) ? clock(at) : `${dayLabel(at, now, trans)} ${clock(at)}`;
+}
+
+/** For tooltips: date and time to the second. */
+export function absolute(at: string): string {
+  return new Date(at).toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+}
+
+/** `just now`, `3 min ago`, `2 h ago`; from a day on the moment itself. */
+export function ago(at: string, now: number, trans: TranslationBundle): string {
+  const seconds = Math.max(0, (now - Date.parse(at)) / 1000);
+  if (seconds < 10) return trans.__('just now');
+  if (seconds < 60) return trans.__('%1 s ago', Math.floor(seconds));
+  if (seconds < 3600) return trans.__('%1 min ago', Math.floor(seconds / 60));
+  if (seconds < 86_400) return trans.__('%1 h ago', Math.floor(seconds / 3600));
+  return moment(at, now, trans);
+}
+
+/** How a version came about, in a word or two. `timeOf` gives the time of another version, when it is known. */
+export function happened(
+  row: ChangeRow,
+  trans: TranslationBundle,
+  timeOf?: (versionId: string) => string | undefined
+): string {
+  if (row.cause?.kind === 'restore') {
+    const at = timeOf?.(row.cause.version);
+    return at === undefined ? trans.__('restored') : trans.__('restored from %1', clock(at));
+  }
+  if (row.cause?.kind === 'received') return trans.__('received');
+  switch (row.kind) {
+    case 'created':
+      return trans.__('created');
+    case 'deleted':
+      return trans.__('deleted');
+    case 'moved':
+      if (row.from === undefined) return trans.__('moved');
+      return folderOf(row.from) === folderOf(row.path)
+        ? trans.__('renamed from %1', printable(baseName(row.from)))
+        : trans.__('moved from %1', printable(row.from));
+    case 'modified':
+      return row.cause?.kind === 'jupyter-save' ? trans.__('saved') : trans.__('modified');
+  }
+}
+
+/** What a flag means to the reader; undefined when there is none. */
+export function warning(row: ChangeRow, trans: TranslationBundle): string | undefined {
+  if (row.flags.includes('torn')) {
+    return trans.__('The file was being written while it was recorded; the content may be incomplete.');
+  }
+  if (row.flags.includes('unreadable')) return trans.__('The file could not be read; its content is not recorded.');
+  if (row.flags.includes('no-content')) {
+    return trans.__('Only name, size and fingerprint are recorded, not the content.');
+  }
+  return undefined;
+}
+
+/** The change in size that the row made, in bytes; undefined where there is nothing to compare. */
+export function difference(row: ChangeRow): number | undefined {
+  if (row.type !== 'file') return undefined;
+  if (row.kind === 'deleted') return row.previousSize === undefined ? undefined : -row.previousSize;
+  if (row.size === undefined) return undefined;
+  return row.size - (row.kind === 'created' ? 0 : (row.previousSize ?? row.size));
+}
+
+/** True when there is content that can be looked at and put back. */
+export function hasContent(row: ChangeRow): boolean {
+  return (
+    row.kind !== 'deleted' &&
+    row.type === 'file' &&
+    !row.flags.includes('no-content') &&
+    !row.flags.includes('unreadable')
+  );
+}
+
+/** One sentence for screen readers. */
+export function sentence(
+  row: ChangeRow,
+  now: number,
+  trans: TranslationBundle,
+  timeOf?: (versionId: string) => string | undefined
+): string {
+  const parts = [printable(row.path), happened(row, trans, timeOf), `${dayLabel(row.at, now, trans)} ${clock(row.at)}`];
+  if (row.size !== undefined) parts.push(size(row.size));
+  const change = difference(row);
+  if (change !== undefined && change !== 0 && row.kind !== 'created') parts.push(sizeChange(change));
+  const flag = warning(row, trans);
+  if (flag !== undefined) parts.push(flag);
+  return parts.join(', ');
+}

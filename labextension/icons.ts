@@ -1,0 +1,12 @@
+/** Icons of our own, drawn for JupyterLab's themes. */
+import { LabIcon } from '@jupyterlab/ui-components';
+
+import historySvg from '../style/icons/history.svg';
+import pinSvg from '../style/icons/pin.svg';
+import recordingSvg from '../style/icons/recording.svg';
+import restoreSvg from '../style/icons/restore.svg';
+
+export const historyIcon = new LabIcon({ name: 'syft-sync:history', svgstr: historySvg });
+export const restoreIcon = new LabIcon({ name: 'syft-sync:restore', svgstr: restoreSvg });
+export const recordingIcon = new LabIcon({ name: 'syft-sync:recording', svgstr: recordingSvg });
+export const pinIcon = new LabIcon({ name: 'syft-sync:pin', svgstr: pinSvg });

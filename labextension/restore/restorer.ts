@@ -1,0 +1,183 @@
+/**
+ * Puts versions back. What stands there is a version before it is replaced, so that every restore can be undone; a document
+ * with unsaved edits is never overwritten unasked.
+ */
+import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
+import type { DocumentRegistry } from '@jupyterlab/docregistry';
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { ChangeRow, RestoreResult } from '../../server/src/api/contract';
+import type { SyftClient } from '../client/client';
+import type { Connection } from '../client/connection';
+import { baseName, moment, printable } from '../history/words';
+import type { IVersionRestorer } from '../tokens';
+import type { OpenDocuments } from './open-documents';
+
+/** Milliseconds a notification with Undo stays. */
+const STAYS = 15_000;
+
+export class VersionRestorer implements IVersionRestorer {
+  constructor(options: VersionRestorer.IOptions) {
+    this._client = options.connection.client;
+    this._open = options.open;
+    this._trans = options.trans;
+    this._openFile = options.openFile;
+    options.connection.changesArrived.connect(this._onChanges, this);
+  }
+
+  async restore(row: ChangeRow): Promise<boolean> {
+    const trans = this._trans;
+    const versionId = versionToRestore(row);
+    try {
+      if (!(await this._unsavedSettled(row.path))) return false;
+      const result = await this._client.restore({ versionId, to: row.path });
+      if (result.unchanged) {
+        Notification.info(trans.__('%1 is already as it was then.', printable(baseName(row.path))), {
+          autoClose: 5000
+        });
+        return true;
+      }
+      await this._follow(result.path);
+      const undo = this._undoOf(result);
+      const message = trans.__(
+        'Restored %1 as of %2.',
+        printable(baseName(result.path)),
+        moment(row.at, Date.now(), trans)
+      );
+      Notification.success(message, {
+        autoClose: STAYS,
+        actions: undo === undefined ? [] : [{ label: trans.__('Undo'), callback: () => void this._run(undo) }]
+      });
+      return true;
+    } catch (error) {
+      this._report(trans.__('%1 was not restored.', printable(baseName(row.path))), error);
+      return false;
+    }
+  }
+
+  async restoreCopy(row: ChangeRow): Promise<boolean> {
+    const trans = this._trans;
+    try {
+      const result = await this._client.restore({ versionId: versionToRestore(row), to: row.path, asCopy: true });
+      const undo = this._undoOf(result);
+      Notification.success(trans.__('Restored as %1.', printable(baseName(result.path))), {
+        autoClose: STAYS,
+        actions: [
+          { label: trans.__('Open'), callback: () => this._openFile(result.path) },
+          ...(undo === undefined ? [] : [{ label: trans.__('Undo'), callback: () => void this._run(undo) }])
+        ]
+      });
+      return true;
+    } catch (error) {
+      this._report(trans.__('%1 was not restored.', printable(baseName(row.path))), error);
+      return false;
+    }
+  }
+
+  download(row: ChangeRow): void {
+    const link = document.createElement('a');
+    link.href = this._client.downloadUrl(versionToRestore(row));
+    link.download = baseName(row.path);
+    document.body.appendChild(link);
+    link.click();
+    link.remove();
+  }
+
+  /** What puts things back as they were before a restore; undefined when there is nothing to undo. */
+  private _undoOf(result: RestoreResult): (() => Promise<void>) | undefined {
+    const trans = this._trans;
+    const name = printable(baseName(result.path));
+    const { change, replaced } = result;
+    if (replaced !== undefined) {
+      return async () => {
+        if (!(await this._unsavedSettled(result.path))) return;
+        await this._client.restore({ versionId: replaced, to: result.path });
+        await this._follow(result.path);
+        Notification.success(trans.__('Undone: %1 is as it was before.', name), { autoClose: 5000 });
+      };
+    }
+    if (!result.created || change === undefined) return undefined;
+    return async () => {
+      await this._client.remove({ path: result.path, ifVersion: change.versionId });
+      Notification.success(trans.__('Undone: %1 is gone again.', name), { autoClose: 5000 });
+    };
+  }
+
+  private async _run(undo: () => Promise<void>): Promise<void> {
+    try {
+      await undo();
+    } catch (error) {
+      this._report(this._trans.__('It could not be undone.'), error);
+    }
+  }
+
+  /** Asks what is to become of unsaved edits. @returns false when the user wants none of it. */
+  private async _unsavedSettled(path: string): Promise<boolean> {
+    const dirty = this._open.of(path).filter(context => context.model.dirty);
+    if (dirty.length === 0) return true;
+    const trans = this._trans;
+    const { button } = await showDialog({
+      title: trans.__('%1 has unsaved edits', printable(baseName(path))),
+      body: trans.__(
+        'Save them first, and they stay a version of their own that can be restored. Discarded edits are gone.'
+      ),
+      buttons: [
+        Dialog.cancelButton({ label: trans.__('Cancel') }),
+        Dialog.warnButton({ label: trans.__('Discard and restore'), actions: ['discard'] }),
+        Dialog.okButton({ label: trans.__('Save, then restore'), actions: ['save'] })
+      ],
+      defaultButton: 2
+    });
+    if (!button.accept) return false;
+    if (button.actions.includes('save')) {
+      for (const context of dirty) await context.save();
+      // So that the saved state is a version of its own before anything is put in its place.
+      await this._client.flush();
+    }
+    return true;
+  }
+
+  private async _follow(path: string): Promise<void> {
+    await Promise.all(this._open.of(path).map(context => this._open.follow(context)));
+  }
+
+  /** Restores made elsewhere, by another tab or the command line: documents without unsaved edits follow. */
+  private _onChanges(_sender: Connection, rows: readonly ChangeRow[]): void {
+    for (const row of rows) {
+      if (row.cause?.kind !== 'restore') continue;
+      for (const context of this._open.of(row.path)) {
+        if (!context.model.dirty && isOlder(context, row)) void this._open.follow(context).catch(() => undefined);
+      }
+    }
+  }
+
+  private _report(what: string, error: unknown): void {
+    const why = error instanceof Error ? printable(error.message) : String(error);
+    Notification.error(`${what} ${why}`, { autoClose: false });
+  }
+
+  private readonly _client: SyftClient;
+  private readonly _open: OpenDocuments;
+  private readonly _trans: TranslationBundle;
+  private readonly _openFile: (path: string) => void;
+}
+
+export namespace VersionRestorer {
+  export interface IOptions {
+    connection: Connection;
+    open: OpenDocuments;
+    openFile: (path: string) => void;
+    trans: TranslationBundle;
+  }
+}
+
+/** A row that says a file was deleted stands for what was there before. */
+export function versionToRestore(row: ChangeRow): string {
+  return row.kind === 'deleted' ? (row.previousVersionId ?? row.versionId) : row.versionId;
+}
+
+/** What the document has loaded is from before the change. */
+function isOlder(context: DocumentRegistry.Context, row: ChangeRow): boolean {
+  const loaded = context.contentsModel?.last_modified;
+  return loaded === undefined || row.mtime === undefined || Date.parse(loaded) !== Math.floor(Date.parse(row.mtime));
+}
