@@ -143,7 +143,8 @@ export class SyftClient {
   }
 
   private _post<T>(route: string, body: unknown): Promise<T> {
-    return this._json(route, {}, { method: 'POST', body: JSON.stringify(body) });
+    const headers = { 'Content-Type': 'application/json', 'X-Syft-Sync-Request': '1' };
+    return this._json(route, {}, { method: 'POST', headers, body: JSON.stringify(body) });
   }
 
   private _url(route: string, query: Query): string {

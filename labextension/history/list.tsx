@@ -11,7 +11,6 @@ import type { ChangeRow } from '../../server/src/api/contract';
 import type { ListItem } from './rows';
 import {
   absolute,
-  ago,
   baseName,
   clock,
   dayLabel,
@@ -19,8 +18,10 @@ import {
   folderOf,
   happened,
   hasContent,
+  kindWord,
   printable,
   sentence,
+  shortAgo,
   size,
   sizeChange,
   splitName,
@@ -305,14 +306,16 @@ function ChangeItem(props: {
         </span>
       ) : (
         <span role="gridcell" className="jp-SyftSync-cells">
-          <span className="jp-SyftSync-time">{ago(row.at, now, trans)}</span>
           <Name className="jp-SyftSync-name" text={baseName(row.path)} />
           <span className="jp-SyftSync-folder">{printable(folder)}</span>
-          <span className="jp-SyftSync-what">
-            {row.kind === 'modified' && row.cause === undefined ? '' : what}
+          <span className="jp-SyftSync-kind">
+            {kindWord(row, trans)}
             {flag === undefined ? '' : ' ⚠'}
           </span>
-          <span className="jp-SyftSync-delta">{delta}</span>
+          <span className="jp-SyftSync-delta">
+            {row.kind === 'created' && row.size !== undefined ? size(row.size) : delta}
+          </span>
+          <span className="jp-SyftSync-age">{shortAgo(row.at, now, trans)}</span>
         </span>
       )}
       <span role="gridcell" className="jp-SyftSync-actions">
@@ -386,11 +389,11 @@ function BurstRow(props: { item: ListItem & { kind: 'burst' }; shared: Shared; l
       }}
     >
       <span role="gridcell" className="jp-SyftSync-cells">
-        <span className="jp-SyftSync-time">{ago(newest.at, now, trans)}</span>
+        <Caret.react tag="span" className="jp-SyftSync-caret" />
         <span className="jp-SyftSync-name">{count}</span>
         <span className="jp-SyftSync-folder">{where}</span>
-        <span className="jp-SyftSync-what">{what}</span>
-        <Caret.react tag="span" className="jp-SyftSync-caret" />
+        <span className="jp-SyftSync-kind">{what}</span>
+        <span className="jp-SyftSync-age">{shortAgo(newest.at, now, trans)}</span>
       </span>
     </div>
   );

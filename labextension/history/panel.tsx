@@ -84,7 +84,7 @@ export class SyftPanel extends SidePanel {
     for (const widget of [this._file, this._workspace, this._deleted]) this.addWidget(widget);
     const accordion = this.content as AccordionPanel;
     accordion.expansionToggled.connect((_sender, index) => {
-      if (index === 2) model.wantDeleted();
+      if (index === 2 && !this._deleted.isHidden) model.wantDeleted();
     });
     accordion.collapse(2);
 
@@ -230,6 +230,8 @@ interface LoadedProps extends PartProps {
   empty: React.ReactNode;
   fold: boolean;
   current?: string | undefined;
+  /** What is looked at here becomes the file whose history is shown. */
+  follow?: boolean;
 }
 
 /** A list in any of its states. */
@@ -293,7 +295,10 @@ function LoadedList(props: LoadedProps): JSX.Element {
         timeOf={versionId => times.get(versionId)}
         onTop={onTop}
         onEnd={onEnd}
-        onPreview={(row, pin) => actions.preview(row, pin)}
+        onPreview={(row, pin) => {
+          if (props.follow === true) model.show({ path: row.path, isFolder: false });
+          actions.preview(row, pin);
+        }}
         onRestore={row => actions.restore(row)}
         onSelect={row => {
           model.selected = row;
@@ -362,6 +367,7 @@ function Workspace(props: PartProps): JSX.Element {
       list={model.workspace}
       label={trans.__('Changes in the workspace')}
       rows="file"
+      follow
       fold={model.foldBursts && model.filter === ''}
       empty={
         model.filter === '' ? (
@@ -391,6 +397,7 @@ function DeletedFiles(props: PartProps): JSX.Element {
       list={model.deleted}
       label={trans.__('Deleted files')}
       rows="file"
+      follow
       fold={false}
       empty={
         model.filter === ''

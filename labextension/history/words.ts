@@ -36,9 +36,11 @@ export function folderOf(path: string): string {
 /** Cuts a name in two so that a style can put the ellipsis between: the end keeps the extension and what is before it. */
 export function splitName(name: string): [start: string, end: string] {
   const dot = name.lastIndexOf('.');
-  const tail = dot > 0 && name.length - dot <= 10 ? name.length - dot + 4 : 6;
-  if (name.length <= tail + 4) return [name, ''];
-  return [name.slice(0, name.length - tail), name.slice(name.length - tail)];
+  const extension = dot > 0 && name.length - dot <= 10 ? name.length - dot : 0;
+  // Never between the halves of a character.
+  const characters = Array.from(name);
+  const tail = Math.min(characters.length - 1, extension + 2);
+  return [characters.slice(0, -tail).join(''), characters.slice(-tail).join('')];
 }
 
 /** Names for humans: a newline or a control character in a name would break a row, or lie in it. */
@@ -78,7 +80,7 @@ export function dayLabel(at: string, now: number, trans: TranslationBundle): str
 
 /** `14:05`. */
 export function clock(at: string): string {
-  return new Date(at).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+  return new Date(at).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 }
 
 /** `14:05` today, `Yesterday 14:05`, `12 March 14:05`. */
@@ -86,19 +88,54 @@ export function moment(at: string, now: number, trans: TranslationBundle): strin
   return dayKey(at) === startOfDay(now) ? clock(at) : `${dayLabel(at, now, trans)} ${clock(at)}`;
 }
 
-/** For tooltips: date and time to the second. */
-export function absolute(at: string): string {
-  return new Date(at).toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+/** `analysis (24 Nov 14:05).ipynb`: a name that tells versions apart and keeps the extension. */
+export function versionName(row: ChangeRow): string {
+  const name = printable(baseName(row.path));
+  const at = new Date(row.at).toLocaleString(undefined, {
+    day: 'numeric',
+    month: 'short',
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23'
+  });
+  const dot = name.lastIndexOf('.');
+  const end = dot > 0 ? dot : name.length;
+  return `${name.slice(0, end)} (${at.replaceAll('/', '-')})${name.slice(end)}`;
 }
 
-/** `just now`, `3 min ago`, `2 h ago`; from a day on the moment itself. */
-export function ago(at: string, now: number, trans: TranslationBundle): string {
+/** For tooltips: date and time to the second. */
+export function absolute(at: string): string {
+  return new Date(at).toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'medium', hourCycle: 'h23' });
+}
+
+/** `now`, `40 s`, `3 min`, `2 h`; from a day on `Yesterday`, `Monday`, `12 Mar`. */
+export function shortAgo(at: string, now: number, trans: TranslationBundle): string {
   const seconds = Math.max(0, (now - Date.parse(at)) / 1000);
-  if (seconds < 10) return trans.__('just now');
-  if (seconds < 60) return trans.__('%1 s ago', Math.floor(seconds));
-  if (seconds < 3600) return trans.__('%1 min ago', Math.floor(seconds / 60));
-  if (seconds < 86_400) return trans.__('%1 h ago', Math.floor(seconds / 3600));
-  return moment(at, now, trans);
+  if (seconds < 10) return trans.__('now');
+  if (seconds < 60) return trans.__('%1 s', Math.floor(seconds));
+  if (seconds < 3600) return trans.__('%1 min', Math.floor(seconds / 60));
+  if (seconds < 86_400) return trans.__('%1 h', Math.floor(seconds / 3600));
+  const days = Math.round((startOfDay(now) - dayKey(at)) / DAY);
+  const style = days < 7 ? ({ weekday: 'short' } as const) : ({ day: 'numeric', month: 'short' } as const);
+  return new Date(at).toLocaleDateString(undefined, style);
+}
+
+/** What happened, in the shortest word; nothing for the most frequent, a modification. */
+export function kindWord(row: ChangeRow, trans: TranslationBundle): string {
+  if (row.cause?.kind === 'restore') return trans.__('restored');
+  if (row.cause?.kind === 'received') return trans.__('received');
+  switch (row.kind) {
+    case 'created':
+      return trans.__('new');
+    case 'deleted':
+      return trans.__('deleted');
+    case 'moved':
+      return row.from !== undefined && folderOf(row.from) === folderOf(row.path)
+        ? trans.__('renamed')
+        : trans.__('moved');
+    case 'modified':
+      return '';
+  }
 }
 
 /** How a version came about, in a word or two. `timeOf` gives the time of another version, when it is known. */
@@ -139,12 +176,13 @@ export function warning(row: ChangeRow, trans: TranslationBundle): string | unde
   return undefined;
 }
 
-/** The change in size that the row made, in bytes; undefined where there is nothing to compare. */
+/** The change in size that the row made, in bytes; undefined where there is nothing to compare with, as for a new file. */
 export function difference(row: ChangeRow): number | undefined {
   if (row.type !== 'file') return undefined;
   if (row.kind === 'deleted') return row.previousSize === undefined ? undefined : -row.previousSize;
   if (row.size === undefined) return undefined;
-  return row.size - (row.kind === 'created' ? 0 : (row.previousSize ?? row.size));
+  if (row.kind === 'created') return undefined;
+  return row.size - (row.previousSize ?? row.size);
 }
 
 /** True when there is content that can be looked at and put back. */
@@ -167,7 +205,7 @@ export function sentence(
   const parts = [printable(row.path), happened(row, trans, timeOf), `${dayLabel(row.at, now, trans)} ${clock(row.at)}`];
   if (row.size !== undefined) parts.push(size(row.size));
   const change = difference(row);
-  if (change !== undefined && change !== 0 && row.kind !== 'created') parts.push(sizeChange(change));
+  if (change !== undefined && change !== 0) parts.push(sizeChange(change));
   const flag = warning(row, trans);
   if (flag !== undefined) parts.push(flag);
   return parts.join(', ');

@@ -1,6 +1,7 @@
 /**
- * A read-only drive of JupyterLab that holds every recorded version: `syft-history:<version id>/<file name>`. With it each
- * viewer that JupyterLab has, for notebooks, images, tables, text, shows the past without knowing of it.
+ * A read-only drive of JupyterLab that holds every recorded version: `syft-history:<version id>/<name>`. With it each viewer
+ * that JupyterLab has, for notebooks, images, tables, text, shows the past without knowing of it. The name is what the tab
+ * says, time included: JupyterLab takes another title of a document's tab for a wish to rename the file.
  */
 import type { Contents, ServerConnection } from '@jupyterlab/services';
 import { Signal } from '@lumino/signaling';
@@ -9,7 +10,7 @@ import type { ISignal } from '@lumino/signaling';
 import type { ChangeRow } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
 import { ClientError } from '../client/errors';
-import { baseName } from '../history/words';
+import { baseName, versionName } from '../history/words';
 
 /** Contents that are kept, so that what was looked at to find a viewer is not fetched again by the viewer. */
 const KEPT = 3;
@@ -41,7 +42,7 @@ export class HistoryDrive implements Contents.IDrive {
 
   /** The path, drive included, of a version. */
   pathOf(row: ChangeRow): string {
-    return `${this.name}:${row.versionId}/${baseName(row.path)}`;
+    return `${this.name}:${row.versionId}/${versionName(row)}`;
   }
 
   /** The version id in a path without the drive. */
@@ -192,12 +193,55 @@ export function notebook(bytes: ArrayBuffer): { nbformat: number; cells: unknown
   try {
     const content = JSON.parse(text ?? '') as { nbformat?: unknown; cells?: unknown };
     if (typeof content.nbformat === 'number' && content.nbformat >= 4 && Array.isArray(content.cells)) {
-      return content as { nbformat: number; cells: unknown[] };
+      return withJoinedLines(content as { nbformat: number; cells: unknown[] });
     }
   } catch {
     // Said below.
   }
   throw new ClientError('This version is not a complete notebook.', 'NOT_A_NOTEBOOK');
+}
+
+/**
+ * On disk a text of a notebook may be a list of lines; JupyterLab's models want it whole, as Jupyter's server sends it
+ * (nbformat 4, "multiline strings").
+ */
+function withJoinedLines<T extends { cells: unknown[] }>(content: T): T {
+  const joined = (value: unknown): unknown =>
+    Array.isArray(value) && value.every(line => typeof line === 'string') ? value.join('') : value;
+  const bundle = (value: unknown): unknown =>
+    isRecord(value)
+      ? Object.fromEntries(
+          Object.entries(value).map(([type, data]) => [
+            type,
+            /^application\/(.*\+)?json$/.test(type) ? data : joined(data)
+          ])
+        )
+      : value;
+  const output = (value: unknown): unknown =>
+    isRecord(value)
+      ? {
+          ...value,
+          ...('text' in value && { text: joined(value['text']) }),
+          ...('data' in value && { data: bundle(value['data']) })
+        }
+      : value;
+  const cell = (value: unknown): unknown => {
+    if (!isRecord(value)) return value;
+    const { source, outputs, attachments } = value;
+    return {
+      ...value,
+      source: joined(source),
+      ...(Array.isArray(outputs) && { outputs: outputs.map(output) }),
+      ...(isRecord(attachments) && {
+        attachments: Object.fromEntries(Object.entries(attachments).map(([name, data]) => [name, bundle(data)]))
+      })
+    };
+  };
+  return { ...content, cells: content.cells.map(cell) };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function toBase64(bytes: ArrayBuffer): string {

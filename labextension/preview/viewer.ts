@@ -10,7 +10,7 @@ import * as React from 'react';
 
 import type { ChangeRow } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
-import { baseName, hasContent, moment, printable } from '../history/words';
+import { baseName, hasContent, versionName } from '../history/words';
 import { historyIcon } from '../icons';
 import type { IVersionRestorer, IVersionViewer } from '../tokens';
 import { BarWidget } from './bar';
@@ -23,6 +23,9 @@ const LARGEST_TEXT = 20e6;
 const LARGEST_BINARY = 50e6;
 /** Versions among which `older` and `newer` step. */
 const STEPS = 5000;
+
+/** Marks the tab that the next look takes over. */
+const PREVIEW_TAB = ' jp-SyftSync-previewTab';
 
 type Shown = MainAreaWidget | IDocumentWidget;
 
@@ -159,15 +162,8 @@ export class VersionViewer implements IVersionViewer {
     this._bars.set(widget, bar);
     // Every document widget of JupyterLab is a main area widget; its interface does not say so.
     if (widget instanceof MainAreaWidget) widget.contentHeader.addWidget(bar);
-    const entitle = (): void => {
-      if (widget.isDisposed) return;
-      const when = moment(version.at, Date.now(), this._trans);
-      widget.title.label = `${printable(baseName(version.path))} · ${when}`;
-      widget.title.caption = this._trans.__('%1 as of %2, read-only', printable(version.path), when);
-      widget.title.className += this._current === widget ? ' jp-SyftSync-previewTab' : '';
-    };
-    entitle();
-    void context?.ready.then(entitle);
+    if (this._current === widget) widget.title.className += PREVIEW_TAB;
+    if (context === undefined) widget.title.label = versionName(version);
     widget.disposed.connect(() => {
       if (this._current === widget) this._current = undefined;
     });
@@ -219,7 +215,7 @@ export class VersionViewer implements IVersionViewer {
       this._current = undefined;
       this._currentRow = undefined;
     }
-    widget.title.className = widget.title.className.replace(' jp-SyftSync-previewTab', '');
+    widget.title.className = widget.title.className.replace(PREVIEW_TAB, '');
     this._bars.get(widget)?.set({ kept: true });
   }
 
