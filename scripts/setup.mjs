@@ -146,10 +146,16 @@ export function installPackages() {
     const node = outerNode();
     const npm = process.env.npm_execpath;
     const args = [lock ? 'install' : 'ci', '--no-audit', '--no-fund', '--loglevel=error'];
+    // npm, `npm ci` too, writes a yarn.lock that it finds anew, in a format of its own; it is Yarn's, for JupyterLab's build.
+    const yarnLock = join(root, 'yarn.lock');
+    const before = readFileSync(yarnLock);
     if (npm?.endsWith('.js') && existsSync(npm)) {
       run(node, [npm, ...args], { what: 'npm', env: { PATH: `${dirname(node)}${delimiter}${process.env.PATH}` } });
     } else {
       run(windows ? 'npm.cmd' : 'npm', args, { what: 'npm' });
+    }
+    if (!readFileSync(yarnLock).equals(before)) {
+      writeFileSync(yarnLock, before);
     }
   }
   stamp(file, contents(['package.json', 'package-lock.json', 'server/package.json']));

@@ -201,7 +201,7 @@ async function lint() {
     (async () => {
       await check('prettier', 'prettier/bin/prettier.cjs', ['--check', '--log-level=warn', '.']);
       await check('stylelint', 'stylelint/bin/stylelint.mjs', ['--max-warnings=0', 'style/**/*.css']);
-      await check('import direction', 'dependency-cruiser/bin/dependency-cruise.mjs', [
+      await check('import direction', 'dependency-cruiser/bin/dependency-cruiser.mjs', [
         '--config',
         '.dependency-cruiser.cjs',
         'server/src',

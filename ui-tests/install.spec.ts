@@ -4,8 +4,8 @@
  * kept in .cache/ because only the first test run should wait for its downloads.
  */
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -47,6 +47,18 @@ function pip(command: string, ...args: string[]): Promise<unknown> {
   return run(venvPython, ['-m', 'pip', `--python=${python}`, command, '--disable-pip-version-check', ...args]);
 }
 
+/**
+ * Yarn takes two tarballs of one name and version for one: of a version that is not released yet it would go on to install
+ * the one it saw first.
+ */
+function forgetTarballs(): void {
+  const yarnCache = join(homedir(), '.yarn', 'berry', 'cache');
+  if (!existsSync(yarnCache)) return;
+  for (const name of readdirSync(yarnCache)) {
+    if (name.startsWith('syft-sync-jupyterlab-')) rmSync(join(yarnCache, name));
+  }
+}
+
 /** `jupyter labextension install` into a new app dir, as a user's shell would: nothing of this checkout on PATH. */
 async function labextensionInstall(source: string): Promise<string> {
   const appDir = join(scratch, `app-${source.endsWith('.tgz') ? 'tarball' : 'folder'}`);
@@ -62,6 +74,7 @@ async function labextensionInstall(source: string): Promise<string> {
     '--debug-log-path',
     join(scratch, 'log')
   ];
+  forgetTarballs();
   await run(join(bin, 'jupyter'), args, {
     cwd: scratch,
     env: { ...process.env, PATH: [bin, ...path].join(delimiter), NODE_OPTIONS: '' },

@@ -35,6 +35,8 @@ export interface PanelActions extends StateActions {
 
 /** Id of the panel in the shell and in the layout that is restored. */
 export const PANEL_ID = 'syft-sync-panel';
+/** Pixels; a section with less shows no row under its heading. */
+const LEAST_SECTION = 84;
 /** Relative times are as old as this, in milliseconds. */
 const CLOCK = 15_000;
 
@@ -83,10 +85,11 @@ export class SyftPanel extends SidePanel {
 
     for (const widget of [this._file, this._workspace, this._deleted]) this.addWidget(widget);
     const accordion = this.content as AccordionPanel;
+    accordion.collapse(2);
     accordion.expansionToggled.connect((_sender, index) => {
       if (index === 2 && !this._deleted.isHidden) model.wantDeleted();
+      this._share(index);
     });
-    accordion.collapse(2);
 
     this._update();
     model.changed.connect(this._update, this);
@@ -120,6 +123,17 @@ export class SyftPanel extends SidePanel {
   protected override onActivateRequest(_message: Message): void {
     const row = this.node.querySelector<HTMLElement>('[role="row"][tabindex="0"]');
     (row ?? this.node.querySelector<HTMLElement>('input, button'))?.focus();
+  }
+
+  /** A section that unfolds without room gets its share: one that was folded from the start has none of its own. */
+  private _share(index: number): void {
+    const accordion = this.content as AccordionPanel;
+    const section = accordion.widgets[index];
+    if (section === undefined || section.isHidden) return;
+    requestAnimationFrame(() => {
+      if (this.isDisposed || section.isHidden || section.node.offsetHeight >= LEAST_SECTION) return;
+      accordion.setRelativeSizes(accordion.widgets.map(widget => (widget.isHidden ? 0 : 1)));
+    });
   }
 
   /** Focuses the first row as soon as there is one, unless the focus went elsewhere in the meantime. */

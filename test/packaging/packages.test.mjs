@@ -69,7 +69,7 @@ test('npm pack brings the built front end and the sidecar, and no sources', () =
     'package/lib/index.js',
     'package/style/index.css',
     'package/style/index.js',
-    'package/schema/plugin.json',
+    'package/schema/history.json',
     'package/server/package.json',
     'package/server/bin/syft-sync',
     'package/server/dist/bundle/syft-sync.mjs'

@@ -416,7 +416,16 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   /** False when the path is excluded, or outside the folders chosen. */
   records(path: PathName): boolean {
-    return !this.#rules.excludesDeep(path, this.#tree.get(path)?.type === 'directory');
+    const known = this.#tree.get(path);
+    let isDirectory = known?.type === 'directory';
+    if (known === undefined) {
+      try {
+        isDirectory = this.#scanner.stat(path)?.isDirectory() === true;
+      } catch {
+        // A name that cannot be there: only patterns tell.
+      }
+    }
+    return !this.#rules.excludesDeep(path, isDirectory);
   }
 
   /** The next recorded change of `path` with this content carries `cause`. Without `hash`: its deletion. */

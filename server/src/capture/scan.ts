@@ -165,7 +165,52 @@ export class Scanner {
       if (slice.spent()) await slice.rest();
       if (!covered(parent, walked)) this.#emptied(parent, findings);
     }
+    if (!force) await this.#arrivals(parents, walked, findings, slice);
     return findings;
+  }
+
+  /**
+   * What is gone may stand beside under another name that nothing told of yet: the hint of a renamed directory's old name
+   * can be far ahead of the new one's. New names in the nearest directory that still stands are looked at together with it.
+   */
+  async #arrivals(
+    parents: ReadonlySet<PathName>,
+    walked: Set<PathName>,
+    findings: Findings,
+    slice: TimeSlice
+  ): Promise<void> {
+    const places = new Set<PathName>();
+    for (const parent of parents) {
+      let place = parent;
+      while (place !== '' && this.#isGone(place)) place = parentOf(place);
+      if (!covered(place, walked)) places.add(place);
+    }
+    const met = new Set(findings.candidates.map(({ path }) => path));
+    for (const place of places) {
+      if (slice.spent()) await slice.rest();
+      const node = this.#known.dir(place);
+      try {
+        for (const name of this.#names(place, undefined)) {
+          const path = joinPath(place, name);
+          if (node?.entries.has(name) === true || node?.dirs.has(name) === true || met.has(path)) continue;
+          if (covered(path, walked)) continue;
+          const stats = this.stat(path);
+          if (stats === undefined || this.#rules.excludesDeep(path, stats.isDirectory())) continue;
+          if (stats.isDirectory()) await this.#walk(path, findings, slice);
+          else this.#entry(path, stats, findings, true);
+        }
+      } catch (error) {
+        this.#problem(findings, place, error);
+      }
+    }
+  }
+
+  #isGone(path: PathName): boolean {
+    try {
+      return this.stat(path) === undefined;
+    } catch {
+      return true;
+    }
   }
 
   /** A directory that lost something may be empty now. */

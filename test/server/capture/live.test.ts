@@ -267,6 +267,27 @@ describe('when something goes wrong', () => {
     expect(w.taken()).toEqual(['modified a/b/c']);
   });
 
+  test('a renamed directory keeps its history when only its old name was told of', async () => {
+    let sink: HintSink | undefined;
+    const half: HintSource = {
+      kind: 'half',
+      start: (_options, s) => {
+        sink = s;
+        return Promise.resolve();
+      },
+      rulesChanged: () => Promise.resolve(),
+      stop: () => Promise.resolve()
+    };
+    w.write('top/dir/x', 'x');
+    w.write('top/stays', 's');
+    await (await w.open({ hints: half, scanIntervalMs: 3_600_000 })).start();
+    w.taken();
+    renameSync(w.path('top/dir'), w.path('top/folder'));
+    sink?.paths(['top/dir/x']);
+    await until(() => w.recorder.tree.has('top/folder/x'), 'found beside');
+    expect(w.taken()).toEqual(['moved top/dir/x -> top/folder/x']);
+  });
+
   test('a file that vanishes while it is looked at', async () => {
     await (await w.open(live)).start();
     const child = spawn(
