@@ -153,6 +153,10 @@ class ProxyHandler(SidecarHandler):
         if len(body) > LARGEST_BODY:
             self.fail(413, "BAD_REQUEST", "The request is too large.")
             return
+        # While it starts, waiting is right; once it is known why it does not run, it is not.
+        if not self.sidecar.running and "reason" in self.sidecar.status():
+            self.fail(503, "NOT_RUNNING", self.sidecar.status()["message"])
+            return
         if not self.sidecar.running and not await self.sidecar.wait_running(WAIT_FOR_START):
             message = self.sidecar.status().get("message", "The sidecar is not running.")
             self.fail(503, "NOT_RUNNING", message)

@@ -10,8 +10,10 @@ import type { ISignal } from '@lumino/signaling';
 
 import type { ChangeRow, ChangesPage } from '../../server/src/api/contract';
 
-/** Rows a page. */
+/** Rows of the first page. */
 export const PAGE = 200;
+/** Rows of the largest: whoever scrolls far gets more at a time. */
+const LARGEST_PAGE = 2000;
 /** Milliseconds in which reloads are gathered. */
 const RELOAD_DELAY = 200;
 
@@ -132,7 +134,7 @@ export class ChangesModel implements IDisposable {
     this._changed.emit();
     const { signal } = this._abort;
     try {
-      const page = await source.load({ limit: PAGE, before }, signal);
+      const page = await source.load({ limit: Math.min(LARGEST_PAGE, this._changes.length), before }, signal);
       if (signal.aborted) return;
       const known = new Set(this._changes.map(row => row.versionId));
       this._changes = [...this._changes, ...page.changes.filter(row => !known.has(row.versionId))];

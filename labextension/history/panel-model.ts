@@ -47,6 +47,7 @@ export class PanelModel implements IDisposable {
     this.workspace.setSource(workspaceSource(this._client, ''));
     this.connection.changesArrived.connect(this._onChanges, this);
     this.connection.reset.connect(this._onReset, this);
+    this.connection.stateChanged.connect(this._onState, this);
   }
 
   readonly connection: Connection;
@@ -159,7 +160,18 @@ export class PanelModel implements IDisposable {
     this.deleted.add(rows);
   }
 
+  /** What could not be answered before, as while folders were being chosen, is asked again as soon as it can be. */
+  private _onState(): void {
+    const { state, status } = this.connection;
+    const answers =
+      state.kind === 'connected' && status !== undefined && status.state !== 'setup-needed' && status.index.ready;
+    const begins = answers && !this._answers;
+    this._answers = answers;
+    if (begins && this._asked) void this.refresh();
+  }
+
   private _onReset(): void {
+    this._asked = true;
     void this.refresh();
   }
 
@@ -170,6 +182,10 @@ export class PanelModel implements IDisposable {
   private _foldBursts = true;
   private _unsaved = false;
   private _deletedWanted = false;
+  /** The sidecar can answer questions about history. */
+  private _answers = false;
+  /** The lists were loaded, or tried to be, since the connection stands. */
+  private _asked = false;
   private _selected: ChangeRow | undefined;
   private _isDisposed = false;
   private readonly _changed = new Signal<this, void>(this);

@@ -3,7 +3,6 @@ import {
   PanelWithToolbar,
   ReactWidget,
   SidePanel,
-  ToolbarButton,
   searchIcon,
   InputGroup,
   refreshIcon
@@ -71,11 +70,7 @@ export class SyftPanel extends SidePanel {
     workspace.addWidget(section(<Workspace model={model} actions={actions} trans={trans} />));
     workspace.toolbar.addItem(
       'refresh',
-      new ToolbarButton({
-        icon: refreshIcon,
-        tooltip: trans.__('Look at every file now'),
-        onClick: () => void actions.capture().then(() => model.refresh())
-      })
+      ReactWidget.create(<RefreshButton model={model} actions={actions} trans={trans} />)
     );
 
     this._deleted = new PanelWithToolbar();
@@ -233,8 +228,42 @@ function PinButton(props: { model: PanelModel; trans: TranslationBundle }): JSX.
   );
 }
 
+function RefreshButton(props: PartProps): JSX.Element {
+  const { model, actions, trans } = props;
+  const [busy, setBusy] = React.useState(false);
+  const label = trans.__('Look at every file now');
+  const onClick = async (): Promise<void> => {
+    setBusy(true);
+    try {
+      await actions.capture();
+      await model.refresh();
+    } catch {
+      // Why is what the panel's state says.
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <button
+      type="button"
+      className="jp-SyftSync-action"
+      disabled={busy}
+      title={label}
+      aria-label={label}
+      onClick={onClick}
+    >
+      <refreshIcon.react tag="span" />
+    </button>
+  );
+}
+
 function Hint(props: { children: React.ReactNode }): JSX.Element {
-  return <div className="jp-SyftSync-hint">{props.children}</div>;
+  // It may be longer than its section, and must then be scrolled by keyboard too.
+  return (
+    <div className="jp-SyftSync-hint" tabIndex={0}>
+      {props.children}
+    </div>
+  );
 }
 
 interface LoadedProps extends PartProps {

@@ -86,6 +86,11 @@ export class Committer {
     this.#expected.set(path, list);
   }
 
+  /** A receiver has said that it deletes `path`, and no deletion was recorded since. */
+  expectsDeletion(path: PathName): boolean {
+    return this.#expected.get(path)?.some(entry => entry.hash === undefined) === true;
+  }
+
   /**
    * Takes up what receivers of other processes have announced. Called after the disk has been looked at: whatever a receiver
    * put there was announced before.
@@ -250,6 +255,7 @@ export class Committer {
   }
 
   #withCause(draft: ChangeDraft): ChangeDraft {
+    if (draft.kind === 'moved' && draft.from !== undefined) this.#forgetDeletion(draft.from);
     const list = this.#expected.get(draft.path);
     if (list === undefined) {
       for (const { concerns, cause } of this.#attached) if (concerns(draft.path)) return { ...draft, cause };
@@ -264,6 +270,14 @@ export class Committer {
     list.splice(0, i + 1);
     if (list.length === 0) this.#expected.delete(draft.path);
     return { ...draft, cause: found.cause };
+  }
+
+  /** The move that was recorded is how the announced deletion came about. */
+  #forgetDeletion(path: PathName): void {
+    const list = this.#expected.get(path)?.filter(entry => entry.hash !== undefined);
+    if (list === undefined) return;
+    if (list.length === 0) this.#expected.delete(path);
+    else this.#expected.set(path, list);
   }
 }
 

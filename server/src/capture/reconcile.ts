@@ -318,19 +318,7 @@ export class Reconciler {
       if (committer.mustHold()) await committer.hold();
       const latest = committer.latest(path);
       if (latest === undefined) continue;
-      committer.add(
-        {
-          kind: 'deleted',
-          path,
-          type: latest.type,
-          flags: [],
-          at,
-          ...(latest.hash !== undefined && { previousHash: latest.hash })
-        },
-        [],
-        undefined,
-        false
-      );
+      committer.add(deletion(path, latest, at), [], undefined, false);
     }
   }
 
@@ -346,6 +334,7 @@ export class Reconciler {
       this.#o.later(path, FRESH_MS);
       return 0;
     }
+    this.#recordComeback(path, stats);
     switch (entryType(stats.mode)) {
       case 'directory':
         this.#lookDirectory(path, stats, pass);
@@ -360,6 +349,21 @@ export class Reconciler {
         }
         return this.#lookFile(path, pass);
     }
+  }
+
+  /**
+   * A receiver deleted the file, and somebody wrote it anew before it was missed: a deletion and a creation, even when the
+   * content is the same. Were neither recorded, the log would say that the file was never gone, and the other side, from
+   * which the deletion came, would never hear that it is back.
+   */
+  #recordComeback(path: PathName, stats: StatValues): void {
+    const { committer, known } = this.#o;
+    if (!committer.expectsDeletion(path)) return;
+    const latest = committer.latest(path);
+    const slot = known.slot(path);
+    const identity = slot === undefined ? undefined : known.identity(slot);
+    if (latest === undefined || identity === undefined || sameIdentity(identity, identityOf(stats))) return;
+    committer.add(deletion(path, latest, committer.nextAt()), [], undefined, false);
   }
 
   #lookDirectory(path: PathName, stats: StatValues, pass: Pass): void {
@@ -585,6 +589,7 @@ export class Reconciler {
       this.#o.later(path, 0);
       return;
     }
+    this.#recordComeback(path, present);
     const keep = present.size <= maxContentBytes;
     const chunker = new StreamChunker(present.size);
     const ids: string[] = [];
@@ -687,6 +692,17 @@ function isKnownTorn(latest: Latest | undefined, hash: string): boolean {
 }
 
 /** Whether a file's latest version already says all there is to say. */
+function deletion(path: PathName, latest: Latest, at: number): ChangeDraft {
+  return {
+    kind: 'deleted',
+    path,
+    type: latest.type,
+    flags: [],
+    at,
+    ...(latest.hash !== undefined && { previousHash: latest.hash })
+  };
+}
+
 function isSame(latest: Latest | undefined, hash: string, stats: StatValues, flags: readonly ChangeFlag[]): boolean {
   return (
     latest?.type === 'file' &&

@@ -1013,7 +1013,12 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         continue;
       }
       const hash = step.do === 'remove' || step.node.hash === undefined ? {} : { hash: step.node.hash };
-      intents.push({ path: step.path, ...hash, workspace: moment.workspace, version: versionId(moment), at });
+      const origin = { workspace: moment.workspace, version: versionId(moment), at };
+      intents.push({ path: step.path, ...hash, ...origin });
+      // The old name is left. When somebody fills it at once, the recorder must know that it was free in between.
+      if (step.do === 'move') {
+        intents.push({ path: step.from, ...origin });
+      }
     }
     for (const intent of intents) {
       this.#options.recorder?.expect(intent.path, intent.hash, causeOf(intent));

@@ -173,6 +173,26 @@ describe.each([
     expect(await atRest(ana, ben)).toEqual({ brief: 'x' });
   }, 60_000);
 
+  test('a file written anew, as it was, under the name that the other’s move has just emptied, stays on both sides', async () => {
+    await using world = await World.make();
+    await using ana = await Person.make(world.path('ana'));
+    await using ben = await Person.make(world.path('ben'));
+    await ana.follow(ben, told);
+    await ben.follow(ana, told);
+    await ana.write('x/y', 'three');
+    await atRest(ana, ben);
+    // Right after the name was emptied, before the recorder of that side has looked.
+    const emptied = new Promise<void>(done => {
+      ben.receiver?.on('applied', event => {
+        if (event.path === 'a') done();
+      });
+    });
+    await rename(join(ana.root, 'x/y'), join(ana.root, 'a'));
+    await emptied;
+    await ben.write('x/y', 'three');
+    expect(await atRest(ana, ben)).toEqual({ a: 'three', 'x/y': 'three' });
+  }, 60_000);
+
   test('random edits on both sides at once: both end the same and come to rest', async () => {
     const path = fc.constantFrom('a', 'b', 'd/a', 'd/b', 'd/e/c', 'x', 'x/y');
     const edit = fc.record({

@@ -1,0 +1,75 @@
+/** For everyone: by axe in every theme, at every width, with the pointer and without. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { expect, test } from '@jupyterlab/galata';
+import type { IJupyterLabPageFixture } from '@jupyterlab/galata';
+
+import { axe, bar, deletedFiles, execute, panel, rowOf, rows, showHistory, versions, workspace } from './syft';
+
+/** The panel with all it can show at once: versions, changes, deleted files; and a version beside it. */
+async function full(page: IJupyterLabPageFixture, tmpPath: string): Promise<void> {
+  const file = join(workspace, tmpPath, 'full.txt');
+  await showHistory(page, `${tmpPath}/full.txt`);
+  writeFileSync(file, 'one\n');
+  await expect(rows(versions(page))).toHaveCount(1);
+  writeFileSync(file, 'one\ntwo\n');
+  await expect(rows(versions(page))).toHaveCount(2);
+  await execute(page, 'syft-sync:recover-deleted');
+  await rows(versions(page)).last().click();
+  await expect(bar(page)).toBeVisible();
+}
+
+for (const theme of ['Light', 'Dark', 'DarkHighContrast'] as const) {
+  test(`axe finds nothing in the ${theme} theme`, async ({ page, tmpPath }) => {
+    if (theme === 'Light') await page.theme.setLightTheme();
+    else if (theme === 'Dark') await page.theme.setDarkTheme();
+    else await page.theme.setTheme('JupyterLab Dark High Contrast');
+    await full(page, tmpPath);
+    expect(await axe(page, '#syft-sync-panel')).toEqual([]);
+    expect(await axe(page, '.jp-SyftSync-bar')).toEqual([]);
+    expect(await axe(page, '.jp-SyftSync-statusItem')).toEqual([]);
+  });
+}
+
+test('at 240 pixels nothing is cut but names', async ({ page, tmpPath }) => {
+  await full(page, tmpPath);
+  await page.evaluate(() => {
+    const split = document.querySelector('#jp-main-split-panel') as HTMLElement;
+    split.dispatchEvent(new Event('resize'));
+  });
+  const handle = page.locator('#jp-main-split-panel > .lm-SplitPanel-handle').first();
+  const box = (await handle.boundingBox())!;
+  const left = (await panel(page).boundingBox())!.x;
+  await page.mouse.move(box.x + box.width / 2, box.y + 200);
+  await page.mouse.down();
+  await page.mouse.move(left + 240, box.y + 200, { steps: 5 });
+  await page.mouse.up();
+  expect((await panel(page).boundingBox())!.width).toBeLessThanOrEqual(250);
+  const row = rows(versions(page)).first();
+  for (const part of ['.jp-SyftSync-time', '.jp-SyftSync-size', '.jp-SyftSync-delta']) {
+    const cut = await row.locator(part).evaluate(node => node.scrollWidth > node.clientWidth + 1);
+    expect(`${part} ${cut}`).toBe(`${part} false`);
+    await expect(row.locator(part)).toBeInViewport({ ratio: 1 });
+  }
+  expect(await axe(page, '#syft-sync-panel')).toEqual([]);
+});
+
+test('the focus is always visible, and Tab goes through a list in one step', async ({ page, tmpPath }) => {
+  await full(page, tmpPath);
+  await rows(versions(page)).first().focus();
+  await page.keyboard.press('ArrowDown');
+  const focused = page.locator('#syft-sync-panel [role="row"]:focus');
+  await expect(focused).toHaveCount(1);
+  const border = await focused.evaluate(row => getComputedStyle(row).borderTopColor);
+  expect(border).not.toMatch(/rgba\(.*, 0\)/);
+  await page.keyboard.press('Tab');
+  await expect(page.locator('[aria-label^="Versions of"] :focus')).toHaveCount(0);
+  await page.keyboard.press('Shift+Tab');
+  await expect(focused).toHaveCount(1);
+});
+
+test('the deleted files are kept apart from those that came back', async ({ page, tmpPath }) => {
+  await full(page, tmpPath);
+  await expect(rowOf(deletedFiles(page), `${tmpPath}/full.txt`)).toHaveCount(0);
+});
