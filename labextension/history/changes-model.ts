@@ -125,6 +125,15 @@ export class ChangesModel implements IDisposable {
     this._changed.emit();
   }
 
+  /** Loads afresh in a moment: one question for many reasons. */
+  reloadSoon(): void {
+    if (this._timer !== undefined) return;
+    this._timer = setTimeout(() => {
+      this._timer = undefined;
+      void this.reload();
+    }, RELOAD_DELAY);
+  }
+
   /** Loads one page more, if there is one and none is under way. */
   async loadOlder(): Promise<void> {
     const source = this._source;
@@ -162,7 +171,7 @@ export class ChangesModel implements IDisposable {
       if (known.has(row.versionId)) continue;
       const takes = source.takes(row);
       if (takes === 'reload') {
-        this._reloadSoon();
+        this.reloadSoon();
         return;
       }
       if (takes) fresh.unshift(row);
@@ -188,15 +197,6 @@ export class ChangesModel implements IDisposable {
     this._abort.abort();
     clearTimeout(this._timer);
     Signal.clearData(this);
-  }
-
-  /** One question for the many changes of a burst. */
-  private _reloadSoon(): void {
-    if (this._timer !== undefined) return;
-    this._timer = setTimeout(() => {
-      this._timer = undefined;
-      void this.reload();
-    }, RELOAD_DELAY);
   }
 
   /** What a first page tells beyond its changes. */

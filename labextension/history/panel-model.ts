@@ -167,11 +167,14 @@ export class PanelModel implements IDisposable {
       state.kind === 'connected' && status !== undefined && status.state !== 'setup-needed' && status.index.ready;
     const begins = answers && !this._answers;
     this._answers = answers;
-    if (begins && this._asked) void this.refresh();
+    if (!answers) return;
+    if (begins) void this.refresh();
+    for (const list of [this.file, this.workspace, this.deleted]) {
+      if (list.state === 'failed') list.reloadSoon();
+    }
   }
 
   private _onReset(): void {
-    this._asked = true;
     void this.refresh();
   }
 
@@ -184,8 +187,6 @@ export class PanelModel implements IDisposable {
   private _deletedWanted = false;
   /** The sidecar can answer questions about history. */
   private _answers = false;
-  /** The lists were loaded, or tried to be, since the connection stands. */
-  private _asked = false;
   private _selected: ChangeRow | undefined;
   private _isDisposed = false;
   private readonly _changed = new Signal<this, void>(this);
