@@ -75,24 +75,29 @@ export function readFormatFile(dir: string): FormatFile {
   return { workspace, bytes };
 }
 
+/** Throws LOG_PATH_NOT_DIRECTORY when a directory holds what is not ours: no log begins there, and nothing is put there. */
+export function refuseStrangers(dir: string): void {
+  if (!existsSync(dir)) return;
+  const stranger = readdirSync(dir).find(
+    name =>
+      !DISPOSABLE.includes(name) &&
+      !OF_RECEIVERS.includes(name) &&
+      !name.startsWith('.gitignore') &&
+      !name.endsWith('.tmp')
+  );
+  if (stranger === undefined) return;
+  throw new SyftError(
+    'LOG_PATH_NOT_DIRECTORY',
+    `${dir} is not empty and holds no log (${stranger}); choose another directory for it.`,
+    { path: dir }
+  );
+}
+
 /** Begins a log in a directory that is missing or holds nothing but disposable parts. */
 export function createFormatFile(dir: string): FormatFile {
   try {
     makePrivateDirectory(dir);
-    const strangers = readdirSync(dir).filter(
-      name =>
-        !DISPOSABLE.includes(name) &&
-        !OF_RECEIVERS.includes(name) &&
-        !name.startsWith('.gitignore') &&
-        !name.endsWith('.tmp')
-    );
-    if (strangers.length > 0) {
-      throw new SyftError(
-        'LOG_PATH_NOT_DIRECTORY',
-        `${dir} is not empty and holds no log (${strangers[0] ?? ''}); choose another directory for it.`,
-        { path: dir }
-      );
-    }
+    refuseStrangers(dir);
     const body = {
       format: 'syft-sync-log',
       version: FORMAT_VERSION,

@@ -24,7 +24,7 @@ import { encodeRecord } from '../core/record.ts';
 import { configurationDirectory, deviceId, deviceKey } from '../crypto/device-key.ts';
 import { makePrivateDirectory, replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
 import { ChunkIndex } from './chunk-index.ts';
-import { configDigest, createFormatFile, isLogDirectory, readFormatFile } from './format-file.ts';
+import { configDigest, createFormatFile, isLogDirectory, readFormatFile, refuseStrangers } from './format-file.ts';
 import { encodeHead, readHead } from './head.ts';
 import {
   BLOCK_SIZE,
@@ -837,6 +837,7 @@ export async function openLogWriter(options: OpenWriterOptions): Promise<LogWrit
   if (!isLogDirectory(dir) && options.create === false) {
     throw new SyftError('LOG_MISSING', `There is no log at ${dir}.`, { path: dir });
   }
+  if (!isLogDirectory(dir)) refuseStrangers(dir);
   let lock: WriterLock;
   try {
     lock = await WriterLock.acquire(dir, options.holder ?? { command: 'library' });
