@@ -1,7 +1,7 @@
 /** `format.json` and `device.json`: what is fixed when a log, or a stream in it, begins. */
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { CHUNKING } from '../core/chunking.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { makePrivateDirectory, replaceFile, writeError } from '../storage/durable.ts';
@@ -34,7 +34,16 @@ export function isLogDirectory(dir: string): boolean {
     }
     throw error;
   }
-  if (stats === undefined) return false;
+  if (stats === undefined) {
+    // Nothing is there, or, which stat does not tell apart, a part of the path is a file.
+    for (let above = dirname(resolve(dir)); ; above = dirname(above)) {
+      const found = statSync(above, { throwIfNoEntry: false });
+      if (found?.isDirectory() === true || above === dirname(above)) return false;
+      if (found !== undefined) {
+        throw new SyftError('LOG_PATH_NOT_DIRECTORY', `The log path ${dir} lies below the file ${above}.`, { path: dir });
+      }
+    }
+  }
   if (!stats.isDirectory()) {
     throw new SyftError('LOG_PATH_NOT_DIRECTORY', `The log path ${dir} is a file, not a directory.`, { path: dir });
   }

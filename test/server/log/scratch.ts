@@ -1,0 +1,76 @@
+/** A folder of the test's own with a log in it, and ways to write and read. */
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Change, ChangeDraft } from '../../../server/src/core/change.ts';
+import { fsckLog } from '../../../server/src/log/fsck.ts';
+import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
+import type { Append, Damage, LogReader, LogWriter } from '../../../server/src/log/types.ts';
+
+export const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex');
+
+export class Scratch implements Disposable {
+  readonly base = mkdtempSync(join(tmpdir(), 'syft-sync-log-'));
+  readonly dir = join(this.base, 'log');
+  readonly keys = join(this.base, 'keys');
+
+  writer(more: Partial<Parameters<typeof openLogWriter>[0]> = {}): Promise<LogWriter> {
+    return openLogWriter({ dir: this.dir, keyDir: this.keys, ...more });
+  }
+
+  reader(onDamage: (damage: Damage) => void = () => undefined): Promise<LogReader> {
+    return openLogReader({ dir: this.dir, onDamage });
+  }
+
+  /** The only segment, or the one at `index`, as an absolute path. */
+  segment(index = 0): string {
+    const found = this.segments()[index];
+    if (found === undefined) throw new Error('no such segment');
+    return found;
+  }
+
+  segments(): string[] {
+    const streams = join(this.dir, 'log');
+    return readdirSync(streams).flatMap(device =>
+      readdirSync(join(streams, device))
+        .filter(name => name.endsWith('.seg'))
+        .sort()
+        .map(name => join(streams, device, name))
+    );
+  }
+
+  /** All files of the log, relative to it. */
+  files(at = ''): string[] {
+    return readdirSync(join(this.dir, at))
+      .map(name => (at === '' ? name : `${at}/${name}`))
+      .flatMap(path => (statSync(join(this.dir, path)).isDirectory() ? this.files(path) : [path]));
+  }
+
+  async fsck(readData = true, dir = this.dir): Promise<Damage[]> {
+    const found: Damage[] = [];
+    for await (const damage of fsckLog(dir, { readData })) found.push(damage);
+    return found;
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.base, { recursive: true, force: true });
+  }
+}
+
+/** A new version of a file, ready to be appended. */
+export function version(log: LogWriter, path: string, text: string | Buffer, more: Partial<ChangeDraft> = {}): Append {
+  const bytes = Buffer.from(text);
+  const hash = sha256(bytes);
+  const { ref, chunks } = log.contentRef([hash]);
+  return {
+    draft: { kind: 'created', path, type: 'file', size: bytes.length, hash, content: ref, mode: 0o644, flags: [], ...more },
+    chunks: [{ id: hash, bytes }, ...chunks]
+  };
+}
+
+export async function all(log: LogReader): Promise<Change[]> {
+  const found: Change[] = [];
+  for await (const change of log.changes()) found.push(change);
+  return found;
+}
