@@ -40,7 +40,9 @@ export function isLogDirectory(dir: string): boolean {
       const found = statSync(above, { throwIfNoEntry: false });
       if (found?.isDirectory() === true || above === dirname(above)) return false;
       if (found !== undefined) {
-        throw new SyftError('LOG_PATH_NOT_DIRECTORY', `The log path ${dir} lies below the file ${above}.`, { path: dir });
+        throw new SyftError('LOG_PATH_NOT_DIRECTORY', `The log path ${dir} lies below the file ${above}.`, {
+          path: dir
+        });
       }
     }
   }

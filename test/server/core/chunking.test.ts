@@ -65,7 +65,13 @@ describe('chunks', () => {
   test('a plot in a notebook is stored once, wherever it moves', () => {
     const plot = noise(120_000, 3).toString('base64');
     const notebook = (order: readonly string[]): Buffer =>
-      Buffer.from(JSON.stringify({ cells: order.map(data => ({ outputs: [{ data: { 'image/png': data } }] })), nbformat: 4 }, null, 1));
+      Buffer.from(
+        JSON.stringify(
+          { cells: order.map(data => ({ outputs: [{ data: { 'image/png': data } }] })), nbformat: 4 },
+          null,
+          1
+        )
+      );
     const other = noise(90_000, 4).toString('base64');
     const stored = ids(notebook([plot, other]), true);
     const moved = chunkContent(notebook([other, 'a new short output', plot]), { notebook: true });

@@ -36,7 +36,7 @@ const file = fc
     },
     { requiredKeys: ['kind', 'path', 'seq', 'at', 'hlc', 'type', 'size', 'hash', 'content', 'flags'] }
   )
-  .map(change => ({ device, ...change }) as Change);
+  .map(change => ({ device, ...change }));
 
 describe('a record', () => {
   test('is read back as it was written, whatever the name and the numbers', () => {
@@ -66,7 +66,10 @@ describe('a record', () => {
     ['an absolute path', '{"seq":1,"kind":"deleted","path":"/a","at":1,"type":"file"}'],
     ['a path with an empty part', '{"seq":1,"kind":"deleted","path":"a//b","at":1,"type":"file"}'],
     ['a path with NUL', '{"seq":1,"kind":"deleted","path":"a\\u0000b","at":1,"type":"file"}'],
-    ['exact bytes that leave the workspace', '{"seq":1,"kind":"deleted","path":"x","path64":"Li4vYQ==","at":1,"type":"file"}'],
+    [
+      'exact bytes that leave the workspace',
+      '{"seq":1,"kind":"deleted","path":"x","path64":"Li4vYQ==","at":1,"type":"file"}'
+    ],
     ['a kind unknown', '{"seq":1,"kind":"burnt","path":"a","at":1,"type":"file"}'],
     ['a hash too short', '{"seq":1,"kind":"created","path":"a","at":1,"type":"file","hash":"ab","size":1}'],
     ['a number that is none', '{"seq":1,"kind":"deleted","path":"a","at":"now","type":"file"}'],

@@ -15,10 +15,14 @@ interface Contender {
 }
 
 function contend(scratch: Scratch): Contender {
-  const process_ = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, scratch.dir, scratch.keys], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...process.env, NODE_OPTIONS: '' }
-  });
+  const process_ = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', CHILD, scratch.dir, scratch.keys],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, NODE_OPTIONS: '' }
+    }
+  );
   const said = (async () => {
     let text = '';
     for await (const piece of process_.stdout) {

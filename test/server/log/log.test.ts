@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { SyftError } from '../../../server/src/core/errors.ts';
+import type { SyftError } from '../../../server/src/core/errors.ts';
 import { all, Scratch, sha256, version } from './scratch.ts';
 
 const code = (wanted: string): Partial<SyftError> => expect.objectContaining({ code: wanted }) as Partial<SyftError>;
@@ -102,7 +102,7 @@ describe('what is appended', () => {
     using scratch = new Scratch();
     const log = await scratch.writer();
     const future = (Date.now() + 3_600_000) * 1000;
-    const [first] = await log.append([version(log, 'a', 'x', { at: future } as never)]);
+    const [first] = await log.append([version(log, 'a', 'x', { at: future })]);
     const [second] = await log.append([version(log, 'a', 'y')]);
     expect(second!.at).toBeLessThan(first!.at);
     expect(second!.hlc).toBeGreaterThan(first!.hlc);
@@ -161,7 +161,8 @@ test('what the log holds can be read by its owner only', async () => {
   await log.append([version(log, 'secret', 's')]);
   await log.close();
   expect(statSync(scratch.dir).mode & 0o777).toBe(0o700);
-  for (const file of scratch.files()) expect(`${file} ${(statSync(join(scratch.dir, file)).mode & 0o777).toString(8)}`).toBe(`${file} 600`);
+  for (const file of scratch.files())
+    expect(`${file} ${(statSync(join(scratch.dir, file)).mode & 0o777).toString(8)}`).toBe(`${file} 600`);
   const open = execFileSync('find', [scratch.dir, '-type', 'd', '-perm', '/077'], { encoding: 'utf8' });
   expect(open).toBe('');
 });

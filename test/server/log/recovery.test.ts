@@ -46,7 +46,7 @@ describe('a tail that was torn', () => {
       const [next] = await log.append([version(log, 'after', 'the crash')]);
       expect(next!.seq).toBe(5);
       await log.close();
-      expect(readFileSync(torn).subarray(0, lengths[1]!).equals(whole.subarray(0, lengths[1]!))).toBe(true);
+      expect(readFileSync(torn).subarray(0, lengths[1]).equals(whole.subarray(0, lengths[1]))).toBe(true);
       expect(await scratch.fsck(true, dir)).toEqual([]);
       rmSync(dir, { recursive: true });
     }
@@ -55,7 +55,12 @@ describe('a tail that was torn', () => {
   test('or filled with anything at all is cut off', async () => {
     using scratch = new Scratch();
     const { headless } = await crashed(scratch);
-    for (const junk of [Buffer.alloc(1), Buffer.alloc(5000), Buffer.from('SYFR'), Buffer.from('SYFR'.padEnd(200, '\xff'), 'latin1')]) {
+    for (const junk of [
+      Buffer.alloc(1),
+      Buffer.alloc(5000),
+      Buffer.from('SYFR'),
+      Buffer.from('SYFR'.padEnd(200, '\xff'), 'latin1')
+    ]) {
       const dir = join(scratch.base, 'junk');
       cpSync(headless, dir, { recursive: true });
       appendFileSync(segmentOf(scratch, dir), junk);
@@ -107,7 +112,7 @@ describe('damage that no crash explains', () => {
   test('where head.json vouched for more than there is, is reported: acknowledged changes are missing', async () => {
     using scratch = new Scratch();
     const { lengths } = await crashed(scratch);
-    truncateSync(scratch.segment(), lengths[1]!);
+    truncateSync(scratch.segment(), lengths[1]);
     const found = await scratch.fsck();
     expect(found.map(damage => damage.kind)).toContain('truncated');
     const damages: Damage[] = [];

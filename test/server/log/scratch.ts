@@ -64,7 +64,17 @@ export function version(log: LogWriter, path: string, text: string | Buffer, mor
   const hash = sha256(bytes);
   const { ref, chunks } = log.contentRef([hash]);
   return {
-    draft: { kind: 'created', path, type: 'file', size: bytes.length, hash, content: ref, mode: 0o644, flags: [], ...more },
+    draft: {
+      kind: 'created',
+      path,
+      type: 'file',
+      size: bytes.length,
+      hash,
+      content: ref,
+      mode: 0o644,
+      flags: [],
+      ...more
+    },
     chunks: [{ id: hash, bytes }, ...chunks]
   };
 }
