@@ -49,7 +49,17 @@ export function isLogDirectory(dir: string): boolean {
   if (!stats.isDirectory()) {
     throw new SyftError('LOG_PATH_NOT_DIRECTORY', `The log path ${dir} is a file, not a directory.`, { path: dir });
   }
-  return existsSync(join(dir, 'format.json')) || existsSync(join(dir, 'log'));
+  return existsSync(join(dir, 'format.json')) || holdsStreams(dir);
+}
+
+/** An empty `log/` is what a crash while a log was being created leaves. */
+function holdsStreams(dir: string): boolean {
+  try {
+    return readdirSync(join(dir, 'log')).length > 0;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
+    throw error;
+  }
 }
 
 /** Reads format.json. Throws LOG_MISSING, LOG_DAMAGED, LOG_NEWER_FORMAT, LOG_PATH_NOT_DIRECTORY. */
@@ -91,6 +101,7 @@ export function refuseStrangers(dir: string): void {
   if (!existsSync(dir)) return;
   const stranger = readdirSync(dir).find(
     name =>
+      !(name === 'log' && !holdsStreams(dir)) &&
       !DISPOSABLE.includes(name) &&
       !OF_RECEIVERS.includes(name) &&
       !name.startsWith('.gitignore') &&

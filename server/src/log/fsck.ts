@@ -182,11 +182,19 @@ class Check {
     }
     const names = listing(this.#dir);
     if (!names.includes('log')) yield bad('missing', 'log', 'The directory of the streams is missing.');
+    if (fileBytes(join(this.#dir, '.gitignore'))?.toString() !== '*\n') {
+      yield bad(
+        'missing',
+        '.gitignore',
+        '.gitignore is missing or altered: a repository around the log would take it in.'
+      );
+    }
     for (const name of names) {
       if (name === 'format.json' || name === 'log' || SAFE.includes(name) || name.endsWith('.tmp')) continue;
       yield bad('unknown-file', name, `${name} does not belong to a log.`);
     }
     const devices = listing(join(this.#dir, 'log'));
+    if (names.includes('log') && devices.length === 0) yield bad('missing', 'log', 'All streams are missing.');
     for (const name of devices) {
       if (!/^[a-z2-7]{8}$/.test(name)) {
         yield bad('unknown-file', `log/${name}`, `log/${name} does not belong to a log.`);
@@ -380,11 +388,15 @@ class Check {
         }
         state.chain = Buffer.from(header.subarray(56, 88));
       }
+      // The header says whose frames these are, even where format.json can no longer say it.
+      const owner = header.length === 128 && state.chain !== undefined ? header.subarray(16, 32) : undefined;
+      const workspace = owner ?? Buffer.from(this.#workspace, 'hex');
+      const seed = crc32(Buffer.concat([workspace, Buffer.from(device, 'latin1')]));
       let offset = 128;
       while (offset < size) {
-        const frame = this.#frame(fd, offset, size);
+        const frame = this.#frame(fd, offset, size, seed);
         if (frame === undefined) {
-          const next = this.#nextFrame(fd, offset + 1, size);
+          const next = this.#nextFrame(fd, offset + 1, size, seed, state.seq);
           if (next === undefined && isLast && offset >= vouched) break;
           yield bad(
             next === undefined ? 'truncated' : 'checksum',
@@ -413,13 +425,14 @@ class Check {
   #frame(
     fd: number,
     offset: number,
-    size: number
+    size: number,
+    seed: number
   ): { header: Buffer; records: number; chunks: number; length: number } | undefined {
     const header = bytesAt(fd, offset, 96);
     if (
       header.length < 96 ||
       header.toString('latin1', 0, 4) !== 'SYFR' ||
-      header.readUInt32LE(92) !== crc32(header.subarray(0, 92))
+      header.readUInt32LE(92) !== crc32(header.subarray(0, 92), seed)
     ) {
       return undefined;
     }
@@ -434,11 +447,13 @@ class Check {
       : { header, records, chunks, length };
   }
 
-  #nextFrame(fd: number, from: number, size: number): number | undefined {
+  #nextFrame(fd: number, from: number, size: number, seed: number, seq: number): number | undefined {
     for (let at = from; at < size; at += MEBI) {
       const window = bytesAt(fd, at, Math.min(MEBI + 96, size - at));
       for (let i = window.indexOf('SYFR', 0, 'latin1'); i >= 0; i = window.indexOf('SYFR', i + 1, 'latin1')) {
-        if (this.#frame(fd, at + i, size) !== undefined) return at + i;
+        // A lower number than is due: a copy of this log, kept as a content.
+        const frame = this.#frame(fd, at + i, size, seed);
+        if (frame !== undefined && Number(frame.header.readBigUInt64LE(8)) >= seq) return at + i;
       }
     }
     return undefined;

@@ -117,19 +117,27 @@ export function chainOf(previous: Buffer, header: Omit<FrameHeader, 'chain'>, ra
     .digest();
 }
 
-export function encodeFrameHeader(header: FrameHeader): Buffer {
+/**
+ * What the CRC of a frame header begins with: workspace and device. A log that is itself kept as a content of another one, and
+ * met while searching for the next sound frame, is thereby not taken for frames of this stream.
+ */
+export function frameSeed(workspace: string, device: string): number {
+  return crc32(Buffer.concat([Buffer.from(workspace, 'hex'), Buffer.from(device, 'latin1')]));
+}
+
+export function encodeFrameHeader(header: FrameHeader, seed: number): Buffer {
   const out = Buffer.alloc(FRAME_HEADER);
   writeFrameFields(out, header);
   header.chain.copy(out, 44);
-  out.writeUInt32LE(crc32(out.subarray(0, 92)), 92);
+  out.writeUInt32LE(crc32(out.subarray(0, 92), seed), 92);
   return out;
 }
 
-/** `undefined`: no sound header stands there. `newer`: it uses what this program does not know. */
-export function decodeFrameHeader(bytes: Buffer, at = 0): FrameHeader | 'newer' | undefined {
+/** `undefined`: no sound header of this stream stands there. `newer`: it uses what this program does not know. */
+export function decodeFrameHeader(bytes: Buffer, seed: number, at = 0): FrameHeader | 'newer' | undefined {
   const view = bytes.subarray(at, at + FRAME_HEADER);
   if (view.length < FRAME_HEADER || !view.subarray(0, 4).equals(FRAME_MAGIC)) return undefined;
-  if (view.readUInt32LE(92) !== crc32(view.subarray(0, 92))) return undefined;
+  if (view.readUInt32LE(92) !== crc32(view.subarray(0, 92), seed)) return undefined;
   const flags = view.readUInt16LE(4);
   if ((flags & ~KNOWN_FLAGS) !== 0 || view.readUInt16LE(6) !== FRAME_HEADER) return 'newer';
   const header: FrameHeader = {

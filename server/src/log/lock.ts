@@ -80,8 +80,14 @@ function present(dir: string, except?: string): Present[] {
     throw error;
   }
   for (const name of names) {
-    if (!/^(want|held)\.[0-9a-f]{16}$/.test(name) || name.slice(5) === except) continue;
     const path = join(dir, name);
+    if (
+      name.startsWith('draft.') &&
+      Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) > STALE_MS
+    ) {
+      rmSync(path, { force: true });
+    }
+    if (!/^(want|held)\.[0-9a-f]{16}$/.test(name) || name.slice(5) === except) continue;
     let lock: LockFile;
     try {
       lock = JSON.parse(readFileSync(path, 'utf8')) as LockFile;
@@ -103,6 +109,18 @@ function present(dir: string, except?: string): Present[] {
 export function readLockHolder(logDir: string): Promise<LockHolder | undefined> {
   const holder = present(join(logDir, 'locks')).find(({ name }) => name.startsWith('held.'));
   return Promise.resolve(holder?.lock);
+}
+
+/** A lock file that stays would keep everyone out for as long as this process lives. */
+function removeForSure(path: string): void {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      rmSync(path, { force: true });
+      return;
+    } catch (error) {
+      if (tries === 3) throw error;
+    }
+  }
 }
 
 /** A held lock; `release` gives it back. */
@@ -146,40 +164,46 @@ export class WriterLock {
       const want = join(dir, `want.${nonce}`);
       // Written aside first: nobody must find a lock file that is not whole, and take its owner for dead.
       const draft = join(dir, `draft.${nonce}`);
-      writeFileSync(draft, JSON.stringify(body), { mode: 0o600, flag: 'wx' });
-      renameSync(draft, want);
-      let withdrawn = false;
-      while (!withdrawn) {
-        const others = present(dir, nonce);
-        const holder = others.find(({ name }) => name.startsWith('held.'));
-        if (holder !== undefined) {
-          rmSync(want, { force: true });
-          const { pid, command, host } = holder.lock;
-          const where = host === hostname() ? '' : ` on ${host}`;
-          throw new SyftError(
-            'LOG_LOCKED',
-            `The log is in use by process ${pid} (${command})${where}; one recorder a log. Stop it first.`,
-            {
-              path: logDir
-            }
-          );
-        }
-        if (others.length === 0) {
+      try {
+        writeFileSync(draft, JSON.stringify(body), { mode: 0o600, flag: 'wx' });
+        renameSync(draft, want);
+        if (await WriterLock.#wait(logDir, dir, nonce)) {
           const held = join(dir, `held.${nonce}`);
           renameSync(want, held);
           return new WriterLock(held);
         }
-        if (others.some(({ name }) => name.slice(5) < nonce)) {
-          rmSync(want, { force: true });
-          withdrawn = true;
-        }
-        await new Promise(resolve => setTimeout(resolve, 5 + Math.random() * 20));
+      } catch (error) {
+        // This process lives on: what it leaves here would keep everybody out, itself included.
+        for (const path of [draft, want]) removeForSure(path);
+        throw error;
       }
+      removeForSure(want);
+      await new Promise(resolve => setTimeout(resolve, 5 + Math.random() * 20));
+    }
+  }
+
+  /** True when nobody else is there; false when another who wants it goes first. Throws LOG_LOCKED. */
+  static async #wait(logDir: string, dir: string, nonce: string): Promise<boolean> {
+    for (;;) {
+      const others = present(dir, nonce);
+      const holder = others.find(({ name }) => name.startsWith('held.'));
+      if (holder !== undefined) {
+        const { pid, command, host } = holder.lock;
+        const where = host === hostname() ? '' : ` on ${host}`;
+        throw new SyftError(
+          'LOG_LOCKED',
+          `The log is in use by process ${pid} (${command})${where}; one recorder a log. Stop it first.`,
+          { path: logDir }
+        );
+      }
+      if (others.length === 0) return true;
+      if (others.some(({ name }) => name.slice(5) < nonce)) return false;
+      await new Promise(resolve => setTimeout(resolve, 5 + Math.random() * 20));
     }
   }
 
   release(): void {
     clearInterval(this.#heartbeat);
-    rmSync(this.#path, { force: true });
+    removeForSure(this.#path);
   }
 }

@@ -10,6 +10,7 @@ import {
   openSync,
   readFileSync,
   readdirSync,
+  rmSync,
   write
 } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -36,6 +37,7 @@ import {
   FLAG_SEAL,
   FLAG_ZSTD,
   FRAME_HEADER,
+  frameSeed,
   MAX_CHUNK,
   SEGMENT_HEADER,
   SEGMENT_SIZE,
@@ -381,6 +383,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
   readonly #lock: WriterLock;
   readonly #own: Stream;
   readonly #config: Buffer;
+  readonly #seed: number;
   readonly #queue: Call[] = [];
   #pending = 0;
   #working: Promise<void> | undefined;
@@ -409,6 +412,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     this.device = device;
     this.#config = configDigest(format.bytes, deviceFile);
     this.#own = this.stream(device);
+    this.#seed = frameSeed(format.workspace, device);
   }
 
   get pendingBytes(): number {
@@ -499,11 +503,13 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     return previous === undefined ? Buffer.alloc(32) : (this.#lastFrame(previous)?.header.chain ?? Buffer.alloc(32));
   }
 
-  /** A newest segment that never got its header: its name is used again. */
+  /** A newest segment that never got its header holds nothing: its name is used again. */
   #discard(segment: Segment): void {
     this.#own.segments.splice(this.#own.segments.indexOf(segment), 1);
     if (segment.fd !== undefined) closeSync(segment.fd);
     segment.fd = undefined;
+    // Else the next look at the directory would take it up again.
+    rmSync(segment.path, { force: true });
     const position = this.indexed.get(this.device) as Position;
     position.index = Math.max(0, this.#own.segments.length - 1);
     const previous = this.#own.segments.at(-1);
@@ -686,7 +692,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       recordsCrc: crc32(records)
     };
     const chain = chainOf(this.#chain, fields, raw);
-    const frame = Buffer.concat([encodeFrameHeader({ ...fields, chain }), records, ...parts], length);
+    const frame = Buffer.concat([encodeFrameHeader({ ...fields, chain }, this.#seed), records, ...parts], length);
     const segment = this.#segment as Segment;
     const fd = this.#fd as number;
     const start = this.#length;

@@ -17,6 +17,7 @@ import {
   FRAME_HEADER,
   FRAME_MAGIC,
   frameLength,
+  frameSeed,
   parseSegmentName,
   SEGMENT_HEADER,
   type BlockEntry,
@@ -75,6 +76,7 @@ export class Stream {
   readonly dir: string;
   readonly segments: Segment[] = [];
   readonly #workspace: string;
+  readonly #seed: number;
   readonly #config: (device: string) => Buffer | undefined;
   readonly #number: () => number;
   readonly #onDamage: (damage: Damage) => void;
@@ -93,6 +95,7 @@ export class Stream {
     this.dir = dir;
     this.device = device;
     this.#workspace = options.workspace;
+    this.#seed = frameSeed(options.workspace, device);
     this.#config = options.config;
     this.#number = options.nextNumber;
     this.#onDamage = options.onDamage;
@@ -202,7 +205,7 @@ export class Stream {
         position.offset = 0;
         continue;
       }
-      const header = decodeFrameHeader(readUpTo(fd, position.offset, FRAME_HEADER));
+      const header = decodeFrameHeader(readUpTo(fd, position.offset, FRAME_HEADER), this.#seed);
       if (header === 'newer') {
         throw new SyftError(
           'LOG_NEWER_FORMAT',
@@ -211,7 +214,7 @@ export class Stream {
         );
       }
       if (header === undefined || position.offset + frameLength(header) > size) {
-        const next = this.#resync(fd, position.offset + 1, size);
+        const next = this.#resync(fd, position.offset + 1, size, position.nextSeq);
         if (next === undefined && isLast) return;
         this.#damage(
           next === undefined ? 'truncated' : 'checksum',
@@ -244,13 +247,17 @@ export class Stream {
     }
   }
 
-  /** Offset of the next sound frame header in [from, size), or `undefined`. */
-  #resync(fd: number, from: number, size: number): number | undefined {
+  /**
+   * Offset of the next sound frame header in [from, size), or `undefined`. One with a number that was given out already is a
+   * copy of this log inside of a content.
+   */
+  #resync(fd: number, from: number, size: number, nextSeq: number): number | undefined {
     for (let at = from; at < size; at += RESYNC_STEP) {
       const window = readUpTo(fd, at, Math.min(RESYNC_STEP + FRAME_HEADER, size - at));
       for (let i = window.indexOf(FRAME_MAGIC); i >= 0 && i < RESYNC_STEP; i = window.indexOf(FRAME_MAGIC, i + 1)) {
-        const header = decodeFrameHeader(window, i);
-        if (header !== undefined && header !== 'newer' && at + i + frameLength(header) <= size) return at + i;
+        const header = decodeFrameHeader(window, this.#seed, i);
+        if (header === undefined || header === 'newer' || header.firstSeq < nextSeq) continue;
+        if (at + i + frameLength(header) <= size) return at + i;
       }
     }
     return undefined;

@@ -1,6 +1,6 @@
 /** Durable file operations: what is said to be on disk has been synced, its name included. */
 import { closeSync, constants, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 
 /** Syncs a directory, so that names made, renamed or removed in it survive. */
@@ -16,7 +16,11 @@ export function syncDirectory(path: string): void {
 /** Makes a private directory (0700) and those above it. */
 export function makePrivateDirectory(path: string): void {
   const first = mkdirSync(path, { recursive: true, mode: 0o700 });
-  if (first !== undefined) syncDirectory(dirname(first));
+  if (first === undefined) return;
+  for (let made = resolve(path); ; made = dirname(made)) {
+    syncDirectory(dirname(made));
+    if (made === first || made === dirname(made)) return;
+  }
 }
 
 /** Writes all of `bytes` at `position`. */

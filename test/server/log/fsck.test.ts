@@ -22,9 +22,10 @@ test('no byte of a closed log can change without being named', async () => {
   expect(await scratch.fsck()).toEqual([]);
   const guarded = scratch
     .files()
-    // Not part of what is kept: "index", "cache", "locks" may be deleted, the rest of this list is advice to others.
-    .filter(file => !/^(index|cache|locks|keys)\/|^\.gitignore$/.test(file));
+    // Not part of what is kept.
+    .filter(file => !/^(index|cache|locks)\//.test(file));
   expect(guarded.map(file => file.replace(/^log\/[^/]+\//, '')).sort()).toEqual([
+    '.gitignore',
     '00000000000000000001-000000.seg',
     'device.json',
     'format.json',
@@ -76,6 +77,22 @@ test('a segment that is missing, shorter, renamed or another’s is named, with 
   await small(other);
   cpSync(other.segment(), segment);
   expect(await found()).toContain(name);
+  expect(await scratch.fsck()).toEqual([]);
+});
+
+test('any file of a closed log that is gone is named, and so is the whole stream', async () => {
+  using scratch = new Scratch();
+  await small(scratch);
+  for (const file of scratch.files().filter(file => !/^(index|cache|locks)\//.test(file))) {
+    const path = join(scratch.dir, file);
+    renameSync(path, join(scratch.base, 'gone'));
+    expect((await scratch.fsck()).map(damage => damage.where).join()).toContain(file);
+    renameSync(join(scratch.base, 'gone'), path);
+  }
+  const stream = join(scratch.segment(), '..');
+  renameSync(stream, join(scratch.base, 'stream'));
+  expect(await scratch.fsck()).toMatchObject([{ kind: 'missing', where: 'log' }]);
+  renameSync(join(scratch.base, 'stream'), stream);
   expect(await scratch.fsck()).toEqual([]);
 });
 

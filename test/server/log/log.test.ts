@@ -161,8 +161,9 @@ test('what the log holds can be read by its owner only', async () => {
   await log.append([version(log, 'secret', 's')]);
   await log.close();
   expect(statSync(scratch.dir).mode & 0o777).toBe(0o700);
-  for (const file of scratch.files())
+  for (const file of scratch.files()) {
     expect(`${file} ${(statSync(join(scratch.dir, file)).mode & 0o777).toString(8)}`).toBe(`${file} 600`);
+  }
   const open = execFileSync('find', [scratch.dir, '-type', 'd', '-perm', '/077'], { encoding: 'utf8' });
   expect(open).toBe('');
 });

@@ -5,6 +5,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { appendFileSync, cpSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { FRAME_HEADER } from '../../../server/src/log/layout.ts';
 import type { Damage } from '../../../server/src/log/types.ts';
 import { all, Scratch, version } from './scratch.ts';
 
@@ -22,6 +24,15 @@ async function crashed(scratch: Scratch): Promise<{ lengths: number[]; headless:
   await log.close();
   rmSync(join(headless, 'locks'), { recursive: true, force: true });
   return { lengths, headless };
+}
+
+/** The beginning of a large frame: header and records of the one at `at`, then content as it was given, with the end missing. */
+function unfinished(segment: Buffer, at: number, content: Buffer): Buffer {
+  const header = Buffer.from(segment.subarray(at, at + FRAME_HEADER));
+  const records = segment.subarray(at + FRAME_HEADER, at + FRAME_HEADER + header.readUInt32LE(32));
+  header.writeUInt32LE(content.length + 1000, 36);
+  header.writeUInt32LE(crc32(header.subarray(0, 92), crc32(segment.subarray(16, 40))), 92);
+  return Buffer.concat([header, records, content]);
 }
 
 const segmentOf = (scratch: Scratch, dir: string): string => scratch.segment().replace(scratch.dir, dir);
@@ -74,6 +85,33 @@ describe('a tail that was torn', () => {
       rmSync(dir, { recursive: true });
     }
   });
+
+  test.each(['another log', 'this log itself'])(
+    'in the middle of a copy of %s, which a user keeps as a file, is not taken for changes',
+    async whose => {
+      using scratch = new Scratch();
+      const { lengths, headless } = await crashed(scratch);
+      using other = new Scratch();
+      const copied =
+        whose === 'this log itself'
+          ? readFileSync(segmentOf(scratch, headless)).subarray(0, lengths[1])
+          : readFileSync((await crashed(other), other.segment()));
+      // A frame whose content is stored as it is, cut off behind the copy: its header claims more than there is.
+      const segment = segmentOf(scratch, headless);
+      const whole = readFileSync(segment);
+      const torn = Buffer.concat([whole.subarray(0, lengths[1]), unfinished(whole, lengths[1]!, copied)]);
+      writeFileSync(segment, torn);
+      rmSync(headOf(segment), { force: true });
+      const damages: Damage[] = [];
+      const log = await scratch.writer({ dir: headless, onDamage: damage => damages.push(damage) });
+      expect((await all(log)).map(change => change.path)).toEqual(['one', 'one/more', 'two', 'two/more']);
+      expect(damages).toEqual([]);
+      const [next] = await log.append([version(log, 'after', 'the crash')]);
+      expect(next!.seq).toBe(5);
+      await log.close();
+      expect(await scratch.fsck(true, headless)).toEqual([]);
+    }
+  );
 
   test('does not stop a reader, which changes nothing', async () => {
     using scratch = new Scratch();

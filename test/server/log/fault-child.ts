@@ -1,0 +1,113 @@
+/**
+ * Writes a log while one system call after the other is counted, and does to one of them what the test asks:
+ * `node fault-child.ts LOG KEYS MODE K`. Prints `calls N` at the end, and for each acknowledged change its number and hash.
+ *
+ * MODE: `kill` dies before call K, `tear` in the middle of the Kth that writes, `fail` makes call K report EIO, after half of it when
+ * it writes; `count` does nothing.
+ */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
+const [dir = '', keyDir = '', mode = 'count', k = '0'] = process.argv.slice(2);
+const real = { ...fs };
+let calls = 0;
+let writes = 0;
+let armed = true;
+
+const die = (): never => {
+  process.kill(process.pid, 'SIGKILL');
+  // The signal is on its way; nothing may happen meanwhile.
+  for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+};
+
+/** What becomes of the call that comes now. */
+function fate(path: unknown, bytes = false): 'pass' | 'kill' | 'tear' | 'fail' {
+  if (!armed || (typeof path === 'string' && !path.startsWith(dir))) return 'pass';
+  calls += 1;
+  if (bytes) writes += 1;
+  if (mode === 'tear') return bytes && writes === Number(k) ? 'tear' : 'pass';
+  return mode !== 'count' && calls === Number(k) ? (mode as 'kill' | 'fail') : 'pass';
+}
+
+const eio = (): NodeJS.ErrnoException => Object.assign(new Error('EIO: i/o error'), { code: 'EIO', errno: -5 });
+
+const plain = ['mkdirSync', 'renameSync', 'rmSync', 'openSync', 'ftruncateSync', 'fsyncSync', 'writeFileSync'] as const;
+for (const name of plain) {
+  const call = real[name] as (...args: unknown[]) => unknown;
+  (fs as unknown as Record<string, unknown>)[name] = (...args: unknown[]): unknown => {
+    // Opening to read changes nothing.
+    if (name === 'openSync' && args[1] === 'r') return call(...args);
+    const what = fate(args[0], name === 'writeFileSync');
+    if (what === 'kill') die();
+    if (what === 'fail') throw eio();
+    if (what === 'tear' && name === 'writeFileSync') {
+      call(args[0], String(args[1]).slice(0, String(args[1]).length / 2), args[2]);
+      die();
+    }
+    return call(...args);
+  };
+}
+
+fs.writeSync = ((fd: number, bytes: Buffer, offset: number, length: number, position: number): number => {
+  const what = fate(undefined, true);
+  if (what === 'kill') die();
+  if (what === 'pass') return real.writeSync(fd, bytes, offset, length, position);
+  real.writeSync(fd, bytes, offset, length >> 1, position);
+  if (what === 'tear') die();
+  throw eio();
+}) as typeof fs.writeSync;
+
+type Done = (error: Error | null, n?: number) => void;
+fs.write = ((fd: number, bytes: Buffer, offset: number, length: number, position: number, done: Done): void => {
+  const what = fate(undefined, true);
+  if (what === 'kill') die();
+  if (what === 'pass') {
+    real.write(fd, bytes, offset, length, position, done);
+    return;
+  }
+  real.writeSync(fd, bytes, offset, length >> 1, position);
+  if (what === 'tear') die();
+  done(eio());
+}) as typeof fs.write;
+Object.assign(fs.write, { [Symbol.for('nodejs.util.promisify.custom')]: undefined });
+
+fs.fdatasync = ((fd: number, done: Done): void => {
+  const what = fate(undefined);
+  if (what === 'kill') die();
+  if (what === 'fail') {
+    done(eio());
+    return;
+  }
+  real.fdatasync(fd, done);
+}) as typeof fs.fdatasync;
+syncBuiltinESMExports();
+
+const { openLogWriter } = await import('../../../server/src/log/log.ts');
+const { version } = await import('./scratch.ts');
+const say = (line: string): void => void real.writeSync(1, `${line}\n`);
+
+/** A user tries again, and so does the recorder. */
+async function twice<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    say(`refused ${(error as { code?: string }).code ?? String(error)}`);
+    return await work();
+  }
+}
+
+for (let session = 0; session < 2; session += 1) {
+  const log = await twice(() => openLogWriter({ dir, keyDir }));
+  for (let i = session; i < 2; i += 1) {
+    const bytes = Buffer.from(`${session} ${i} `.repeat(400 + i * 90_000));
+    const changes = await twice(() =>
+      log.append([version(log, `file-${session}-${i}`, bytes), version(log, `again-${session}-${i}`, bytes)])
+    );
+    const hash = createHash('sha256').update(bytes).digest('hex');
+    for (const change of changes) say(`acknowledged ${change.seq} ${change.path} ${hash}`);
+  }
+  await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
+}
+armed = false;
+say(`calls ${calls} ${writes}`);

@@ -1,0 +1,108 @@
+/**
+ * The table "What a crash leaves" of docs/format.md, step by step: the process dies before, and in the middle of, every single
+ * system call with which it writes a log, and every one of them fails once. No acknowledged change may be lost, and the log
+ * must go on.
+ */
+import { expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { all, Scratch, sha256, version } from './scratch.ts';
+
+const CHILD = fileURLToPath(new URL('./fault-child.ts', import.meta.url));
+
+interface Run {
+  readonly acknowledged: readonly { seq: number; path: string; hash: string }[];
+  readonly refused: readonly string[];
+  readonly calls: number | undefined;
+  /** How many of the calls write bytes. */
+  readonly writes: number;
+  readonly signal: string | null;
+  readonly stderr: string;
+}
+
+async function run(dir: string, keys: string, mode: string, k: number): Promise<Run> {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, dir, keys, mode, String(k)], {
+    stdio: ['ignore', 'pipe', 'pipe']
+  });
+  let text = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (data: string) => (text += data));
+  child.stderr.setEncoding('utf8').on('data', (data: string) => (stderr += data));
+  const [, signal] = (await once(child, 'close')) as [number | null, string | null];
+  const lines = text.split('\n').map(line => line.split(' '));
+  const [, calls, writes] = lines.find(([word]) => word === 'calls') ?? [];
+  return {
+    acknowledged: lines
+      .filter(([word]) => word === 'acknowledged')
+      .map(([, seq = '', path = '', hash = '']) => ({ seq: Number(seq), path, hash })),
+    refused: lines.filter(([word]) => word === 'refused').map(([, code = '']) => code),
+    calls: calls === undefined ? undefined : Number(calls),
+    writes: Number(writes),
+    signal,
+    stderr
+  };
+}
+
+/** After whatever happened: opened, read, appended to, closed, checked. */
+async function goesOn(scratch: Scratch, dir: string, before: Run): Promise<void> {
+  const log = await scratch.writer({ dir });
+  const found = await all(log);
+  expect(found.map(change => change.seq)).toEqual(found.map((_, i) => i + 1));
+  for (const { seq, path, hash } of before.acknowledged) {
+    const change = found[seq - 1];
+    expect(change?.path).toBe(path);
+    expect(sha256(await log.contentBytes(change!))).toBe(hash);
+  }
+  const [next] = await log.append([version(log, 'after', 'it goes on')]);
+  expect(next!.seq).toBe(found.length + 1);
+  await log.close();
+  expect(await scratch.fsck(true, dir)).toEqual([]);
+}
+
+async function everyCall(mode: 'kill' | 'tear' | 'fail', check: (run: Run, k: number) => void): Promise<void> {
+  using scratch = new Scratch();
+  const whole = await run(join(scratch.base, 'whole'), scratch.keys, 'count', 0);
+  expect(whole.stderr).toBe('');
+  const total = whole.calls ?? 0;
+  expect(total).toBeGreaterThan(40);
+  const last = mode === 'tear' ? whole.writes : total;
+  let next = 1;
+  const worker = async (): Promise<void> => {
+    for (let k = next++; k <= last; k = next++) {
+      const dir = join(scratch.base, `${mode}-${k}`);
+      const done = await run(dir, scratch.keys, mode, k);
+      try {
+        check(done, k);
+        await goesOn(scratch, dir, done);
+      } catch (error) {
+        throw new Error(`${mode} at ${k} of ${last}: ${String(error)}\n${done.stderr}`, { cause: error });
+      }
+    }
+  };
+  await Promise.all([worker(), worker()]);
+}
+
+/** A run may need a call less than the one that was counted: a slow one writes its head in between. */
+function killed(done: Run, k: number): void {
+  if (done.signal === null) expect(Math.min(done.calls ?? 0, done.writes)).toBeLessThan(k);
+  else expect(done.signal).toBe('SIGKILL');
+}
+
+test('killed before any of the system calls that write a log', async () => {
+  await everyCall('kill', killed);
+}, 300_000);
+
+test('killed in the middle of any of them', async () => {
+  await everyCall('tear', killed);
+}, 300_000);
+
+test('any of them fails once: what is refused is refused with a code, and a second try succeeds', async () => {
+  await everyCall('fail', done => {
+    expect(done.signal).toBeNull();
+    expect(done.calls).toBeDefined();
+    expect(done.acknowledged.length).toBe(6);
+    for (const code of done.refused) expect(code).toMatch(/^DISK_/);
+  });
+}, 300_000);
