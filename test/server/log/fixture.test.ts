@@ -1,0 +1,43 @@
+/** Who comes back after years must be able to read what was written today: logs of format 1, frozen as they were (F-11). */
+import { expect, test } from '@jest/globals';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { changeToJson } from '../../../server/src/core/change.ts';
+import { all, Scratch, sha256, version } from './scratch.ts';
+
+const FIXTURES = fileURLToPath(new URL('../../fixtures/', import.meta.url));
+
+/** The frozen log, unpacked into the test's folder. */
+function unpack(scratch: Scratch): string {
+  execFileSync('tar', ['-xf', join(FIXTURES, 'log-v1.tar'), '-C', scratch.base]);
+  return join(scratch.base, 'log-v1');
+}
+
+test('every change and every content of a frozen log is read as it was written', async () => {
+  using scratch = new Scratch();
+  const dir = unpack(scratch);
+  const { openLogReader } = await import('../../../server/src/log/log.ts');
+  const log = await openLogReader({ dir, onDamage: damage => expect(damage).toBeUndefined() });
+  const listed = [];
+  for (const change of await all(log)) {
+    const content = change.content === undefined ? undefined : await log.contentBytes(change);
+    listed.push({ ...changeToJson(change), ...(content !== undefined && { contentHash: sha256(content) }) });
+  }
+  await log.close();
+  expect(listed).toEqual(JSON.parse(readFileSync(join(FIXTURES, 'log-v1.json'), 'utf8')));
+  expect(await scratch.fsck(true, dir)).toEqual([]);
+});
+
+test('a frozen log is gone on with, and what it held stays', async () => {
+  using scratch = new Scratch();
+  const dir = unpack(scratch);
+  const log = await scratch.writer({ dir });
+  const before = (await all(log)).map(change => changeToJson(change).versionId);
+  await log.append([version(log, 'new', 'written by this version')]);
+  const after = (await all(log)).map(change => changeToJson(change).versionId);
+  expect(after.slice(0, -1)).toEqual(before);
+  await log.close();
+  expect(await scratch.fsck(true, dir)).toEqual([]);
+});
