@@ -91,11 +91,16 @@ export function startUntil(command, args, ready, options = {}) {
     const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], ...options });
     let text = '';
     child.stdout.setEncoding('utf8');
-    child.stdout.on('data', piece => {
-      text += piece;
+    const look = piece => {
+      // What is waited for is short and may be split over two pieces.
+      text = text.slice(-1000) + piece;
       const match = ready.exec(text);
-      if (match !== null) resolve({ child, match });
-    });
+      if (match === null) return;
+      child.stdout.off('data', look);
+      child.stdout.resume();
+      resolve({ child, match });
+    };
+    child.stdout.on('data', look);
     child.on('error', reject);
     child.on('exit', code => reject(new Error(`${command} ended with ${code} before it was ready`)));
   });

@@ -1,5 +1,5 @@
 /**
- * Packs what users install. Both expect a finished build; `npm pack` renews its own.
+ * Packs what users install. Each function expects a finished build; the command makes it where it is missing.
  * `node scripts/artifacts.mjs tarball|wheel FOLDER` prints the path.
  */
 import { mkdirSync, readdirSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-import { root, run, venvPython } from './setup.mjs';
+import { root, run, setUp, venvPython } from './setup.mjs';
 
 /** `npm pack` into a folder. Returns the tarball's path. */
 export function packTarball(folder) {
@@ -31,5 +31,6 @@ function only(folder, extension) {
 
 if (argv[1] === fileURLToPath(import.meta.url)) {
   const [kind, folder] = argv.slice(2);
+  setUp();
   console.log(kind === 'wheel' ? buildWheel(folder) : packTarball(folder));
 }

@@ -40,7 +40,7 @@ test.afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 async function packed(kind: 'tarball' | 'wheel'): Promise<string> {
   const script = join(repository, 'scripts', 'artifacts.mjs');
   const { stdout } = await run(process.execPath, [script, kind, scratch], { cwd: repository });
-  return stdout.trim();
+  return stdout.trim().split('\n').at(-1)!;
 }
 
 function pip(command: string, ...args: string[]): Promise<unknown> {
