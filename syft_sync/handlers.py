@@ -171,8 +171,9 @@ class Answer(HTTPMessageDelegate):
         assert isinstance(start_line, ResponseStartLine)
         handler = self._handler
         bare = handler.request.method == "HEAD" or start_line.code in (204, 304)
-        if not bare and "Content-Length" not in headers and "Transfer-Encoding" not in headers:
-            raise HTTPInputError("The end of an answer without a length cannot be told from a cut.")
+        length, framed = headers.get("Content-Length"), "Transfer-Encoding" in headers
+        if (length is not None and not length.isdecimal()) or (not bare and framed == (length is not None)):
+            raise HTTPInputError("The end of such an answer cannot be told from a cut.")
         handler.set_status(start_line.code, start_line.reason)
         for name in FROM_SIDECAR:
             if name in headers:
