@@ -38,6 +38,8 @@ FROM_SIDECAR = (
 )
 # All that the sidecar's addresses are made of; nothing in them needs escaping, and no part is `.` or `..`.
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*(?:/[A-Za-z0-9][A-Za-z0-9._~-]*)*")
+# Older tornados let them in and out.
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 LARGEST_BODY = 1 << 20
 LARGEST_HEAD = 1 << 16
 PIECE = 1 << 16
@@ -112,7 +114,7 @@ class ProxyHandler(SidecarHandler):
 
     def _for_sidecar(self, body: bytes) -> HTTPHeaders:
         given = self.request.headers
-        headers = HTTPHeaders({name: given[name] for name in TO_SIDECAR if name in given})
+        headers = HTTPHeaders({name: given[name] for name in TO_SIDECAR if name in given and not CONTROL.search(given[name])})
         headers["Host"] = "localhost"
         headers["Connection"] = "close"
         headers["X-Syft-Sync-Secret"] = self.sidecar.secret
@@ -138,15 +140,15 @@ class ProxyHandler(SidecarHandler):
         stream = IOStream(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), max_buffer_size=4 * PIECE)
         self._upstream = stream
         limits = HTTP1ConnectionParameters(chunk_size=PIECE, max_header_size=LARGEST_HEAD, max_body_size=sys.maxsize)
-        answer = Answer(self)
+        answer = Answer(self, stream)
         try:
             await stream.connect(self.sidecar.socket_path)  # type: ignore[arg-type]
             connection = HTTP1Connection(stream, True, limits)
             connection.write_headers(RequestStartLine(self.request.method or "", target, ""), self._for_sidecar(body), body)
             connection.finish()
             await connection.read_response(answer)
-        except OSError as error:
-            self.log.debug("Syft Sync: the sidecar's answer ended: %s", error)
+        except (OSError, ValueError, HTTPInputError) as error:
+            self.log.debug("Syft Sync: the sidecar's answer broke off: %s", error)
         finally:
             stream.close()
         if answer.whole:
@@ -161,23 +163,32 @@ class ProxyHandler(SidecarHandler):
 class Answer(HTTPMessageDelegate):
     """The sidecar's answer, written to the browser as it comes: the next piece is read when the last has gone."""
 
-    def __init__(self, handler: ProxyHandler) -> None:
+    def __init__(self, handler: ProxyHandler, upstream: IOStream) -> None:
         self.begun = False
         self.whole = False
         self.content_type = ""
+        self._accepted = False
         self._handler = handler
+        self._upstream = upstream
 
     async def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
         assert isinstance(start_line, ResponseStartLine)
         handler = self._handler
         bare = handler.request.method == "HEAD" or start_line.code in (204, 304)
-        length, framed = headers.get("Content-Length"), "Transfer-Encoding" in headers
-        if (length is not None and not length.isdecimal()) or (not bare and framed == (length is not None)):
-            raise HTTPInputError("The end of such an answer cannot be told from a cut.")
+        length, chunked = headers.get("Content-Length"), "Transfer-Encoding" in headers
+        passed_on = {name: headers[name] for name in FROM_SIDECAR if name in headers}
+        if (
+            (length is not None and not length.isdecimal())
+            # The end of such an answer cannot be told from a cut.
+            or (not bare and chunked == (length is not None))
+            or any(CONTROL.search(value) for value in passed_on.values())
+        ):
+            self._upstream.close()
+            return
+        self._accepted = True
         handler.set_status(start_line.code, start_line.reason)
-        for name in FROM_SIDECAR:
-            if name in headers:
-                handler.set_header(name, headers[name])
+        for name, value in passed_on.items():
+            handler.set_header(name, value)
         self.content_type = headers.get("Content-Type", "application/octet-stream")
         if not bare:
             self.begun = True
@@ -185,12 +196,13 @@ class Answer(HTTPMessageDelegate):
                 await handler.flush()
 
     async def data_received(self, chunk: bytes) -> None:
-        with contextlib.suppress(StreamClosedError):
-            self._handler.write(chunk)
-            await self._handler.flush()
+        if self.begun:
+            with contextlib.suppress(StreamClosedError):
+                self._handler.write(chunk)
+                await self._handler.flush()
 
     def finish(self) -> None:
-        self.whole = True
+        self.whole = self._accepted
 
 
 def handlers(base_url: str, sidecar: Sidecar) -> list[tuple[str, type[SidecarHandler], dict[str, Any]]]:
