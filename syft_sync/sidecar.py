@@ -94,17 +94,25 @@ class Sidecar:
         self._directory: Path | None = None
 
     @property
+    def problem(self) -> dict[str, str] | None:
+        """Why it does not run: reason, message and hint; None when it runs."""
+        code = self._process.returncode if self._process is not None else None
+        # It may have ended, and our turn to take note of it not have come yet.
+        return _crashed(_ended(code)) if self._problem is None and code is not None else self._problem
+
+    @property
     def running(self) -> bool:
-        return self._problem is None
+        return self.problem is None
 
     def status(self) -> dict[str, Any]:
         """What the panel needs to know about the process, whether it runs or not."""
-        answer: dict[str, Any] = {"running": self.running, "restarts": self.restarts, "root": self.root}
+        problem = self.problem
+        answer: dict[str, Any] = {"running": problem is None, "restarts": self.restarts, "root": self.root}
         if self._process is not None and self._process.returncode is None:
             answer["pid"] = self._process.pid
         if self._node is not None:
             answer["node"] = {"path": self._node.path, "version": self._node.version}
-        return {**answer, **(self._problem or {})}
+        return {**answer, **(problem or {})}
 
     def start(self) -> None:
         """Begins to run and watch over the sidecar; returns at once."""
