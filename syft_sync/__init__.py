@@ -24,16 +24,29 @@ def setup_sidecar_proxy() -> dict[str, Any]:
     """
     import secrets
 
-    from .locate import NotFound, find_bundle, find_node
+    from jupyter_server.serverapp import ServerApp
 
-    try:
-        command = [find_node().path, "--disable-warning=ExperimentalWarning", str(find_bundle())]
-    except NotFound:
-        command = ["syft-sync"]
+    from .extension import SyftSync
+    from .locate import NODE_FLAGS, find_bundle, find_node
+
+    settings = SyftSync(config=ServerApp.instance().config)
     secret = secrets.token_hex(32)
+
+    def literal(text: str) -> str:
+        """The proxy fills in whatever it finds in braces."""
+        return text.replace("{", "{{").replace("}", "}}")
+
+    def command() -> list[str]:
+        bundle = find_bundle(settings.app_dirs())
+        words = [find_node(settings.node).path, *NODE_FLAGS, str(bundle), *settings.arguments()]
+        return [*map(literal, words), "--socket", "{unix_socket}"]
+
     return {
-        "command": [*command, "serve", "--socket", "{unix_socket}"],
-        "environment": {"SYFT_SYNC_SECRET": secret},
+        "command": command,
+        "environment": {
+            **{literal(name): literal(value) for name, value in settings.variables().items()},
+            "SYFT_SYNC_SECRET": secret,
+        },
         "request_headers_override": {"X-Syft-Sync-Secret": secret},
         "unix_socket": True,
         "timeout": 30,

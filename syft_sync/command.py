@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 
-from .locate import NotFound, find_bundle, find_node
+from .locate import NODE_FLAGS, NotFound, find_bundle, find_node
 
 
 def main() -> None:
     try:
-        command = [find_node().path, "--disable-warning=ExperimentalWarning", str(find_bundle()), *sys.argv[1:]]
+        command = [find_node().path, *NODE_FLAGS, str(find_bundle()), *sys.argv[1:]]
     except NotFound as missing:
-        print(f"syft-sync: {missing.message} {missing.hint} [{missing.reason}]", file=sys.stderr)
+        print(f"syft-sync: {missing} [{missing.reason}]", file=sys.stderr)
         sys.exit(1)
     if os.name == "nt":
         sys.exit(subprocess.run(command, check=False).returncode)

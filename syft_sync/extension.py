@@ -27,18 +27,32 @@ class SyftSync(ExtensionApp):
 
     sidecar: Sidecar
 
+    def root_path(self) -> str:
+        """The folder to record, absolute."""
+        return str(Path(self.root or self.serverapp.root_dir or ".").expanduser().resolve())
+
+    def app_dirs(self) -> list[Path]:
+        """Where JupyterLab, when it is what was started, keeps extensions that it built itself."""
+        app_dir = getattr(self.serverapp.starter_app, "app_dir", "")
+        return [Path(app_dir)] if app_dir else []
+
+    def arguments(self) -> list[str]:
+        """The sidecar's command line, but for where it listens."""
+        log = ["--log", self.log_path] if self.log_path else []
+        return ["-C", self.root_path(), *log, "serve", *(f"--exclude={pattern}" for pattern in self.exclude)]
+
+    def variables(self) -> dict[str, str]:
+        return {str(name): str(value) for name, value in self.environment.items()}
+
     def initialize_handlers(self) -> None:
         """Registers the routes and, once the event loop runs, starts the sidecar."""
-        root = self.root or self.serverapp.root_dir or "."
-        app_dir = getattr(self.serverapp.starter_app, "app_dir", "") or ""
         self.sidecar = Sidecar(
-            str(Path(root).expanduser().resolve()),
+            self.root_path(),
             self.log,
+            arguments=self.arguments(),
             node=self.node,
-            log_path=self.log_path,
-            exclude=list(self.exclude),
-            app_dirs=[Path(app_dir)] if app_dir else [],
-            env={str(name): str(value) for name, value in self.environment.items()},
+            app_dirs=self.app_dirs(),
+            env=self.variables(),
         )
         web_app = self.serverapp.web_app
         web_app.add_handlers(".*$", handlers(self.serverapp.base_url, self.sidecar))

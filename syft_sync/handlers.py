@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import socket
+import sys
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import urlencode
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
-from tornado.httputil import HTTPHeaders, parse_response_start_line
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
+from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 from tornado.iostream import IOStream, StreamClosedError
 
 from .sidecar import Sidecar
 
-AUTH_RESOURCE = "contents"
-TO_SIDECAR = ("Accept", "Content-Type", "Range", "If-None-Match", "Last-Event-ID", "X-Syft-Sync-Request")
+TO_SIDECAR = ("Accept", "Content-Type", "Range", "If-Range", "If-None-Match", "Last-Event-ID")
 FROM_SIDECAR = (
     "Content-Type",
     "Content-Length",
@@ -27,10 +30,16 @@ FROM_SIDECAR = (
     "ETag",
     "Cache-Control",
     "Content-Security-Policy",
+    "Cross-Origin-Resource-Policy",
+    "Referrer-Policy",
     "X-Content-Type-Options",
     "X-Accel-Buffering",
     "Retry-After",
 )
+# All that the sidecar's addresses are made of; nothing in them needs escaping, and no part is `.` or `..`.
+ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*(?:/[A-Za-z0-9][A-Za-z0-9._~-]*)*")
+# Older tornados let them in and out.
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 LARGEST_BODY = 1 << 20
 LARGEST_HEAD = 1 << 16
 PIECE = 1 << 16
@@ -40,17 +49,15 @@ WAIT_FOR_START = 10.0
 class SidecarHandler(APIHandler):
     """Authentication, authorization and XSRF as Jupyter's own API has them; 403 in JSON instead of a login page."""
 
-    auth_resource = AUTH_RESOURCE
+    auth_resource = "contents"
+    # A panel that listens is no sign of a person: it must not keep an idle server alive.
+    _track_activity = False
 
     def initialize(self, sidecar: Sidecar) -> None:
         self.sidecar = sidecar
 
-    def update_api_activity(self) -> None:
-        """A panel that listens is no sign of a person: it must not keep an idle server alive."""
-
     def fail(self, status: int, code: str, message: str) -> None:
         self.set_status(status)
-        self.set_header("Content-Type", "application/json")
         self.finish(json.dumps({"error": {"code": code, "message": message}}))
 
 
@@ -58,7 +65,6 @@ class StatusHandler(SidecarHandler):
     @web.authenticated
     @authorized
     def get(self) -> None:
-        self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(self.sidecar.status()))
 
 
@@ -67,8 +73,7 @@ class RestartHandler(SidecarHandler):
     @authorized
     async def post(self) -> None:
         self.sidecar.restart_now()
-        await self.sidecar.wait_running(WAIT_FOR_START)
-        self.set_header("Content-Type", "application/json")
+        await self.sidecar.settled(WAIT_FOR_START)
         self.finish(json.dumps(self.sidecar.status()))
 
 
@@ -77,16 +82,12 @@ class ProxyHandler(SidecarHandler):
 
     _upstream: IOStream | None = None
 
-    def compute_etag(self) -> str | None:
-        return None
-
-    def set_default_headers(self) -> None:
-        """The sidecar says what its answers are."""
-
     def on_connection_close(self) -> None:
         super().on_connection_close()
         if self._upstream is not None:
             self._upstream.close()
+
+    # `authorized` keeps the action of the first call: each method needs its own.
 
     @web.authenticated
     @authorized
@@ -103,135 +104,105 @@ class ProxyHandler(SidecarHandler):
     async def post(self, path: str) -> None:
         await self._pass_on(path)
 
-    @web.authenticated
-    @authorized
-    async def put(self, path: str) -> None:
-        await self._pass_on(path)
-
-    @web.authenticated
-    @authorized
-    async def delete(self, path: str) -> None:
-        await self._pass_on(path)
-
     def _target(self, path: str) -> str | None:
-        parts = [unquote(part) for part in path.split("/")]
-        if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+        # Tornado has decoded the path: where that made a difference, somebody plays with escapes.
+        if not ADDRESS.fullmatch(path) or not self.request.path.endswith(f"/api/{path}"):
             return None
         # The token may stand in the address (server-sent events cannot send headers); it is Jupyter's, not the sidecar's.
-        query = [
-            (name, value)
-            for name, values in self.request.query_arguments.items()
-            if name != "token"
-            for value in values
-        ]
-        target = "/api/" + "/".join(quote(part, safe="") for part in parts)
-        return f"{target}?{urlencode(query)}" if query else target
+        query = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
+        return f"/api/{path}?{urlencode(query, doseq=True)}" if query else f"/api/{path}"
 
-    def _head(self, target: str, body: bytes) -> bytes:
-        lines = [f"{self.request.method} {target} HTTP/1.1", "Host: localhost", "Connection: close"]
-        lines.append(f"X-Syft-Sync-Secret: {self.sidecar.secret}")
-        headers = self.request.headers
-        for name in TO_SIDECAR:
-            value = headers.get(name)
-            if value is not None and "\r" not in value and "\n" not in value:
-                lines.append(f"{name}: {value}")
-        if self.request.method not in ("GET", "HEAD"):
+    def _for_sidecar(self, body: bytes) -> HTTPHeaders:
+        given = self.request.headers
+        headers = HTTPHeaders({name: given[name] for name in TO_SIDECAR if name in given and not CONTROL.search(given[name])})
+        headers["Host"] = "localhost"
+        headers["Connection"] = "close"
+        headers["X-Syft-Sync-Secret"] = self.sidecar.secret
+        if self.request.method == "POST":
             # Jupyter has checked its XSRF token: the sidecar is told that this is no forged form.
-            if "X-Syft-Sync-Request" not in headers:
-                lines.append("X-Syft-Sync-Request: 1")
-            if "Content-Type" not in headers:
-                lines.append("Content-Type: application/json")
-            lines.append(f"Content-Length: {len(body)}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+            headers["X-Syft-Sync-Request"] = "1"
+            headers.setdefault("Content-Type", "application/json")
+            headers["Content-Length"] = str(len(body))
+        return headers
 
     async def _pass_on(self, path: str) -> None:
         target = self._target(path)
+        body = self.request.body if self.request.method == "POST" else b""
         if target is None:
             self.fail(400, "BAD_REQUEST", "That is not an address of Syft Sync.")
             return
-        body: bytes = self.request.body or b""
         if len(body) > LARGEST_BODY:
             self.fail(413, "BAD_REQUEST", "The request is too large.")
             return
-        # While it starts, waiting is right; once it is known why it does not run, it is not.
-        if not self.sidecar.running and "reason" in self.sidecar.status():
+        if not await self.sidecar.settled(WAIT_FOR_START):
             self.fail(503, "NOT_RUNNING", self.sidecar.status()["message"])
             return
-        if not self.sidecar.running and not await self.sidecar.wait_running(WAIT_FOR_START):
-            message = self.sidecar.status().get("message", "The sidecar is not running.")
-            self.fail(503, "NOT_RUNNING", message)
-            return
-        stream = IOStream(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), max_buffer_size=4 * PIECE + LARGEST_HEAD)
+        stream = IOStream(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), max_buffer_size=4 * PIECE)
         self._upstream = stream
+        limits = HTTP1ConnectionParameters(chunk_size=PIECE, max_header_size=LARGEST_HEAD, max_body_size=sys.maxsize)
+        answer = Answer(self, stream)
         try:
             await stream.connect(self.sidecar.socket_path)  # type: ignore[arg-type]
-            await stream.write(self._head(target, body) + body)
-            head = await stream.read_until(b"\r\n\r\n", max_bytes=LARGEST_HEAD)
-        except (OSError, StreamClosedError) as error:
-            stream.close()
-            self.fail(503, "NOT_RUNNING", f"The sidecar does not answer: {error}.")
-            return
-        try:
-            await self._answer(stream, head)
-        except StreamClosedError:
-            # Either side went away in the middle: the other must not take what it has for the whole.
-            self._abort()
+            connection = HTTP1Connection(stream, True, limits)
+            connection.write_headers(RequestStartLine(self.request.method or "", target, ""), self._for_sidecar(body), body)
+            connection.finish()
+            await connection.read_response(answer)
+        except (OSError, ValueError, HTTPInputError) as error:
+            self.log.debug("Syft Sync: the sidecar's answer broke off: %s", error)
         finally:
             stream.close()
-
-    def _abort(self) -> None:
-        connection = getattr(self.request.connection, "stream", None)
-        if connection is not None and not connection.closed():
-            connection.close()
-
-    async def _answer(self, stream: IOStream, head: bytes) -> None:
-        first, _, rest = head.decode("latin-1").partition("\r\n")
-        start = parse_response_start_line(first)
-        headers = HTTPHeaders.parse(rest)
-        self.clear_header("Content-Type")
-        self.set_status(start.code, start.reason)
-        for name in FROM_SIDECAR:
-            if name in headers:
-                self.set_header(name, headers[name])
-        if self.request.method == "HEAD" or start.code in (204, 304):
-            await self.finish()
-            return
-        await self.flush()
-        if headers.get("Transfer-Encoding", "").lower() == "chunked":
-            await self._copy_chunked(stream)
-        elif "Content-Length" in headers:
-            await self._copy(stream, int(headers["Content-Length"]))
+        if answer.whole:
+            await self.finish(set_content_type=answer.content_type)
+        elif answer.begun:
+            # Nobody must take what they have for the whole.
+            self.detach().close()
         else:
-            await self._copy_to_end(stream)
-        await self.finish()
+            self.fail(503, "NOT_RUNNING", "The sidecar does not answer.")
 
-    async def _send(self, data: bytes) -> None:
-        self.write(data)
-        await self.flush()
 
-    async def _copy(self, stream: IOStream, length: int) -> None:
-        while length > 0:
-            data = await stream.read_bytes(min(PIECE, length), partial=True)
-            length -= len(data)
-            await self._send(data)
+class Answer(HTTPMessageDelegate):
+    """The sidecar's answer, written to the browser as it comes: the next piece is read when the last has gone."""
 
-    async def _copy_chunked(self, stream: IOStream) -> None:
-        while True:
-            line = await stream.read_until(b"\r\n", max_bytes=64)
-            length = int(line.split(b";")[0], 16)
-            if length == 0:
-                return
-            await self._copy(stream, length)
-            await stream.read_bytes(2)
+    def __init__(self, handler: ProxyHandler, upstream: IOStream) -> None:
+        self.begun = False
+        self.whole = False
+        self.content_type = ""
+        self._accepted = False
+        self._handler = handler
+        self._upstream = upstream
 
-    async def _copy_to_end(self, stream: IOStream) -> None:
-        while True:
-            try:
-                await self._send(await stream.read_bytes(PIECE, partial=True))
-            except StreamClosedError:
-                if stream.closed():
-                    return
-                raise
+    async def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
+        assert isinstance(start_line, ResponseStartLine)
+        handler = self._handler
+        bare = handler.request.method == "HEAD" or start_line.code in (204, 304)
+        length, chunked = headers.get("Content-Length"), "Transfer-Encoding" in headers
+        passed_on = {name: headers[name] for name in FROM_SIDECAR if name in headers}
+        if (
+            (length is not None and not length.isdecimal())
+            # The end of such an answer cannot be told from a cut.
+            or (not bare and chunked == (length is not None))
+            or any(CONTROL.search(value) for value in passed_on.values())
+        ):
+            self._upstream.close()
+            return
+        self._accepted = True
+        handler.set_status(start_line.code, start_line.reason)
+        for name, value in passed_on.items():
+            handler.set_header(name, value)
+        self.content_type = headers.get("Content-Type", "application/octet-stream")
+        if not bare:
+            self.begun = True
+            with contextlib.suppress(StreamClosedError):
+                await handler.flush()
+
+    async def data_received(self, chunk: bytes) -> None:
+        if self.begun:
+            with contextlib.suppress(StreamClosedError):
+                self._handler.write(chunk)
+                await self._handler.flush()
+
+    def finish(self) -> None:
+        self.whole = self._accepted
 
 
 def handlers(base_url: str, sidecar: Sidecar) -> list[tuple[str, type[SidecarHandler], dict[str, Any]]]:
@@ -241,7 +212,5 @@ def handlers(base_url: str, sidecar: Sidecar) -> list[tuple[str, type[SidecarHan
     return [
         (url_path_join(prefix, "status"), StatusHandler, options),
         (url_path_join(prefix, "restart"), RestartHandler, options),
-        (url_path_join(prefix, r"api/(.+)"), ProxyHandler, options),
+        (url_path_join(prefix, "api/(.*)"), ProxyHandler, options),
     ]
-
-

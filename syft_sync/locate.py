@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OLDEST_NODE = (22, 15)
+NODE_FLAGS = ["--disable-warning=ExperimentalWarning"]
 BUNDLE = "syft-sync.mjs"
 HERE = Path(__file__).resolve().parent
 
@@ -19,7 +20,7 @@ class NotFound(Exception):
     """Something the sidecar needs is not there: `reason` for programs, a message and a hint for people."""
 
     def __init__(self, reason: str, message: str, hint: str) -> None:
-        super().__init__(message)
+        super().__init__(f"{message} {hint}")
         self.reason = reason
         self.message = message
         self.hint = hint

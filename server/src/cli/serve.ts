@@ -1,8 +1,9 @@
 /** `watch` and `serve`: record until told to stop, and answer those who ask. */
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { listen } from '../api/listen.ts';
 import { createApi, type ApiLogger } from '../api/server.ts';
 import { runSidecar } from '../api/sidecar.ts';
@@ -105,12 +106,15 @@ export async function serveCommand(context: CommandContext): Promise<number> {
     throw new SyftError('BAD_REQUEST', 'Say where to listen: --socket PATH, or --port N (0 takes a free one).');
   }
   if (port !== undefined && port > 65_535) throw new SyftError('BAD_REQUEST', `${port} is not a port.`);
+  const stdinLifeLine = invocation.flags.has('stdin-lifeline');
   await runSidecar({
     ...recordingOptions(context),
     ...(socket === undefined ? { port: port ?? 0 } : { socketPath: resolve(context.cwd, socket) }),
     secretEnv: 'SYFT_SYNC_SECRET',
-    stdinLifeLine: invocation.flags.has('stdin-lifeline'),
+    stdinLifeLine,
     logLevel: invocation.verbose ? 'debug' : invocation.quiet ? 'warn' : 'info'
   });
+  // A parent that was killed cannot take away the private directory that it made for the socket.
+  if (stdinLifeLine && socket !== undefined) await rmdir(dirname(resolve(context.cwd, socket))).catch(() => undefined);
   return 0;
 }
