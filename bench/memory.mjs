@@ -78,7 +78,7 @@ await measure(
     }
     const { changes } = await ask('changes?limit=200');
     await ask(`history?path=${encodeURIComponent(changes[0].path)}`);
-    await ask('changes?text=f99');
+    await ask('changes?q=f99');
     console.log(`sidecar, after the panel's questions: ${residentMegabytes(child.pid).toFixed(0)} MB`);
     await sleep(10_000);
     console.log(`sidecar, ten seconds later: ${residentMegabytes(child.pid).toFixed(0)} MB`);
