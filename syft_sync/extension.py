@@ -6,7 +6,7 @@ import atexit
 from pathlib import Path
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Bool, Dict, List, Unicode
+from traitlets import Bool, Dict, Int, List, Unicode
 
 from .handlers import handlers
 from .sidecar import Sidecar
@@ -23,6 +23,7 @@ class SyftSync(ExtensionApp):
     root = Unicode("", help="The folder to record; default: the root of the server.").tag(config=True)
     log_path = Unicode("", help="Where the log is kept; default: .syft-sync in the folder recorded.").tag(config=True)
     exclude = List(Unicode(), help="What not to record, in gitignore syntax.").tag(config=True)
+    max_content = Int(1 << 30, help="Larger files, in bytes, are recorded by name, size and hash only.").tag(config=True)
     environment = Dict(help="Further environment variables of the sidecar.").tag(config=True)
 
     sidecar: Sidecar
@@ -39,7 +40,8 @@ class SyftSync(ExtensionApp):
     def arguments(self) -> list[str]:
         """The sidecar's command line, but for where it listens."""
         log = ["--log", self.log_path] if self.log_path else []
-        return ["-C", self.root_path(), *log, "serve", *(f"--exclude={pattern}" for pattern in self.exclude)]
+        exclude = [f"--exclude={pattern}" for pattern in self.exclude]
+        return ["-C", self.root_path(), *log, "serve", f"--max-content={self.max_content}", *exclude]
 
     def variables(self) -> dict[str, str]:
         return {str(name): str(value) for name, value in self.environment.items()}

@@ -24,7 +24,7 @@ def both() -> Iterator[Jupyter]:
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     """Only the proxy; the server's root is not where the server was started, and its name is an awkward one."""
-    settings = {"exclude": ["*.tmp", "{a,b}.c"], "environment": {"KEPT": "{as} it is"}}
+    settings = {"exclude": ["*.tmp", "{a,b}.c"], "max_content": 1000, "environment": {"KEPT": "{as} it is"}}
     config = {"ServerApp": {"base_url": BASE}, "SyftSync": settings}
     with running(config, extensions=("jupyter_server_proxy",), root="its work {unix_socket} }", cwd=".") as server:
         yield server
@@ -66,6 +66,15 @@ def test_by_the_proxy_the_same_addresses_reach_a_sidecar_that_records_the_root(p
     words = arguments_of(sidecar_of(proxied))
     assert {"--exclude=*.tmp", "--exclude={a,b}.c"} <= set(words)
     assert environment_of(sidecar_of(proxied))["KEPT"] == "{as} it is"
+
+
+def test_the_configuration_says_what_is_kept_how(proxied: Jupyter) -> None:
+    (proxied.root / "left-out.tmp").write_text("x")
+    small, large = proxied.write("small.bin", bytes(1000)), proxied.write("large.bin", bytes(1001))
+    assert proxied.get(proxied.content(small)).body == bytes(1000)
+    refused = proxied.get(proxied.content(large))
+    assert refused.json["error"]["code"] == "VERSION_HAS_NO_CONTENT"
+    assert "left-out.tmp" not in recorded(proxied.root)
 
 
 def test_by_the_proxy_changes_are_seen_as_they_happen(proxied: Jupyter) -> None:
