@@ -241,7 +241,7 @@ async function unit(grep) {
     return;
   }
   const pytest = join(results, 'pytest.xml');
-  const selected = grep === undefined ? [] : ['-k', grep];
+  const selected = grep === undefined ? [] : ['test/python', `--grep=${grep}`];
   await suite('pytest', venvPython, ['-m', 'pytest', '-q', `--junitxml=${pytest}`, ...selected], {
     report: pytest,
     read: readJUnit,
