@@ -77,7 +77,7 @@ test('unsaved edits are shown as what is not kept yet', async ({ page, tmpPath }
   await execute(page, 'docmanager:open', { path: `${tmpPath}/edited.txt`, factory: 'Editor' });
   await page.locator('.jp-FileEditor .cm-content').click();
   await page.keyboard.type('more');
-  await expect(panel(page)).toContainText('Unsaved edits: save to keep a version');
+  await expect(panel(page)).toContainText('Unsaved edits: save to keep them');
   await page.keyboard.press('Control+s');
   await expect(panel(page)).not.toContainText('Unsaved edits');
   await expect(rows(versions(page))).toHaveCount(2);

@@ -124,6 +124,8 @@ export class VersionViewer implements IVersionViewer {
     const content = ReactWidget.create(React.createElement(Details, { row, why, trans: this._trans }));
     content.addClass('jp-SyftSync-detailsWidget');
     const widget = new MainAreaWidget({ content });
+    // Nothing is in it: it would be an empty stripe.
+    widget.toolbar.hide();
     widget.id = `syft-sync-details-${row.versionId}`;
     widget.title.icon = historyIcon;
     widget.title.closable = true;

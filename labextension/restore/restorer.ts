@@ -9,6 +9,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ChangeRow, RestoreResult } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
 import type { Connection } from '../client/connection';
+import { messageOf } from '../client/errors';
 import { baseName, moment, printable } from '../history/words';
 import type { IVersionRestorer } from '../tokens';
 import type { OpenDocuments } from './open-documents';
@@ -152,7 +153,7 @@ export class VersionRestorer implements IVersionRestorer {
   }
 
   private _report(what: string, error: unknown): void {
-    const why = error instanceof Error ? printable(error.message) : String(error);
+    const why = printable(messageOf(error, this._trans));
     Notification.error(`${what} ${why}`, { autoClose: false });
   }
 
