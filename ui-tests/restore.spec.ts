@@ -145,17 +145,19 @@ test('a notebook with unsaved edits is never overwritten unasked', async ({ page
   await page.notebook.setCell(0, 'code', 'kept = 1');
   await page.notebook.save();
   await showHistory(page, path);
-  const older = rows(versions(page)).last();
-  await expect(older).toBeVisible();
-  await expect.poll(() => onDisk(path)).toContain('kept = 1');
-  await page.notebook.setCell(0, 'code', 'not_saved_yet = 2');
-  await older.focus();
+  await expect(rows(versions(page)).first()).toContainText('modified');
+  const before = await rows(versions(page)).count();
+  await page.notebook.setCell(0, 'code', 'kept = 2  # and longer');
+  await page.notebook.save();
+  await expect(rows(versions(page))).toHaveCount(before + 1);
+  await page.notebook.setCell(0, 'code', 'not_saved_yet = 3');
+  await rows(versions(page)).nth(1).focus();
   await page.keyboard.press('r');
   const dialog = page.getByRole('dialog');
   await expect(dialog).toContainText('unsaved.ipynb has unsaved edits');
   await dialog.getByRole('button', { name: 'Cancel' }).click();
-  await expect(page.locator('.jp-NotebookPanel:visible .jp-Cell').first()).toContainText('not_saved_yet = 2');
-  expect(onDisk(path)).toContain('kept = 1');
+  await expect(page.locator('.jp-NotebookPanel:visible .jp-Cell').first()).toContainText('not_saved_yet = 3');
+  expect(onDisk(path)).toContain('kept = 2');
 });
 
 test('a copy is put beside the file, can be opened, and undone', async ({ page, tmpPath }) => {
