@@ -10,6 +10,7 @@ import * as React from 'react';
 
 import type { ChangeRow } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
+import { placeOf, placed } from '../history/place';
 import { baseName, hasContent, versionName } from '../history/words';
 import { historyIcon } from '../icons';
 import type { IVersionRestorer, IVersionViewer } from '../tokens';
@@ -190,8 +191,8 @@ export class VersionViewer implements IVersionViewer {
   }
 
   private async _neighbours(row: ChangeRow): Promise<{ older?: ChangeRow | undefined; newer?: ChangeRow | undefined }> {
-    const { changes } = await this._client.history(row.path, { limit: STEPS });
-    const versions = changes.filter(it => it.versionId === row.versionId || hasContent(it));
+    const history = await this._client.history(placeOf(row), { limit: STEPS });
+    const versions = placed(history).filter(it => it.versionId === row.versionId || hasContent(it));
     const index = versions.findIndex(it => it.versionId === row.versionId);
     if (index < 0) return {};
     return { older: versions[index + 1], newer: versions[index - 1] };

@@ -10,6 +10,7 @@ import type { ChangeRow, RestoreResult } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
 import type { Connection } from '../client/connection';
 import { messageOf } from '../client/errors';
+import { placeOf } from '../history/place';
 import { baseName, moment, printable } from '../history/words';
 import type { IVersionRestorer } from '../tokens';
 import type { OpenDocuments } from './open-documents';
@@ -29,11 +30,12 @@ export class VersionRestorer implements IVersionRestorer {
   async restore(row: ChangeRow): Promise<boolean> {
     const trans = this._trans;
     const versionId = versionToRestore(row);
+    const to = placeOf(row);
     try {
-      if (!(await this._unsavedSettled(row.path))) return false;
-      const result = await this._client.restore({ versionId, to: row.path });
+      if (!(await this._unsavedSettled(to))) return false;
+      const result = await this._client.restore({ versionId, to });
       if (result.unchanged) {
-        Notification.info(trans.__('%1 is already as it was then.', printable(baseName(row.path))), {
+        Notification.info(trans.__('%1 is already as it was then.', printable(baseName(to))), {
           autoClose: 5000
         });
         return true;
@@ -51,7 +53,7 @@ export class VersionRestorer implements IVersionRestorer {
       });
       return true;
     } catch (error) {
-      this._report(trans.__('%1 was not restored.', printable(baseName(row.path))), error);
+      this._report(trans.__('%1 was not restored.', printable(baseName(to))), error);
       return false;
     }
   }
@@ -59,7 +61,7 @@ export class VersionRestorer implements IVersionRestorer {
   async restoreCopy(row: ChangeRow): Promise<boolean> {
     const trans = this._trans;
     try {
-      const result = await this._client.restore({ versionId: versionToRestore(row), to: row.path, asCopy: true });
+      const result = await this._client.restore({ versionId: versionToRestore(row), to: placeOf(row), asCopy: true });
       const undo = this._undoOf(result);
       Notification.success(trans.__('Restored as %1.', printable(baseName(result.path))), {
         autoClose: STAYS,
