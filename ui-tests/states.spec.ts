@@ -176,8 +176,12 @@ test('a long list stays quick: of 10,000 changes only those in sight are in the 
       { timeout: 60_000 }
     )
     .toBeGreaterThanOrEqual(10_000);
+  // A file that was seen before its one byte was written has two changes.
+  const asked = await fetch(`${jupyter.url}syft-sync/api/changes?q=many/file-&limit=1`);
+  const { total } = (await asked.json()) as { total: number };
+  await changes(page).evaluate(grid => grid.scrollTo({ top: grid.scrollHeight }));
   // A heading and then the rows, each with its place.
-  await expect(rows(changes(page)).last()).toHaveAttribute('aria-rowindex', '10001');
+  await expect(rows(changes(page)).last()).toHaveAttribute('aria-rowindex', String(total + 1));
   await expect(rows(changes(page)).last()).toHaveAttribute('data-path', /^many\/file-/);
   expect(await changes(page).locator('[role="row"]').count()).toBeLessThan(80);
 });
