@@ -35,7 +35,7 @@ export const IVersionViewer = new Token<IVersionViewer>(
 /** Puts versions back. */
 export interface IVersionRestorer {
   /**
-   * Puts a version back where it was, asks about unsaved edits, lets open tabs follow and offers to undo.
+   * Puts a version back where its file is, asks about unsaved edits, lets open tabs follow and offers to undo.
    *
    * @returns whether it was restored; false when the user decided against it. Errors are shown, not thrown.
    */

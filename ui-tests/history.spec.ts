@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, test } from '@jupyterlab/galata';
 
 import { repository } from './jupyter';
-import { bar, execute, openPanel, panel, rowOf, rows, showHistory, versions, workspace } from './syft';
+import { bar, execute, onDisk, openPanel, panel, rowOf, rows, showHistory, versions, workspace } from './syft';
 
 test('“Show history” in the file browser shows how each version came about, and its size', async ({
   page,
@@ -40,6 +40,14 @@ test('the history follows a file through moves', async ({ page, tmpPath }) => {
   await showHistory(page, `${tmpPath}/after.txt`);
   await expect(rows(versions(page))).toHaveCount(2);
   await expect(rows(versions(page)).first()).toContainText('renamed from before.txt');
+  // What it was under the old name is put back under the name that it has.
+  writeFileSync(join(folder, 'after.txt'), 'changed since\n');
+  await expect(rows(versions(page))).toHaveCount(3);
+  await rows(versions(page)).last().click();
+  await bar(page).getByRole('button', { name: 'Restore', exact: true }).click();
+  await expect(rows(versions(page))).toHaveCount(4);
+  expect(onDisk(`${tmpPath}/after.txt`)).toBe('a content of its own\n');
+  expect(readdirSync(folder)).toEqual(['after.txt']);
 });
 
 test('a folder’s history is what happened below it', async ({ page, tmpPath }) => {
@@ -77,7 +85,7 @@ test('unsaved edits are shown as what is not kept yet', async ({ page, tmpPath }
   await execute(page, 'docmanager:open', { path: `${tmpPath}/edited.txt`, factory: 'Editor' });
   await page.locator('.jp-FileEditor .cm-content').click();
   await page.keyboard.type('more');
-  await expect(panel(page)).toContainText('Unsaved edits: save to keep a version');
+  await expect(panel(page)).toContainText('Unsaved edits: save to keep them');
   await page.keyboard.press('Control+s');
   await expect(panel(page)).not.toContainText('Unsaved edits');
   await expect(rows(versions(page))).toHaveCount(2);

@@ -15,6 +15,8 @@ async function full(page: IJupyterLabPageFixture, tmpPath: string): Promise<void
   await expect(rows(versions(page))).toHaveCount(1);
   writeFileSync(file, 'one\ntwo\n');
   await expect(rows(versions(page))).toHaveCount(2);
+  writeFileSync(file, 'o\n');
+  await expect(rows(versions(page))).toHaveCount(3);
   await execute(page, 'syft-sync:recover-deleted');
   await rows(versions(page)).last().click();
   await expect(bar(page)).toBeVisible();
@@ -47,7 +49,7 @@ test('at 240 pixels nothing is cut but names', async ({ page, tmpPath }) => {
   await page.mouse.up();
   expect((await panel(page).boundingBox())!.width).toBeLessThanOrEqual(250);
   const row = rows(versions(page)).first();
-  for (const part of ['.jp-SyftSync-time', '.jp-SyftSync-size', '.jp-SyftSync-delta']) {
+  for (const part of ['.jp-SyftSync-time', '.jp-SyftSync-what', '.jp-SyftSync-delta']) {
     const cut = await row.locator(part).evaluate(node => node.scrollWidth > node.clientWidth + 1);
     expect(`${part} ${cut}`).toBe(`${part} false`);
     await expect(row.locator(part)).toBeInViewport({ ratio: 1 });

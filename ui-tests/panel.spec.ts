@@ -115,15 +115,24 @@ test('the status bar says that files are recorded, and opens the panel', async (
 });
 
 test('pausing stops recording, and what changed meanwhile is recorded when it goes on', async ({ page, tmpPath }) => {
-  await page.evaluate(() =>
-    (
-      window as unknown as { jupyterapp: { commands: { execute(id: string): Promise<void> } } }
-    ).jupyterapp.commands.execute('syft-sync:pause-recording')
-  );
+  const menu = page.getByRole('button', { name: 'Pause, recover, settings' });
+  await menu.click();
+  await page.locator('.lm-Menu').getByText('Pause recording').click();
   await expect(panel(page)).toContainText('Recording is paused');
+  // The sentence takes its room from the lists; none of them is pushed out of sight.
+  const last = panel(page).locator('.jp-AccordionPanel-title', { hasText: 'Deleted files' });
+  const below = async (): Promise<number> => {
+    const [whole, title] = [(await panel(page).boundingBox())!, (await last.boundingBox())!];
+    return Math.round(whole.y + whole.height - title.y - title.height);
+  };
+  await expect.poll(below).toBeLessThanOrEqual(2);
+  expect(await below()).toBeGreaterThanOrEqual(0);
   await expect(page.getByRole('button', { name: /Paused/ })).toBeVisible();
   writeFileSync(join(workspace, tmpPath, 'while_paused.txt'), 'x');
   await page.getByRole('button', { name: 'Resume', exact: true }).click();
   await expect(rowOf(changes(page), `${tmpPath}/while_paused.txt`)).toBeVisible();
   await expect(panel(page)).not.toContainText('Recording is paused');
+  await expect.poll(below).toBeLessThanOrEqual(2);
+  await menu.click();
+  await expect(page.locator('.lm-Menu').getByText('Pause recording')).toBeVisible();
 });

@@ -11,6 +11,7 @@ import {
   execute,
   onDisk,
   openPanel,
+  panel,
   rowOf,
   rows,
   showHistory,
@@ -131,6 +132,32 @@ test('unsaved edits can be discarded, when the user says so', async ({ page, tmp
   await expect(toast(page, 'Restored discard.txt')).toBeVisible();
   await expect(editor(page)).toContainText('older');
   await expect(editor(page)).not.toContainText('unsaved words');
+  // There is nothing left to save, and nothing to ask about next time.
+  await expect(panel(page)).not.toContainText('Unsaved edits');
+  await rows(versions(page)).nth(1).focus();
+  await page.keyboard.press('r');
+  await expect(editor(page)).toContainText('newer, and longer');
+});
+
+test('a notebook with unsaved edits is never overwritten unasked', async ({ page, tmpPath }) => {
+  const path = `${tmpPath}/unsaved.ipynb`;
+  await page.notebook.createNew('unsaved.ipynb');
+  await page.notebook.setCell(0, 'code', 'kept = 1');
+  await page.notebook.save();
+  await showHistory(page, path);
+  await expect(rows(versions(page)).first()).toContainText('modified');
+  const before = await rows(versions(page)).count();
+  await page.notebook.setCell(0, 'code', 'kept = 2  # and longer');
+  await page.notebook.save();
+  await expect(rows(versions(page))).toHaveCount(before + 1);
+  await page.notebook.setCell(0, 'code', 'not_saved_yet = 3');
+  await rows(versions(page)).nth(1).focus();
+  await page.keyboard.press('r');
+  const dialog = page.getByRole('dialog');
+  await expect(dialog).toContainText('unsaved.ipynb has unsaved edits');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await expect(page.locator('.jp-NotebookPanel:visible .jp-Cell').first()).toContainText('not_saved_yet = 3');
+  expect(onDisk(path)).toContain('kept = 2');
 });
 
 test('a copy is put beside the file, can be opened, and undone', async ({ page, tmpPath }) => {

@@ -88,7 +88,7 @@ export class Connection implements IDisposable {
 
   private async _run(): Promise<void> {
     while (!this._isDisposed) {
-      let failure: unknown = new ClientError('The connection ended.', 'UNREACHABLE');
+      let failure: unknown = new ClientError('The connection ended.', 'ENDED');
       try {
         await this._follow();
       } catch (error) {
@@ -150,12 +150,15 @@ export class Connection implements IDisposable {
   /** Asks the server extension why there is no stream. */
   private async _explain(failure: unknown, wait: number): Promise<ConnectionState> {
     const retryAt = Date.now() + wait;
-    const code = failure instanceof ClientError ? failure.code : 'UNREACHABLE';
+    // All that is not ours is fetch's own error of a stream that broke off.
+    const code = failure instanceof ClientError ? failure.code : 'ENDED';
     const message = failure instanceof Error ? failure.message : String(failure);
     if (code === 'VERSION_MISMATCH') {
       return { kind: 'missing', reason: 'version-mismatch', message, hint: undefined, retryAt };
     }
-    if (code === 'UNREACHABLE' || code === 'LOGGED_OUT') return { kind: 'disconnected', code, message, retryAt };
+    if (code === 'UNREACHABLE' || code === 'ENDED' || code === 'LOGGED_OUT') {
+      return { kind: 'disconnected', code, message, retryAt };
+    }
     let process: ProcessStatus;
     try {
       process = await this.client.processStatus();

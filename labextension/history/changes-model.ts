@@ -145,9 +145,12 @@ export class ChangesModel implements IDisposable {
     try {
       const page = await source.load({ limit: Math.min(LARGEST_PAGE, this._changes.length), before }, signal);
       if (signal.aborted) return;
-      const known = new Set(this._changes.map(row => row.versionId));
-      this._changes = [...this._changes, ...page.changes.filter(row => !known.has(row.versionId))];
-      this._next = page.next;
+      // A first page that came in the meantime ends elsewhere: what follows the old one would leave a gap.
+      if (this._next === before) {
+        const known = new Set(this._changes.map(row => row.versionId));
+        this._changes = [...this._changes, ...page.changes.filter(row => !known.has(row.versionId))];
+        this._next = page.next;
+      }
     } catch (error) {
       if (signal.aborted) return;
       this._error = error as Error;
@@ -169,6 +172,7 @@ export class ChangesModel implements IDisposable {
     const fresh: ChangeRow[] = [];
     for (const row of rows) {
       if (known.has(row.versionId)) continue;
+      known.add(row.versionId);
       const takes = source.takes(row);
       if (takes === 'reload') {
         this.reloadSoon();

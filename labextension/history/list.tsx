@@ -3,6 +3,7 @@
  * inside; the row with the focus stays in the document when it scrolls out of sight, so that the focus is never lost.
  */
 import { restoreIcon } from '../icons';
+import { Mark } from '../status/mark';
 import { ellipsesIcon, caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
@@ -46,6 +47,7 @@ export interface ChangeListProps {
   rows: 'version' | 'file';
   /** The version that is on disk now; its row is marked. */
   current?: string | undefined;
+  /** When another version of the list was, in words. */
   timeOf?: (versionId: string) => string | undefined;
   /** The reader looks at the top, or is further down. */
   onTop?: (atTop: boolean) => void;
@@ -209,7 +211,8 @@ export function ChangeList(props: ChangeListProps): JSX.Element {
           const shared = {
             ...place,
             tabIndex: index === activeIndex ? 0 : -1,
-            'aria-selected': index === activeIndex,
+            // A row that only the Tab key would reach looks like any other.
+            'aria-selected': index === found,
             onFocus: () => {
               if (active !== item.key) setActive(item.key);
               if (item.kind === 'change') props.onSelect(item.row);
@@ -267,14 +270,14 @@ function ChangeItem(props: {
   const tooltip = [printable(row.path), `${what}, ${absolute(row.at)}`];
   if (row.size !== undefined) tooltip.push(size(row.size));
   if (flag !== undefined) tooltip.push(flag);
-  const delta =
-    change === undefined || (change === 0 && row.kind !== 'modified') ? (
-      ''
-    ) : (
-      <span className={change < 0 ? 'jp-SyftSync-less' : change > 0 ? 'jp-SyftSync-more' : ''}>
-        {sizeChange(change)}
-      </span>
-    );
+  const whole = row.size === undefined ? '' : size(row.size);
+  const changed = change !== undefined && (change !== 0 || row.kind === 'modified');
+  // Where nothing is to be compared, how much it is stands in the place of how much it changed.
+  const delta = changed ? (
+    <span className={change < 0 ? 'jp-SyftSync-less' : change > 0 ? 'jp-SyftSync-more' : ''}>{sizeChange(change)}</span>
+  ) : (
+    whole
+  );
   const folder = folderOf(row.path);
 
   return (
@@ -297,24 +300,20 @@ function ChangeItem(props: {
         <span role="gridcell" className="jp-SyftSync-cells">
           <span className="jp-SyftSync-mark" aria-hidden="true" />
           <span className="jp-SyftSync-time">{clock(row.at)}</span>
-          <span className="jp-SyftSync-what">
-            {what}
-            {flag === undefined ? '' : ' ⚠'}
-          </span>
-          <span className="jp-SyftSync-size">{row.size === undefined ? '' : size(row.size)}</span>
+          <span className="jp-SyftSync-what">{what}</span>
+          {flag === undefined ? null : <Mark kind="error" />}
+          {changed ? <span className="jp-SyftSync-size">{whole}</span> : null}
           <span className="jp-SyftSync-delta">{delta}</span>
         </span>
       ) : (
         <span role="gridcell" className="jp-SyftSync-cells">
-          <Name className="jp-SyftSync-name" text={baseName(row.path)} />
-          <span className="jp-SyftSync-folder">{printable(folder)}</span>
-          <span className="jp-SyftSync-kind">
-            {kindWord(row, trans)}
-            {flag === undefined ? '' : ' ⚠'}
+          <span className="jp-SyftSync-where">
+            <Name className="jp-SyftSync-name" text={baseName(row.path)} />
+            <span className="jp-SyftSync-folder">{printable(folder)}</span>
           </span>
-          <span className="jp-SyftSync-delta">
-            {row.kind === 'created' && row.size !== undefined ? size(row.size) : delta}
-          </span>
+          {flag === undefined ? null : <Mark kind="error" />}
+          <span className="jp-SyftSync-kind">{kindWord(row, trans)}</span>
+          <span className="jp-SyftSync-delta">{delta}</span>
           <span className="jp-SyftSync-age">{shortAgo(row.at, now, trans)}</span>
         </span>
       )}

@@ -5,14 +5,18 @@ import {
   SidePanel,
   searchIcon,
   InputGroup,
+  ellipsesIcon,
   refreshIcon
 } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { MessageLoop } from '@lumino/messaging';
 import type { Message } from '@lumino/messaging';
+import { Widget } from '@lumino/widgets';
 import type { AccordionPanel } from '@lumino/widgets';
 import * as React from 'react';
 
 import type { ChangeRow } from '../../server/src/api/contract';
+import { messageOf } from '../client/errors';
 import { historyIcon, pinIcon } from '../icons';
 import type { ChangesModel } from './changes-model';
 import { ChangeList } from './list';
@@ -22,7 +26,7 @@ import { listItems } from './rows';
 import { Skeleton, StateView, takesPanel } from './states';
 import type { StateActions } from './states';
 import { useLasting, useNow, useSignals } from './use-signal';
-import { baseName, printable } from './words';
+import { baseName, moment, printable, shorten } from './words';
 
 /** What the rows and buttons of the panel set in motion. */
 export interface PanelActions extends StateActions {
@@ -30,12 +34,17 @@ export interface PanelActions extends StateActions {
   restore(row: ChangeRow): void;
   /** Back to the document. */
   leave(): void;
+  /** What concerns all of the panel, in a menu at this place. */
+  openMenu(x: number, y: number): void;
 }
 
 /** Id of the panel in the shell and in the layout that is restored. */
 export const PANEL_ID = 'syft-sync-panel';
 /** Pixels; a section with less shows no row under its heading. */
 const LEAST_SECTION = 84;
+/** Pixels of a section's title that are not its text, and of one character of the text. */
+const TITLE_REST = 55;
+const TITLE_CHARACTER = 7.5;
 /** Relative times are as old as this, in milliseconds. */
 const CLOCK = 15_000;
 
@@ -54,7 +63,7 @@ export class SyftPanel extends SidePanel {
 
     const state = ReactWidget.create(<StateView connection={model.connection} actions={actions} trans={trans} />);
     state.addClass('jp-SyftSync-stateWidget');
-    const filter = ReactWidget.create(<Filter model={model} trans={trans} />);
+    const filter = ReactWidget.create(<Filter model={model} actions={actions} trans={trans} />);
     filter.addClass('jp-SyftSync-filter');
     this.header.addWidget(filter);
     this.header.addWidget(state);
@@ -86,6 +95,12 @@ export class SyftPanel extends SidePanel {
       this._share(index);
     });
 
+    // The lists share what the header leaves, and nobody tells them when a sentence comes or goes there.
+    this._headerSize = new ResizeObserver(() => {
+      MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize);
+    });
+    this._headerSize.observe(this.header.node);
+
     this._update();
     model.changed.connect(this._update, this);
     model.connection.stateChanged.connect(this._update, this);
@@ -110,6 +125,7 @@ export class SyftPanel extends SidePanel {
 
   override dispose(): void {
     if (this.isDisposed) return;
+    this._headerSize.disconnect();
     this._model.changed.disconnect(this._update, this);
     this._model.connection.stateChanged.disconnect(this._update, this);
     super.dispose();
@@ -118,6 +134,11 @@ export class SyftPanel extends SidePanel {
   protected override onActivateRequest(_message: Message): void {
     const row = this.node.querySelector<HTMLElement>('[role="row"][tabindex="0"]');
     (row ?? this.node.querySelector<HTMLElement>('input, button'))?.focus();
+  }
+
+  protected override onResize(message: Widget.ResizeMessage): void {
+    super.onResize(message);
+    this._update();
   }
 
   /** A section that unfolds without room gets its share: one that was folded from the start has none of its own. */
@@ -149,11 +170,15 @@ export class SyftPanel extends SidePanel {
     const trans = this._panelTrans;
     const { title } = this._file;
     if (target === undefined) title.label = trans.__('This file');
-    else title.label = printable(baseName(target.path)) || trans.__('All files');
+    else {
+      const room = Math.max(20, Math.floor((this.node.clientWidth - TITLE_REST) / TITLE_CHARACTER));
+      title.label = shorten(printable(baseName(target.path)), room) || trans.__('All files');
+    }
     title.caption = target === undefined ? '' : printable(target.path);
     this.toggleClass('jp-SyftSync-mod-stateOnly', takesPanel(this._model.connection));
   }
 
+  private readonly _headerSize: ResizeObserver;
   private readonly _model: PanelModel;
   private readonly _panelTrans: TranslationBundle;
   private readonly _file: PanelWithToolbar;
@@ -181,8 +206,8 @@ interface PartProps {
   trans: TranslationBundle;
 }
 
-function Filter(props: { model: PanelModel; trans: TranslationBundle }): JSX.Element {
-  const { model, trans } = props;
+function Filter(props: PartProps): JSX.Element {
+  const { model, actions, trans } = props;
   const [text, setText] = React.useState(model.filter);
   React.useEffect(() => {
     const timer = setTimeout(() => {
@@ -191,19 +216,34 @@ function Filter(props: { model: PanelModel; trans: TranslationBundle }): JSX.Ele
     return () => clearTimeout(timer);
   }, [text, model]);
   return (
-    <InputGroup
-      type="search"
-      rightIcon={searchIcon}
-      placeholder={trans.__('Filter by name')}
-      aria-label={trans.__('Filter files by name')}
-      value={text}
-      onChange={event => setText(event.currentTarget.value)}
-      onKeyDown={event => {
-        if (event.key !== 'Escape' || text === '') return;
-        setText('');
-        event.stopPropagation();
-      }}
-    />
+    <>
+      <InputGroup
+        type="search"
+        rightIcon={searchIcon}
+        placeholder={trans.__('Filter by name')}
+        aria-label={trans.__('Filter files by name')}
+        value={text}
+        onChange={event => setText(event.currentTarget.value)}
+        onKeyDown={event => {
+          if (event.key !== 'Escape' || text === '') return;
+          setText('');
+          event.stopPropagation();
+        }}
+      />
+      <button
+        type="button"
+        className="jp-SyftSync-action"
+        title={trans.__('Pause, recover, settings')}
+        aria-label={trans.__('Pause, recover, settings')}
+        aria-haspopup="menu"
+        onClick={event => {
+          const { left, bottom } = event.currentTarget.getBoundingClientRect();
+          actions.openMenu(left, bottom);
+        }}
+      >
+        <ellipsesIcon.react tag="span" />
+      </button>
+    </>
   );
 }
 
@@ -301,7 +341,7 @@ function LoadedList(props: LoadedProps): JSX.Element {
   if (list.state === 'failed' && list.changes.length === 0) {
     return (
       <Hint>
-        <p role="alert">{printable(list.error?.message ?? '')}</p>
+        <p role="alert">{printable(messageOf(list.error, trans))}</p>
         <button type="button" className="jp-mod-styled jp-mod-reject" onClick={() => void list.reload()}>
           {trans.__('Try again')}
         </button>
@@ -335,7 +375,10 @@ function LoadedList(props: LoadedProps): JSX.Element {
         now={now}
         rows={props.rows}
         current={props.current}
-        timeOf={versionId => times.get(versionId)}
+        timeOf={versionId => {
+          const at = times.get(versionId);
+          return at === undefined ? undefined : moment(at, now, trans);
+        }}
         onTop={onTop}
         onEnd={onEnd}
         onPreview={(row, pin) => {
@@ -380,7 +423,7 @@ function FileHistory(props: PartProps): JSX.Element {
       {model.unsaved ? (
         <div className="jp-SyftSync-unsaved" role="status">
           <span className="jp-SyftSync-mark" aria-hidden="true" />
-          {trans.__('Unsaved edits: save to keep a version')}
+          {trans.__('Unsaved edits: save to keep them')}
         </div>
       ) : null}
       <LoadedList

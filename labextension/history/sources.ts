@@ -2,6 +2,7 @@
 import type { ChangeRow, ChangesPage, History } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
 import type { ChangeSource } from './changes-model';
+import { placed } from './place';
 
 /** All changes of the workspace whose path contains `filter`. */
 export function workspaceSource(client: SyftClient, filter: string): ChangeSource {
@@ -15,7 +16,10 @@ export function workspaceSource(client: SyftClient, filter: string): ChangeSourc
 /** The versions of one file, those from before it was moved included. */
 export function fileSource(client: SyftClient, path: string): ChangeSource {
   return {
-    load: (page, signal): Promise<History> => client.history(path, page, signal),
+    load: async (page, signal): Promise<History> => {
+      const history = await client.history(path, page, signal);
+      return { ...history, changes: placed(history) };
+    },
     takes: row => {
       // A file that came from elsewhere brings its history along; one that left takes it away.
       if (row.kind === 'moved' && (row.path === path || row.from === path)) return 'reload';

@@ -4,6 +4,7 @@ import * as React from 'react';
 
 import type { Status } from '../../server/src/api/contract';
 import type { Connection, ConnectionState } from '../client/connection';
+import { explain, messageOf } from '../client/errors';
 import { useLasting, useNow, useSignals } from './use-signal';
 import { printable } from './words';
 
@@ -75,6 +76,11 @@ function explanation(reason: string, trans: TranslationBundle): { title: string;
   }
 }
 
+/** What is between backticks is to be typed. */
+function withCode(text: string): React.ReactNode[] {
+  return text.split('`').map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part));
+}
+
 function Missing(props: StateProps & { state: ConnectionState & { kind: 'missing' } }): JSX.Element {
   const { trans, state, connection, actions } = props;
   const { title, hint } = explanation(state.reason, trans);
@@ -82,17 +88,18 @@ function Missing(props: StateProps & { state: ConnectionState & { kind: 'missing
   return (
     <div className="jp-SyftSync-state" role="alert">
       <h3>{title}</h3>
-      <p>{state.message}</p>
-      {(state.hint ?? hint) ? <p>{state.hint ?? hint}</p> : null}
+      <p>{withCode(state.reason === 'no-extension' ? explain('NO_EXTENSION', state.message, trans) : state.message)}</p>
+      {(state.hint ?? hint) ? <p>{withCode(state.hint ?? hint ?? '')}</p> : null}
       <p className="jp-SyftSync-buttons">
         {canRestart ? (
           <Action
+            trans={trans}
             label={trans.__('Start it again')}
             primary
             run={() => actions.restartProcess().then(() => connection.retry())}
           />
         ) : null}
-        <Action label={trans.__('Try again')} run={() => Promise.resolve(connection.retry())} />
+        <Action trans={trans} label={trans.__('Try again')} run={() => Promise.resolve(connection.retry())} />
       </p>
     </div>
   );
@@ -107,7 +114,7 @@ function Disconnected(props: StateProps & { state: ConnectionState & { kind: 'di
     <div className="jp-SyftSync-banner jp-SyftSync-mod-warning" role="status">
       <strong>{state.code === 'LOGGED_OUT' ? trans.__('Not logged in') : trans.__('Not connected')}</strong>
       <p>
-        {printable(state.message)}{' '}
+        {printable(explain(state.code, state.message, trans))}{' '}
         {known ? trans.__('What is listed is as of the last connection; nothing can be previewed or restored.') : ''}
       </p>
       <p className="jp-SyftSync-buttons">
@@ -115,7 +122,7 @@ function Disconnected(props: StateProps & { state: ConnectionState & { kind: 'di
         <span aria-hidden="true">
           {seconds > 0 ? trans._n('Next try in %1 second', 'Next try in %1 seconds', seconds) : trans.__('Trying…')}
         </span>
-        <Action label={trans.__('Try now')} run={() => Promise.resolve(connection.retry())} />
+        <Action trans={trans} label={trans.__('Try now')} run={() => Promise.resolve(connection.retry())} />
       </p>
     </div>
   );
@@ -130,7 +137,11 @@ function Recording(props: StateProps & { status: Status }): JSX.Element | null {
         <strong>{full ? trans.__('The disk is full: nothing more is recorded') : trans.__('Recording stopped')}</strong>
         <p>{printable(status.error?.message ?? '')}</p>
         <p className="jp-SyftSync-buttons">
-          <Action label={trans.__('Try again')} run={() => actions.resume().then(() => actions.capture())} />
+          <Action
+            trans={trans}
+            label={trans.__('Try again')}
+            run={() => actions.resume().then(() => actions.capture())}
+          />
         </p>
       </div>
     );
@@ -141,7 +152,7 @@ function Recording(props: StateProps & { status: Status }): JSX.Element | null {
         <strong>{trans.__('Recording is paused')}</strong>
         <p>{trans.__('What changes now is recorded once, as it is when you resume.')}</p>
         <p className="jp-SyftSync-buttons">
-          <Action label={trans.__('Resume')} primary run={() => actions.resume()} />
+          <Action trans={trans} label={trans.__('Resume')} primary run={() => actions.resume()} />
         </p>
       </div>
     );
@@ -224,12 +235,13 @@ function Setup(props: StateProps & { status: Status }): JSX.Element {
       </fieldset>
       <p className="jp-SyftSync-buttons">
         <Action
+          trans={trans}
           label={trans.__('Record these')}
           primary
           disabled={chosen.size === 0}
           run={() => actions.setup([...chosen])}
         />
-        <Action label={trans.__('Record everything')} run={() => actions.setup(['.'])} />
+        <Action trans={trans} label={trans.__('Record everything')} run={() => actions.setup(['.'])} />
       </p>
     </div>
   );
@@ -238,6 +250,7 @@ function Setup(props: StateProps & { status: Status }): JSX.Element {
 /** A button that is busy while what it does goes on, and says so when it fails. */
 function Action(props: {
   label: string;
+  trans: TranslationBundle;
   run: () => Promise<unknown>;
   primary?: boolean;
   disabled?: boolean;
@@ -257,7 +270,7 @@ function Action(props: {
     try {
       await props.run();
     } catch (error) {
-      if (mounted.current) setFailure(error instanceof Error ? error.message : String(error));
+      if (mounted.current) setFailure(messageOf(error, props.trans));
     }
     if (mounted.current) setBusy(false);
   };

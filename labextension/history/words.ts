@@ -35,12 +35,22 @@ export function folderOf(path: string): string {
 
 /** Cuts a name in two so that a style can put the ellipsis between: the end keeps the extension and what is before it. */
 export function splitName(name: string): [start: string, end: string] {
-  const dot = name.lastIndexOf('.');
-  const extension = dot > 0 && name.length - dot <= 10 ? name.length - dot : 0;
   // Never between the halves of a character.
   const characters = Array.from(name);
+  const dot = characters.lastIndexOf('.');
+  const extension = dot > 0 && characters.length - dot <= 10 ? characters.length - dot : 0;
   const tail = Math.min(characters.length - 1, extension + 2);
+  if (tail <= 0) return [name, ''];
   return [characters.slice(0, -tail).join(''), characters.slice(-tail).join('')];
+}
+
+/** At most `length` characters, with an ellipsis in the middle; the end stays whole, see {@link splitName}. */
+export function shorten(name: string, length: number): string {
+  const characters = Array.from(name);
+  if (characters.length <= length) return name;
+  const end = Array.from(splitName(name)[1]);
+  const start = Math.max(0, length - 1 - end.length);
+  return `${characters.slice(0, start).join('')}…${end.join('')}`;
 }
 
 /** Names for humans: a newline or a control character in a name would break a row, or lie in it. */
@@ -138,7 +148,7 @@ export function kindWord(row: ChangeRow, trans: TranslationBundle): string {
   }
 }
 
-/** How a version came about, in a word or two. `timeOf` gives the time of another version, when it is known. */
+/** How a version came about, in a word or two. `timeOf` says when another version was, when it is known. */
 export function happened(
   row: ChangeRow,
   trans: TranslationBundle,
@@ -146,7 +156,7 @@ export function happened(
 ): string {
   if (row.cause?.kind === 'restore') {
     const at = timeOf?.(row.cause.version);
-    return at === undefined ? trans.__('restored') : trans.__('restored from %1', clock(at));
+    return at === undefined ? trans.__('restored') : trans.__('restored from %1', at);
   }
   if (row.cause?.kind === 'received') return trans.__('received');
   switch (row.kind) {

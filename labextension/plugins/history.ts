@@ -9,9 +9,12 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import { Menu } from '@lumino/widgets';
 import type { Widget } from '@lumino/widgets';
 
 import type { ChangeRow } from '../../server/src/api/contract';
+import type { Connection } from '../client/connection';
+import { messageOf } from '../client/errors';
 import { CommandIDs } from '../commands';
 import { lookable } from '../history/list';
 import { SyftPanel } from '../history/panel';
@@ -60,12 +63,15 @@ export const historyPlugin: JupyterFrontEndPlugin<IHistoryPanel> = {
 
     const actions: PanelActions = {
       preview: (row, pin) =>
-        void viewer.preview(row, pin).catch(error => report(trans.__('The version cannot be shown.'), error)),
+        void viewer
+          .preview(row, pin)
+          .catch(error => report(trans.__('The version cannot be shown.'), messageOf(error, trans))),
       restore: row => void restorer.restore(row),
       leave: () => {
         const { currentWidget } = app.shell;
         if (currentWidget !== null) app.shell.activateById(currentWidget.id);
       },
+      openMenu: (x, y) => openMenu(app, connection, x, y),
       restartProcess: () => client.restartProcess(),
       resume: async () => connection.accept(await client.resume()),
       capture: () => client.capture(),
@@ -180,9 +186,25 @@ class Follower {
   private _context: DocumentRegistry.Context | undefined;
 }
 
-function report(what: string, error: unknown): void {
-  const why = error instanceof Error ? printable(error.message) : String(error);
-  Notification.error(`${what} ${why}`, { autoClose: false });
+function report(what: string, why: string): void {
+  Notification.error(`${what} ${printable(why)}`, { autoClose: false });
+}
+
+/** The menu of the panel, made anew each time: what it offers depends on what goes on. */
+function openMenu(app: JupyterFrontEnd, connection: Connection, x: number, y: number): void {
+  const { commands } = app;
+  const menu = new Menu({ commands });
+  const recording = connection.status?.state === 'recording';
+  menu.addItem({ command: recording ? CommandIDs.pauseRecording : CommandIDs.resumeRecording });
+  menu.addItem({ command: CommandIDs.captureNow });
+  menu.addItem({ command: CommandIDs.recoverDeleted });
+  if (commands.hasCommand('settingeditor:open')) {
+    menu.addItem({ type: 'separator' });
+    menu.addItem({ command: 'settingeditor:open', args: { query: 'Syft Sync' } });
+  }
+  // What is chosen runs after the menu has closed.
+  menu.aboutToClose.connect(() => requestAnimationFrame(() => menu.dispose()));
+  menu.open(x, y);
 }
 
 interface Parts {

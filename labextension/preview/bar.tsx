@@ -6,6 +6,7 @@ import * as React from 'react';
 
 import type { ChangeRow } from '../../server/src/api/contract';
 import { restoreIcon } from '../icons';
+import { Mark } from '../status/mark';
 import { absolute, baseName, happened, moment, printable, size, warning } from '../history/words';
 
 export interface BarActions {
@@ -38,8 +39,8 @@ export function Bar(props: BarProps): JSX.Element {
         {row.size === undefined ? '' : ` · ${size(row.size)}`} · {trans.__('read-only')}
         {flag === undefined ? null : (
           <span className="jp-SyftSync-flag" title={flag}>
-            {' '}
-            ⚠ {flag}
+            {' · '}
+            <Mark kind="error" /> {flag}
           </span>
         )}
       </span>

@@ -10,6 +10,7 @@ import * as React from 'react';
 
 import type { ChangeRow } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
+import { placeOf, placed } from '../history/place';
 import { baseName, hasContent, versionName } from '../history/words';
 import { historyIcon } from '../icons';
 import type { IVersionRestorer, IVersionViewer } from '../tokens';
@@ -124,6 +125,8 @@ export class VersionViewer implements IVersionViewer {
     const content = ReactWidget.create(React.createElement(Details, { row, why, trans: this._trans }));
     content.addClass('jp-SyftSync-detailsWidget');
     const widget = new MainAreaWidget({ content });
+    // Nothing is in it: it would be an empty stripe.
+    widget.toolbar.hide();
     widget.id = `syft-sync-details-${row.versionId}`;
     widget.title.icon = historyIcon;
     widget.title.closable = true;
@@ -188,8 +191,8 @@ export class VersionViewer implements IVersionViewer {
   }
 
   private async _neighbours(row: ChangeRow): Promise<{ older?: ChangeRow | undefined; newer?: ChangeRow | undefined }> {
-    const { changes } = await this._client.history(row.path, { limit: STEPS });
-    const versions = changes.filter(it => it.versionId === row.versionId || hasContent(it));
+    const history = await this._client.history(placeOf(row), { limit: STEPS });
+    const versions = placed(history).filter(it => it.versionId === row.versionId || hasContent(it));
     const index = versions.findIndex(it => it.versionId === row.versionId);
     if (index < 0) return {};
     return { older: versions[index + 1], newer: versions[index - 1] };

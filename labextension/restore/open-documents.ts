@@ -25,10 +25,13 @@ export class OpenDocuments {
   /** Shows what is on disk. Unsaved edits are lost: ask before. */
   async follow(context: DocumentRegistry.Context): Promise<void> {
     await context.revert();
+    if (context.isDisposed) return;
+    // JupyterLab leaves a text that had edits marked as edited, though it is again what is on disk.
+    context.model.dirty = false;
     // JupyterLab takes over no empty content: a file that is empty now would go on to show what it held.
     const { contents } = this._app.serviceManager;
     const { size } = await contents.get(context.path, { content: false });
-    if (size === 0 && !context.isDisposed && context.model.toString() !== '') {
+    if (size === 0 && !context.isDisposed && !context.model.dirty && context.model.toString() !== '') {
       context.model.fromString('');
       context.model.dirty = false;
     }

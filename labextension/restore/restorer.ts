@@ -9,6 +9,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ChangeRow, RestoreResult } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
 import type { Connection } from '../client/connection';
+import { messageOf } from '../client/errors';
+import { placeOf } from '../history/place';
 import { baseName, moment, printable } from '../history/words';
 import type { IVersionRestorer } from '../tokens';
 import type { OpenDocuments } from './open-documents';
@@ -28,11 +30,12 @@ export class VersionRestorer implements IVersionRestorer {
   async restore(row: ChangeRow): Promise<boolean> {
     const trans = this._trans;
     const versionId = versionToRestore(row);
+    const to = placeOf(row);
     try {
-      if (!(await this._unsavedSettled(row.path))) return false;
-      const result = await this._client.restore({ versionId, to: row.path });
+      if (!(await this._unsavedSettled(to))) return false;
+      const result = await this._client.restore({ versionId, to });
       if (result.unchanged) {
-        Notification.info(trans.__('%1 is already as it was then.', printable(baseName(row.path))), {
+        Notification.info(trans.__('%1 is already as it was then.', printable(baseName(to))), {
           autoClose: 5000
         });
         return true;
@@ -50,7 +53,7 @@ export class VersionRestorer implements IVersionRestorer {
       });
       return true;
     } catch (error) {
-      this._report(trans.__('%1 was not restored.', printable(baseName(row.path))), error);
+      this._report(trans.__('%1 was not restored.', printable(baseName(to))), error);
       return false;
     }
   }
@@ -58,7 +61,7 @@ export class VersionRestorer implements IVersionRestorer {
   async restoreCopy(row: ChangeRow): Promise<boolean> {
     const trans = this._trans;
     try {
-      const result = await this._client.restore({ versionId: versionToRestore(row), to: row.path, asCopy: true });
+      const result = await this._client.restore({ versionId: versionToRestore(row), to: placeOf(row), asCopy: true });
       const undo = this._undoOf(result);
       Notification.success(trans.__('Restored as %1.', printable(baseName(result.path))), {
         autoClose: STAYS,
@@ -152,7 +155,7 @@ export class VersionRestorer implements IVersionRestorer {
   }
 
   private _report(what: string, error: unknown): void {
-    const why = error instanceof Error ? printable(error.message) : String(error);
+    const why = printable(messageOf(error, this._trans));
     Notification.error(`${what} ${why}`, { autoClose: false });
   }
 

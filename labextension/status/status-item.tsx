@@ -5,12 +5,15 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import type { Connection } from '../client/connection';
+import { explain } from '../client/errors';
 import { useLasting, useSignals } from '../history/use-signal';
 import { absolute, printable, size } from '../history/words';
+import { Mark } from './mark';
+import type { MarkKind } from './mark';
 
 export interface StatusView {
-  /** `recording`, `saving`, `paused`, `error`, `off`: chooses the mark before the text. */
-  kind: 'recording' | 'saving' | 'paused' | 'error' | 'off';
+  /** Chooses the mark before the text. */
+  kind: MarkKind;
   text: string;
   tooltip: string;
 }
@@ -19,7 +22,9 @@ export interface StatusView {
 export function statusView(connection: Pick<Connection, 'state' | 'status'>, trans: TranslationBundle): StatusView {
   const { state, status } = connection;
   if (state.kind === 'missing') return { kind: 'error', text: trans.__('Not recording'), tooltip: state.message };
-  if (state.kind === 'disconnected') return { kind: 'off', text: trans.__('Not connected'), tooltip: state.message };
+  if (state.kind === 'disconnected') {
+    return { kind: 'off', text: trans.__('Not connected'), tooltip: explain(state.code, state.message, trans) };
+  }
   if (status === undefined) return { kind: 'off', text: trans.__('Connecting…'), tooltip: trans.__('Syft Sync') };
 
   const files = trans._n('%1 file', '%1 files', status.files);
@@ -54,8 +59,6 @@ export function statusView(connection: Pick<Connection, 'state' | 'status'>, tra
   }
 }
 
-const MARKS: Record<StatusView['kind'], string> = { recording: '●', saving: '◐', paused: '⏸', error: '⚠', off: '○' };
-
 function Item(props: { connection: Connection; trans: TranslationBundle; onClick: () => void }): JSX.Element {
   const { connection, trans } = props;
   useSignals(connection.stateChanged);
@@ -67,7 +70,8 @@ function Item(props: { connection: Connection; trans: TranslationBundle; onClick
   const text = quiet ? trans.__('Recording') : view.text;
   return (
     <button type="button" className="jp-SyftSync-status" data-kind={kind} title={view.tooltip} onClick={props.onClick}>
-      <TextItem source={`${MARKS[kind]} ${text}`} />
+      <Mark kind={kind} />
+      <TextItem source={text} />
     </button>
   );
 }
