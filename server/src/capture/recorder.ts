@@ -420,7 +420,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     let isDirectory = known?.type === 'directory';
     if (known === undefined) {
       try {
-        isDirectory = this.#scanner.stat(path)?.isDirectory() === true;
+        isDirectory = this.#scanner.statInPlace(path)?.isDirectory() === true;
       } catch {
         // A name that cannot be there: only patterns tell.
       }
@@ -538,13 +538,16 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       }
       const now = performance.now();
       if (this.#nextDue() > now) return;
+      let due: readonly PathName[] = [];
       try {
         this.#lookAgainAtNewDirectories(now);
-        const due = this.#settle.takeDue(now);
+        due = this.#settle.takeDue(now);
         if (due.length > 0) await this.#livePaths(due);
         else if (this.#live && !this.#paused && this.#scanAt <= now) await this.#liveScan();
       } catch (error) {
         this.#passFailed(error);
+        // Still to be looked at, also where no scan follows.
+        for (const path of due) this.#settle.defer(path, this.#blockedUntil);
       }
     }
   }
@@ -571,6 +574,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   async #fullPass(job: Extract<Job, { kind: 'full' }>): Promise<JobOutcome> {
     this.#verifyRoot();
+    const unsettled = this.#reconciler.unsettled;
     const pass = newPass(false, job.signal);
     let report: (() => void) | undefined;
     let progressPass = pass;
@@ -613,6 +617,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     const findings = await this.#scan(progressPass, first ? streamed : undefined);
     await this.#reconciler.reconcile(findings, first ? { ...progressPass, onTotal: () => undefined } : progressPass);
     await this.#again(progressPass);
+    this.#reconciler.finishUnsettled(unsettled, progressPass);
     await this.#committer.settle();
     this.#limitLifted = true;
     report?.();
@@ -648,10 +653,12 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       this.#reopenHints = false;
       await this.#hints.rulesChanged();
     }
+    const unsettled = this.#reconciler.unsettled;
     const pass = newPass(true);
     const findings = await this.#scan(pass);
     await this.#reconciler.reconcile(findings, pass);
     await this.#again(pass);
+    this.#reconciler.finishUnsettled(unsettled, pass);
     await this.#committer.settle();
     this.#recovered();
     if (performance.now() - this.#lastSaveAt > SAVE_CACHE_MS) await this.#saveCache();
@@ -741,9 +748,16 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#queueStatus();
   }
 
-  #logFailed(error: SyftError): void {
+  /** Whoever waits for something to be recorded hears that it was not. */
+  #failWaiters(error: SyftError): void {
     this.#failures += 1;
     this.#lastFailure = error;
+    for (const { resolve } of this.#settledWaiters) resolve();
+    this.#settledWaiters.clear();
+  }
+
+  #logFailed(error: SyftError): void {
+    this.#failWaiters(error);
     this.#setError(error.code, error.message);
     this.#logRetryMs = Math.min(MAX_LOG_RETRY_MS, Math.max(250, this.#logRetryMs * 2));
     this.#blockedUntil = performance.now() + this.#logRetryMs;
@@ -754,6 +768,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   #passFailed(error: unknown): void {
     if (error instanceof RootLost) {
+      this.#failWaiters(error);
       this.#setError(error.code, error.message);
       this.#blockedUntil = performance.now() + ROOT_RETRY_MS;
       this.#reopenHints = true;
@@ -763,7 +778,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       this.#options.logger?.error('a pass failed', {
         error: error instanceof Error ? (error.stack ?? message) : message
       });
-      this.#setError(error instanceof SyftError ? error.code : 'INTERNAL', message);
+      const failure = error instanceof SyftError ? error : new SyftError('INTERNAL', message, { cause: error });
+      this.#failWaiters(failure);
+      this.#setError(failure.code, message);
       this.#blockedUntil = performance.now() + 1_000;
       this.#scheduleScan(0);
     }

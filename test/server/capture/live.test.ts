@@ -1,7 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync
+} from 'node:fs';
 import type { HintSink, HintSource } from '../../../server/src/capture/hints.ts';
 import { SyftError } from '../../../server/src/core/errors.ts';
 import { MemoryLog } from './memory-log.ts';
@@ -139,6 +148,46 @@ describe('while recording, without a scan to help', () => {
     }
   });
 
+  test('flush while a large file is being read: what has taken its place by then is recorded too', async () => {
+    await (await w.open({ hints: 'none' })).start();
+    for (let round = 0; round < 4; round += 1) {
+      w.write('big', Buffer.alloc(24 * 1024 * 1024, round));
+      const reading = w.recorder.flush();
+      await until(() => w.recorder.status.pending > 0, 'being read');
+      const next = Buffer.alloc(24 * 1024 * 1024, `round ${round}`);
+      w.write('next', next);
+      renameSync(w.path('next'), w.path('big'));
+      await w.recorder.flush();
+      expect(w.recorder.tree.get('big')?.hash).toBe(sha(next));
+      await reading;
+    }
+  });
+
+  test('a directory moved away with a link left in its place is not recorded twice, nor is what the link leads to', async () => {
+    w.write('data/a', '1');
+    w.write('data/deep/b', '1');
+    mkdirSync(`${w.base}/outside`);
+    await (await w.open(live)).start();
+    w.taken();
+    renameSync(w.path('data'), w.path('moved'));
+    symlinkSync('moved', w.path('data'));
+    await until(() => w.changes.length >= 3, 'moved');
+    await quiet(250);
+    expect(w.taken().sort()).toEqual([
+      'created data (symlink)',
+      'moved data/a -> moved/a',
+      'moved data/deep/b -> moved/deep/b'
+    ]);
+    renameSync(w.path('moved'), `${w.base}/outside/moved`);
+    rmSync(w.path('data'));
+    symlinkSync(`${w.base}/outside/moved`, w.path('data'));
+    await w.recorder.flush();
+    writeFileSync(`${w.base}/outside/moved/a`, 'not ours');
+    await w.recorder.flush();
+    await w.recorder.captureNow(['data/a', 'data/deep']);
+    expect([...w.recorder.tree.keys()]).toEqual(['data']);
+  });
+
   test('paused, nothing is recorded; resumed, all of it is', async () => {
     await (await w.open(live)).start();
     w.recorder.pause();
@@ -222,6 +271,21 @@ describe('when something goes wrong', () => {
     log.refuse = undefined;
     await until(() => w.recorder.status.state === 'recording' && w.recorder.tree.size === 20, 'all recorded');
     expect(w.recorder.tree.get('g0')?.hash).toBe(sha('0'));
+  });
+
+  test('a capture that waits for a file at rest is told when the log refuses, instead of waiting for ever', async () => {
+    const log = new MemoryLog();
+    await w.open({ log });
+    w.write('half.ipynb', '{"cells": [');
+    w.write('a', '1');
+    const captured = w.recorder.capture();
+    await until(() => w.recorder.tree.has('a'), 'the first pass');
+    log.refuse = new SyftError('DISK_FULL', 'The disk is full');
+    await expect(captured).rejects.toMatchObject({ code: 'DISK_FULL' });
+    log.refuse = undefined;
+    await w.recorder.capture();
+    expect(w.recorder.tree.get('half.ipynb')?.flags).toEqual(['torn']);
+    expect(w.recorder.status.pending).toBe(0);
   });
 
   test('a watcher that reports it cannot watch: scans do its work, and the status says so', async () => {
