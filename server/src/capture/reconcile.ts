@@ -594,6 +594,23 @@ export class Reconciler {
     this.#o.later(path, delay);
   }
 
+  /** Whether a large file that looks as it did has the content it had: hashing alone is much less work than cutting it up. */
+  async #isAsKnown(path: PathName, present: StatValues): Promise<boolean> {
+    const { committer, known, scanner } = this.#o;
+    const slot = known.slot(path);
+    const latest = committer.latest(path);
+    if (slot === undefined || latest?.hash === undefined || !known.sameStat(slot, present)) return false;
+    const result = await readLarge(scanner.absolute(path), path, undefined, this.#o.signal);
+    if (result.kind !== 'content' || result.moved || result.hash !== latest.hash) return false;
+    if (!isSame(committer.latest(path), result.hash, result.stats, latest.flags)) return false;
+    const again = known.slot(path);
+    if (again !== undefined && known.sameStat(again, result.stats)) {
+      known.set(again, result.stats, !isRacy(result.stats, result.readAt));
+    }
+    this.#unsettled.delete(path);
+    return true;
+  }
+
   async #readInLane(path: PathName): Promise<void> {
     const { committer, log, scanner, maxContentBytes, known } = this.#o;
     const present = this.#statQuietly(path);
@@ -602,6 +619,7 @@ export class Reconciler {
       return;
     }
     this.#recordComeback(path, present);
+    if (await this.#isAsKnown(path, present)) return;
     const keep = present.size <= maxContentBytes;
     const chunker = new StreamChunker(present.size);
     const ids: string[] = [];

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -7,6 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync
@@ -187,6 +188,57 @@ describe('while recording, without a scan to help', () => {
     await w.recorder.captureNow(['data/a', 'data/deep']);
     expect([...w.recorder.tree.keys()]).toEqual(['data']);
   });
+
+  test.each([
+    ['small', 5000],
+    ['large', 3 * 1024 * 1024]
+  ])(
+    'a %s file written through a memory map, which leaves no trace, is recorded as it is in the end',
+    async (_, size) => {
+      w.write('mapped', Buffer.alloc(size));
+      await (await w.open({ ...live, hints: 'none' })).start();
+      const child = spawn(
+        'python3',
+        [
+          '-c',
+          `import mmap, sys
+f = open(sys.argv[1], 'r+b')
+m = mmap.mmap(f.fileno(), 0)
+f.close()
+for line in sys.stdin:
+    m[0:5] = line[0:5].encode()
+    print('done', flush=True)`,
+          w.path('mapped')
+        ],
+        { stdio: ['pipe', 'pipe', 'inherit'] }
+      );
+      const put = async (text: string): Promise<void> => {
+        child.stdin.write(`${text}\n`);
+        await new Promise(resolve => child.stdout.once('data', resolve));
+      };
+      const clock = jest.spyOn(Date, 'now');
+      try {
+        await put('first');
+        // Past the time in which a change could hide behind a coarse clock.
+        await until(() => Date.now() - statSync(w.path('mapped')).ctimeMs > 50, 'a moment');
+        await w.recorder.flush();
+        const known = statSync(w.path('mapped'), { bigint: true });
+        await put('later');
+        await w.recorder.flush();
+        const { mtimeNs, ctimeNs } = statSync(w.path('mapped'), { bigint: true });
+        if (mtimeNs !== known.mtimeNs || ctimeNs !== known.ctimeNs) console.warn('this file system does leave a trace');
+        clock.mockImplementation(() => Math.floor(performance.timeOrigin + performance.now()) + 60_000);
+        await w.recorder.flush();
+        expect(w.recorder.tree.get('mapped')?.hash).toBe(sha(readFileSync(w.path('mapped'))));
+        const versions = w.changes.length;
+        await w.recorder.flush();
+        expect(w.changes.length).toBe(versions);
+      } finally {
+        clock.mockRestore();
+        child.kill();
+      }
+    }
+  );
 
   test('paused, nothing is recorded; resumed, all of it is', async () => {
     await (await w.open(live)).start();
