@@ -3,8 +3,8 @@
  * loop does the work, so that two looks at one path never cross.
  */
 import { EventEmitter } from 'node:events';
-import { accessSync, constants, lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { relative, resolve, sep } from 'node:path';
+import { accessSync, constants, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { join, relative, resolve, sep } from 'node:path';
 import type { Cause, Change } from '../core/change.ts';
 import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
 import { IGNORE_FILE, IgnoreRules, LOG_DIR_NAME } from '../core/ignore-rules.ts';
@@ -147,6 +147,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   readonly #settle = new SettleQueue();
   readonly #hints: HintSource | undefined;
   readonly #stopSignal = new AbortController();
+  /** Which file `format.json` is, which never changes; `undefined` where there is none. */
+  readonly #logIdentity: RootIdentity | undefined;
   #rootIdentity: RootIdentity;
   #rootKnownEarlier: boolean;
   #jobs: QueuedJob[] = [];
@@ -185,6 +187,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     super();
     this.#options = options;
     this.#root = options.root;
+    this.#logIdentity = logIdentity(options.logDir);
     this.#tree = tree;
     this.#known = known;
     this.#rootIdentity = root;
@@ -844,7 +847,18 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#scanAt = reset ? at : Math.min(this.#scanAt, at);
   }
 
-  /** Throws when the root is not the directory that was recorded. */
+  /** Throws when the log is not there any more: what is written to a file without a name is recorded for nobody. */
+  #verifyLog(): void {
+    if (this.#logIdentity === undefined) return;
+    const now = logIdentity(this.#options.logDir);
+    if (now?.dev === this.#logIdentity.dev && now.ino === this.#logIdentity.ino) return;
+    throw new RootLost(
+      'LOG_MISSING',
+      `The log at ${this.#options.logDir} is gone; nothing is recorded until it is back. Start again to begin a new one.`
+    );
+  }
+
+  /** Throws when the root is not the directory that was recorded, or the log is gone. */
   #verifyRoot(): void {
     let identity: RootIdentity;
     try {
@@ -853,7 +867,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       if (error instanceof SyftError) throw new RootLost(error.code, error.message, { cause: error });
       throw error;
     }
-    if (identity.dev !== this.#rootIdentity.dev || identity.ino !== this.#rootIdentity.ino || !this.#rootKnownEarlier) {
+    const other =
+      identity.dev !== this.#rootIdentity.dev || identity.ino !== this.#rootIdentity.ino || !this.#rootKnownEarlier;
+    if (other) {
       // Another directory under the same name (a disk that is not mounted leaves its empty mount point): with nothing in it,
       // it must not pass for everything having been deleted.
       const logName = this.#logPath() ?? LOG_DIR_NAME;
@@ -864,6 +880,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
           `${this.#root} is empty and is not the folder that was recorded; nothing is recorded as deleted. Is its disk mounted?`
         );
       }
+    }
+    this.#verifyLog();
+    if (other) {
       this.#rootIdentity = identity;
       this.#rootKnownEarlier = true;
       this.#reopenHints = this.#live;
@@ -972,6 +991,15 @@ function inspectRoot(root: string): RootIdentity {
     throw new SyftError('WATCH_PATH_UNREADABLE', `${root} cannot be read; check its permissions`, { cause: error });
   }
   return { dev: stats.dev, ino: stats.ino };
+}
+
+function logIdentity(logDir: string): RootIdentity | undefined {
+  try {
+    const { dev, ino } = statSync(join(logDir, 'format.json'));
+    return { dev, ino };
+  } catch {
+    return undefined;
+  }
 }
 
 function readIgnoreFile(root: string, dir: PathName): string | undefined {

@@ -294,6 +294,20 @@ describe('when something goes wrong', () => {
     await until(() => w.recorder.tree.get('d/b')?.hash === sha('2'), 'recording');
   });
 
+  test('the log vanishes: nothing passes for recorded that is not, and recording goes on when it is back', async () => {
+    w.write('a', '1');
+    await (await w.open(live)).start();
+    w.taken();
+    renameSync(w.logDir, `${w.logDir}.away`);
+    w.write('a', '2');
+    await expect(w.recorder.flush()).rejects.toMatchObject({ code: 'LOG_MISSING' });
+    expect(w.recorder.status).toMatchObject({ state: 'error', error: { code: 'LOG_MISSING' } });
+    expect(w.taken()).toEqual([]);
+    renameSync(`${w.logDir}.away`, w.logDir);
+    await until(() => w.recorder.status.state === 'recording', 'recovery');
+    expect(w.recorder.tree.get('a')?.hash).toBe(sha('2'));
+  });
+
   test('rm -rf of the root with all in it is no mass deletion', async () => {
     for (let i = 0; i < 50; i += 1) w.write(`d${i % 5}/${i}`);
     await (await w.open(live)).start();
