@@ -63,6 +63,14 @@ const TYPES: readonly (EntryType | undefined)[] = [undefined, 'file', 'symlink',
 
 // Bits of the flag column.
 const SURE = 1;
+const YOUNG = 2;
+
+/**
+ * A file that is written through a memory map gets its times at the first touch of each page; until the kernel has written
+ * that page out (30 seconds and what it takes), further touches leave no trace at all. What was read earlier than this after
+ * its last change is therefore read once more later. Milliseconds.
+ */
+const MAPPED_MS = 40_000;
 
 const COLUMNS = ['dev', 'ino', 'size', 'mtime', 'ctime', 'birth'] as const;
 type Column = (typeof COLUMNS)[number];
@@ -154,7 +162,8 @@ export class KnownTree {
     this.#columns.ctime[slot] = stats.ctimeMs;
     this.#columns.birth[slot] = birthOf(stats);
     this.#mode[slot] = stats.mode & 0o7777;
-    this.#flags[slot] = sure ? SURE : 0;
+    const young = entryType(stats.mode) === 'file' && Date.now() - stats.ctimeMs < MAPPED_MS;
+    this.#flags[slot] = sure ? SURE | (young ? YOUNG : 0) : 0;
   }
 
   /** Marks the stat values of a slot as not to be trusted: the file is read at the next look. */
@@ -169,12 +178,19 @@ export class KnownTree {
   }
 
   isSure(slot: number): boolean {
+    return ((this.#flags[slot] ?? 0) & SURE) !== 0;
+  }
+
+  /** True when the memory can be trusted for ever: the file need not be read once more. */
+  isSettled(slot: number): boolean {
     return this.#flags[slot] === SURE;
   }
 
   /** True when `stats` are those remembered, and the memory can be trusted. */
   matches(slot: number, stats: StatValues): boolean {
-    return this.#flags[slot] === SURE && this.sameStat(slot, stats);
+    const flags = this.#flags[slot] ?? 0;
+    if ((flags & SURE) === 0 || !this.sameStat(slot, stats)) return false;
+    return (flags & YOUNG) === 0 || Date.now() - stats.ctimeMs < MAPPED_MS;
   }
 
   /** True when `stats` are those remembered. */

@@ -119,6 +119,11 @@ export class Reconciler {
     this.#o.committer.send();
   }
 
+  /** Paths that did not hold still so far. */
+  get unsettled(): PathName[] {
+    return [...this.#unsettled.keys()];
+  }
+
   /** Paths that were unsettled, were looked at in `pass`, and are settled now. */
   finishUnsettled(paths: Iterable<PathName>, pass: Pass): void {
     for (const path of paths) {
@@ -153,7 +158,7 @@ export class Reconciler {
       }
       let stats;
       try {
-        stats = scanner.stat(path);
+        stats = scanner.statInPlace(path);
       } catch (error) {
         if (errnoOf(error) !== 'ENOTDIR') {
           this.#o.problem(path, errnoOf(error) ?? 'INTERNAL', String(error));
@@ -169,6 +174,7 @@ export class Reconciler {
         if (type === 'directory') continue;
       }
       if (pass.live && walked) {
+        pass.aside.add(path);
         this.#o.later(path, FRESH_MS);
         continue;
       }
@@ -288,7 +294,7 @@ export class Reconciler {
       if (rules.excludesDeep(path, identity.type === 'directory')) continue;
       let stats;
       try {
-        stats = scanner.stat(path);
+        stats = scanner.statInPlace(path);
       } catch (error) {
         if (errnoOf(error) !== 'ENOTDIR') continue;
       }
@@ -331,6 +337,7 @@ export class Reconciler {
       return 0;
     }
     if (pass.live && candidate.walked && Math.abs(Date.now() - stats.ctimeMs) < FRESH_MS) {
+      pass.aside.add(path);
       this.#o.later(path, FRESH_MS);
       return 0;
     }
@@ -468,7 +475,7 @@ export class Reconciler {
 
   #statQuietly(path: PathName): StatValues | undefined {
     try {
-      const stats = this.#o.scanner.stat(path);
+      const stats = this.#o.scanner.statInPlace(path);
       return stats === undefined ? undefined : statValues(stats);
     } catch {
       return undefined;
@@ -574,22 +581,45 @@ export class Reconciler {
           this.#lanesRunning -= 1;
           const again = this.#lanes.get(next.path) === true;
           this.#lanes.delete(next.path);
-          if (again) this.#o.later(next.path, FRESH_MS);
+          if (again) this.#lookAgain(next.path, FRESH_MS);
           if (!this.#unsettled.has(next.path)) this.#o.settled(next.path);
           this.#runLanes();
         });
     }
   }
 
+  /** What was read is not what stands there by now: whoever waits for the path waits until that has been looked at. */
+  #lookAgain(path: PathName, delay: number): void {
+    if (!this.#unsettled.has(path)) this.#unsettled.set(path, { since: performance.now(), attempts: 0 });
+    this.#o.later(path, delay);
+  }
+
+  /** Whether a large file that looks as it did has the content it had: hashing alone is much less work than cutting it up. */
+  async #isAsKnown(path: PathName, present: StatValues): Promise<boolean> {
+    const { committer, known, scanner } = this.#o;
+    const slot = known.slot(path);
+    const latest = committer.latest(path);
+    if (slot === undefined || latest?.hash === undefined || !known.sameStat(slot, present)) return false;
+    const result = await readLarge(scanner.absolute(path), path, undefined, this.#o.signal);
+    if (result.kind !== 'content' || result.moved || result.hash !== latest.hash) return false;
+    if (!isSame(committer.latest(path), result.hash, result.stats, latest.flags)) return false;
+    const again = known.slot(path);
+    if (again !== undefined && known.sameStat(again, result.stats)) {
+      known.set(again, result.stats, !isRacy(result.stats, result.readAt));
+    }
+    this.#unsettled.delete(path);
+    return true;
+  }
+
   async #readInLane(path: PathName): Promise<void> {
     const { committer, log, scanner, maxContentBytes, known } = this.#o;
     const present = this.#statQuietly(path);
     if (present === undefined) {
-      this.#unsettled.delete(path);
-      this.#o.later(path, 0);
+      this.#lookAgain(path, 0);
       return;
     }
     this.#recordComeback(path, present);
+    if (await this.#isAsKnown(path, present)) return;
     const keep = present.size <= maxContentBytes;
     const chunker = new StreamChunker(present.size);
     const ids: string[] = [];
@@ -624,8 +654,7 @@ export class Reconciler {
     switch (result.kind) {
       case 'gone':
       case 'other':
-        this.#unsettled.delete(path);
-        this.#o.later(path, 0);
+        this.#lookAgain(path, 0);
         return;
       case 'busy':
         if (!this.#o.signal.aborted) this.#putAside(path, pass);
@@ -635,24 +664,26 @@ export class Reconciler {
         this.#recordUnreadable(path, 'file', present, result.code, result.message, pass);
         break;
       case 'content': {
-        const latest = committer.latest(path);
-        if ((result.moved || (result.broken && !isKnownTorn(latest, result.hash))) && !this.#putAside(path, pass)) {
+        const torn = result.moved || result.broken;
+        if (
+          torn &&
+          (result.moved || !isKnownTorn(committer.latest(path), result.hash)) &&
+          !this.#putAside(path, pass)
+        ) {
           return;
         }
-        this.#unsettled.delete(path);
         if (keep) {
           await put(result.whole === undefined ? chunker.end() : chunkContent(result.whole, { notebook: true }), true);
         }
         // The path may have come to mean another file while this one was read.
         const now = this.#statQuietly(path);
         if (now === undefined || now.ino !== result.stats.ino || now.dev !== result.stats.dev) {
-          this.#o.later(path, 0);
+          this.#lookAgain(path, 0);
           return;
         }
-        const flags: ChangeFlag[] = [
-          ...(result.moved || result.broken ? (['torn'] as const) : []),
-          ...(keep ? [] : (['no-content'] as const))
-        ];
+        this.#unsettled.delete(path);
+        const latest = committer.latest(path);
+        const flags: ChangeFlag[] = [...(torn ? (['torn'] as const) : []), ...(keep ? [] : (['no-content'] as const))];
         const sure = !result.moved && !isRacy(result.stats, result.readAt);
         if (isSame(latest, result.hash, result.stats, flags)) {
           const slot = known.slot(path);

@@ -3,8 +3,8 @@
  * loop does the work, so that two looks at one path never cross.
  */
 import { EventEmitter } from 'node:events';
-import { accessSync, constants, lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { relative, resolve, sep } from 'node:path';
+import { accessSync, constants, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { join, relative, resolve, sep } from 'node:path';
 import type { Cause, Change } from '../core/change.ts';
 import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
 import { IGNORE_FILE, IgnoreRules, LOG_DIR_NAME } from '../core/ignore-rules.ts';
@@ -147,6 +147,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   readonly #settle = new SettleQueue();
   readonly #hints: HintSource | undefined;
   readonly #stopSignal = new AbortController();
+  /** Which file `format.json` is, which never changes; `undefined` where there is none. */
+  readonly #logIdentity: RootIdentity | undefined;
   #rootIdentity: RootIdentity;
   #rootKnownEarlier: boolean;
   #jobs: QueuedJob[] = [];
@@ -185,6 +187,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     super();
     this.#options = options;
     this.#root = options.root;
+    this.#logIdentity = logIdentity(options.logDir);
     this.#tree = tree;
     this.#known = known;
     this.#rootIdentity = root;
@@ -420,7 +423,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     let isDirectory = known?.type === 'directory';
     if (known === undefined) {
       try {
-        isDirectory = this.#scanner.stat(path)?.isDirectory() === true;
+        isDirectory = this.#scanner.statInPlace(path)?.isDirectory() === true;
       } catch {
         // A name that cannot be there: only patterns tell.
       }
@@ -538,13 +541,16 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       }
       const now = performance.now();
       if (this.#nextDue() > now) return;
+      let due: readonly PathName[] = [];
       try {
         this.#lookAgainAtNewDirectories(now);
-        const due = this.#settle.takeDue(now);
+        due = this.#settle.takeDue(now);
         if (due.length > 0) await this.#livePaths(due);
         else if (this.#live && !this.#paused && this.#scanAt <= now) await this.#liveScan();
       } catch (error) {
         this.#passFailed(error);
+        // Still to be looked at, also where no scan follows.
+        for (const path of due) this.#settle.defer(path, this.#blockedUntil);
       }
     }
   }
@@ -571,6 +577,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   async #fullPass(job: Extract<Job, { kind: 'full' }>): Promise<JobOutcome> {
     this.#verifyRoot();
+    const unsettled = this.#reconciler.unsettled;
     const pass = newPass(false, job.signal);
     let report: (() => void) | undefined;
     let progressPass = pass;
@@ -613,6 +620,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     const findings = await this.#scan(progressPass, first ? streamed : undefined);
     await this.#reconciler.reconcile(findings, first ? { ...progressPass, onTotal: () => undefined } : progressPass);
     await this.#again(progressPass);
+    this.#reconciler.finishUnsettled(unsettled, progressPass);
     await this.#committer.settle();
     this.#limitLifted = true;
     report?.();
@@ -648,10 +656,12 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       this.#reopenHints = false;
       await this.#hints.rulesChanged();
     }
+    const unsettled = this.#reconciler.unsettled;
     const pass = newPass(true);
     const findings = await this.#scan(pass);
     await this.#reconciler.reconcile(findings, pass);
     await this.#again(pass);
+    this.#reconciler.finishUnsettled(unsettled, pass);
     await this.#committer.settle();
     this.#recovered();
     if (performance.now() - this.#lastSaveAt > SAVE_CACHE_MS) await this.#saveCache();
@@ -741,9 +751,16 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#queueStatus();
   }
 
-  #logFailed(error: SyftError): void {
+  /** Whoever waits for something to be recorded hears that it was not. */
+  #failWaiters(error: SyftError): void {
     this.#failures += 1;
     this.#lastFailure = error;
+    for (const { resolve } of this.#settledWaiters) resolve();
+    this.#settledWaiters.clear();
+  }
+
+  #logFailed(error: SyftError): void {
+    this.#failWaiters(error);
     this.#setError(error.code, error.message);
     this.#logRetryMs = Math.min(MAX_LOG_RETRY_MS, Math.max(250, this.#logRetryMs * 2));
     this.#blockedUntil = performance.now() + this.#logRetryMs;
@@ -754,6 +771,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   #passFailed(error: unknown): void {
     if (error instanceof RootLost) {
+      this.#failWaiters(error);
       this.#setError(error.code, error.message);
       this.#blockedUntil = performance.now() + ROOT_RETRY_MS;
       this.#reopenHints = true;
@@ -763,7 +781,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       this.#options.logger?.error('a pass failed', {
         error: error instanceof Error ? (error.stack ?? message) : message
       });
-      this.#setError(error instanceof SyftError ? error.code : 'INTERNAL', message);
+      const failure = error instanceof SyftError ? error : new SyftError('INTERNAL', message, { cause: error });
+      this.#failWaiters(failure);
+      this.#setError(failure.code, message);
       this.#blockedUntil = performance.now() + 1_000;
       this.#scheduleScan(0);
     }
@@ -827,7 +847,18 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#scanAt = reset ? at : Math.min(this.#scanAt, at);
   }
 
-  /** Throws when the root is not the directory that was recorded. */
+  /** Throws when the log is not there any more: what is written to a file without a name is recorded for nobody. */
+  #verifyLog(): void {
+    if (this.#logIdentity === undefined) return;
+    const now = logIdentity(this.#options.logDir);
+    if (now?.dev === this.#logIdentity.dev && now.ino === this.#logIdentity.ino) return;
+    throw new RootLost(
+      'LOG_MISSING',
+      `The log at ${this.#options.logDir} is gone; nothing is recorded until it is back. Start again to begin a new one.`
+    );
+  }
+
+  /** Throws when the root is not the directory that was recorded, or the log is gone. */
   #verifyRoot(): void {
     let identity: RootIdentity;
     try {
@@ -836,7 +867,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       if (error instanceof SyftError) throw new RootLost(error.code, error.message, { cause: error });
       throw error;
     }
-    if (identity.dev !== this.#rootIdentity.dev || identity.ino !== this.#rootIdentity.ino || !this.#rootKnownEarlier) {
+    const other =
+      identity.dev !== this.#rootIdentity.dev || identity.ino !== this.#rootIdentity.ino || !this.#rootKnownEarlier;
+    if (other) {
       // Another directory under the same name (a disk that is not mounted leaves its empty mount point): with nothing in it,
       // it must not pass for everything having been deleted.
       const logName = this.#logPath() ?? LOG_DIR_NAME;
@@ -847,6 +880,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
           `${this.#root} is empty and is not the folder that was recorded; nothing is recorded as deleted. Is its disk mounted?`
         );
       }
+    }
+    this.#verifyLog();
+    if (other) {
       this.#rootIdentity = identity;
       this.#rootKnownEarlier = true;
       this.#reopenHints = this.#live;
@@ -955,6 +991,15 @@ function inspectRoot(root: string): RootIdentity {
     throw new SyftError('WATCH_PATH_UNREADABLE', `${root} cannot be read; check its permissions`, { cause: error });
   }
   return { dev: stats.dev, ino: stats.ino };
+}
+
+function logIdentity(logDir: string): RootIdentity | undefined {
+  try {
+    const { dev, ino } = statSync(join(logDir, 'format.json'));
+    return { dev, ino };
+  } catch {
+    return undefined;
+  }
 }
 
 function readIgnoreFile(root: string, dir: PathName): string | undefined {

@@ -84,6 +84,19 @@ export class Scanner {
   }
 
   /**
+   * {@link stat} of a path that was not met by walking down to it: what can only be reached through a link is not there.
+   * Where a directory was moved away and a link to it left behind, the system still finds the old names.
+   */
+  statInPlace(path: PathName): Stats | undefined {
+    const stats = this.stat(path);
+    if (stats === undefined) return undefined;
+    for (let dir = parentOf(path); dir !== ''; dir = parentOf(dir)) {
+      if (this.stat(dir)?.isDirectory() !== true) return undefined;
+    }
+    return stats;
+  }
+
+  /**
    * Walks everything.
    *
    * @param onSome Takes candidates out of the findings while the walk goes on, so that they need not all be held. Only for
@@ -133,7 +146,7 @@ export class Scanner {
       if (covered(path, walked)) continue;
       let stats: Stats | undefined;
       try {
-        stats = this.stat(path);
+        stats = this.statInPlace(path);
       } catch (error) {
         this.#problem(findings, path, error);
         continue;
@@ -182,7 +195,7 @@ export class Scanner {
     const places = new Set<PathName>();
     for (const parent of parents) {
       let place = parent;
-      while (place !== '' && this.#isGone(place)) place = parentOf(place);
+      while (place !== '' && !this.#isDirectory(place)) place = parentOf(place);
       if (!covered(place, walked)) places.add(place);
     }
     const met = new Set(findings.candidates.map(({ path }) => path));
@@ -205,11 +218,11 @@ export class Scanner {
     }
   }
 
-  #isGone(path: PathName): boolean {
+  #isDirectory(path: PathName): boolean {
     try {
-      return this.stat(path) === undefined;
+      return this.statInPlace(path)?.isDirectory() === true;
     } catch {
-      return true;
+      return false;
     }
   }
 
@@ -217,7 +230,7 @@ export class Scanner {
   #emptied(dir: PathName, findings: Findings): void {
     if (dir === '') return;
     try {
-      const stats = this.stat(dir);
+      const stats = this.statInPlace(dir);
       if (stats?.isDirectory() !== true || this.#knownType(dir) === 'directory') return;
       if (this.#rules.excludesDeep(dir, true) || !this.isEmpty(dir)) return;
       findings.candidates.push({ path: dir, stats: statValues(stats), walked: true });
@@ -299,14 +312,14 @@ export class Scanner {
         continue;
       }
       const slot = node?.entries.get(name);
-      if (slot !== undefined && this.#known.matches(slot, stats)) {
+      const isDirectory = stats.isDirectory();
+      if (slot !== undefined && this.#known.matches(slot, stats) && (isDirectory || node?.dirs.has(name) !== true)) {
         findings.unchanged += 1;
         this.#count(findings);
         counting += 1;
-        if (stats.isDirectory()) directories.push(path);
+        if (isDirectory) directories.push(path);
         continue;
       }
-      const isDirectory = stats.isDirectory();
       if (this.#rules.excludes(path, isDirectory)) {
         if (node !== undefined) (node.ignored ??= new Set()).add(name);
         continue;
@@ -358,13 +371,13 @@ export class Scanner {
       return false;
     }
     this.#count(findings);
-    if (slot !== undefined && this.#known.matches(slot, stats)) {
-      findings.unchanged += 1;
-      return true;
-    }
     // What was known below a name that is no directory any more is gone with it.
     if (this.#known.dir(path) !== undefined) {
       for (const known of this.#known.below(path)) if (known !== path) this.#gone(findings, known, walked);
+    }
+    if (slot !== undefined && this.#known.matches(slot, stats)) {
+      findings.unchanged += 1;
+      return true;
     }
     if (baseName(path) === IGNORE_FILE) this.#reloadRules(findings, parentOf(path));
     findings.candidates.push({ path, stats: statValues(stats), walked });

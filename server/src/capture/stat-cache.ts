@@ -92,7 +92,7 @@ export async function saveStatCache(
         const entry = Buffer.allocUnsafe(ENTRY_BYTES + nameBytes.length);
         let at = entry.writeUInt16LE(nameBytes.length, 0);
         at = entry.writeUInt16LE(deviceIndex.get(change.device) ?? 0, at);
-        at = entry.writeUInt16LE((stats.mode & 0o7777) | (known.isSure(slot) ? SURE : 0), at);
+        at = entry.writeUInt16LE((stats.mode & 0o7777) | (known.isSettled(slot) ? SURE : 0), at);
         at = entry.writeDoubleLE(change.seq, at);
         at = entry.writeUInt32LE(hashPrefix(change), at);
         for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs]) {

@@ -29,7 +29,13 @@ export class Output {
   async write(data: string | Uint8Array): Promise<void> {
     if (this.#gone) return;
     if (!process.stdout.write(data)) {
-      await Promise.race([once(process.stdout, 'drain'), once(process.stdout, 'close')]).catch(() => undefined);
+      const done = new AbortController();
+      const { signal } = done;
+      await Promise.race([once(process.stdout, 'drain', { signal }), once(process.stdout, 'close', { signal })]).catch(
+        () => undefined
+      );
+      // The one that did not come would stay on the stream.
+      done.abort();
     }
   }
 

@@ -50,11 +50,15 @@ export async function restoreCommand(context: CommandContext): Promise<number> {
   const force = invocation.flags.has('force');
   const to = toText === undefined ? version.path : insideTarget(context, toText);
   if (to === undefined) {
-    const outcome = await restoreVersion({ root, log: view.reader, recorder: OUTSIDE, stagingDir: tmpdir() }, version, {
-      toAbsolute: resolve(context.cwd, toText ?? ''),
-      force,
-      dryRun
-    });
+    const outcome = await restoreVersion(
+      { root, log: view.reader, recorder: OUTSIDE, stagingDir: tmpdir(), logDir },
+      version,
+      {
+        toAbsolute: resolve(context.cwd, toText ?? ''),
+        force,
+        dryRun
+      }
+    );
     await report(
       context,
       { path: outcome.path, versionId: versionId(version), unchanged: outcome.unchanged, created: outcome.created },

@@ -1,12 +1,14 @@
 /**
- * Broadcast: keeps another directory byte-equal to a log. Only durable bytes leave the log, in the order in which they
- * became durable, so a mirror is at every moment a readable log; one that was away catches up by what it lacks.
+ * Broadcast: keeps another directory byte-equal to a log. What is copied was written in that order to the log, so a mirror is
+ * at every moment a readable log; one that was away catches up by what it lacks. A mirror never loses what it has.
  */
 import { EventEmitter } from 'node:events';
-import { constants } from 'node:fs';
-import { copyFile, lstat, mkdir, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
-import { errnoOf } from '../core/errors.ts';
+import { lstat, mkdir, open, readdir, readFile, rename, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { errnoOf, SyftError } from '../core/errors.ts';
+import { refuseStrangers } from '../log/format-file.ts';
+import { readHead } from '../log/head.ts';
+import { syncDirectory } from '../storage/durable.ts';
 
 const PIECE = 1 << 20;
 const RETRY_MS = 2000;
@@ -19,6 +21,15 @@ interface MirrorEvents {
 async function sizeOf(path: string): Promise<number | undefined> {
   try {
     return (await lstat(path)).size;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function contentOf(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -73,7 +84,7 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
         if (!this.#failing) {
           const message = error instanceof Error ? error.message : String(error);
           this.emit('problem', {
-            code: 'DISK_ERROR',
+            code: error instanceof SyftError ? error.code : 'DISK_ERROR',
             path: this.#to,
             message: `The copy of the log at ${this.#to} is behind: ${message}`
           });
@@ -86,59 +97,97 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
   }
 
   async #copy(): Promise<void> {
+    await this.#checkPlace();
     await mkdir(this.#to, { recursive: true, mode: 0o700 });
-    await this.#replace('format.json');
+    await this.#replace('format.json', await readFile(join(this.#from, 'format.json')));
     for (const device of await readdir(join(this.#from, 'log'))) {
       const relative = join('log', device);
+      await this.#checkStream(relative);
+      // What the head says of the segments must be there before it: it is read first and written last.
+      const head = await contentOf(join(this.#from, relative, 'head.json'));
       await mkdir(join(this.#to, relative), { recursive: true, mode: 0o700 });
       const names = (await readdir(join(this.#from, relative))).sort();
-      await this.#replace(join(relative, 'device.json'));
+      await this.#replace(join(relative, 'device.json'), await contentOf(join(this.#from, relative, 'device.json')));
       for (const name of names.filter(name => name.endsWith('.seg'))) await this.#extend(join(relative, name));
-      // The head says how much is there: it must not run ahead of the segments.
-      await this.#replace(join(relative, 'head.json'));
+      await this.#replace(join(relative, 'head.json'), head);
     }
   }
 
-  /** Copies a small file whole, atomically, when it differs. */
-  async #replace(relative: string): Promise<void> {
-    const from = join(this.#from, relative);
+  /** Another log, or a folder of somebody else, is not to be written over. */
+  async #checkPlace(): Promise<void> {
+    const format = await contentOf(join(this.#to, 'format.json'));
+    if (format === undefined) refuseStrangers(this.#to);
+    else if (!format.equals(await readFile(join(this.#from, 'format.json')))) {
+      throw new SyftError('LOG_PATH_NOT_DIRECTORY', `${this.#to} holds another log; choose another directory.`, {
+        path: this.#to
+      });
+    }
+  }
+
+  /** A copy that holds what the log has lost (put back from an older backup) may be all there is of it. */
+  async #checkStream(relative: string): Promise<void> {
+    const head = readHead(join(this.#to, relative));
+    if (head === undefined || head === 'damaged') return;
+    const from = join(this.#from, relative, head.segment);
+    const to = join(this.#to, relative, head.segment);
+    const [present, copied] = [await sizeOf(from), await sizeOf(to)];
+    if (copied === undefined || copied < head.length) return;
+    if (present !== undefined && present >= head.length && (await this.#sameTail(from, to, head.length))) return;
+    throw new SyftError(
+      'LOG_DAMAGED',
+      `The copy holds more of ${relative} than the log itself, or other changes; it is left as it is.`,
+      { path: this.#to }
+    );
+  }
+
+  /** Gives a small file this content, atomically, when it has another. */
+  async #replace(relative: string, content: Buffer | undefined): Promise<void> {
     const to = join(this.#to, relative);
-    if ((await sizeOf(from)) === undefined) return;
+    if (content === undefined || (await contentOf(to))?.equals(content) === true) return;
     const temporary = `${to}.tmp`;
-    await rm(temporary, { force: true });
-    await copyFile(from, temporary, constants.COPYFILE_EXCL);
-    const handle = await open(temporary, 'r');
+    const handle = await open(temporary, 'w', 0o600);
     try {
+      await handle.writeFile(content);
       await handle.sync();
     } finally {
       await handle.close();
     }
     await rename(temporary, to);
+    syncDirectory(dirname(to));
   }
 
-  /** Appends to the mirror's segment what it lacks; a tail that is not the log's (cut off there after a crash) is replaced. */
+  /** Appends to the mirror's segment what it lacks; one whose tail is not the log's (cut off there after a crash) is replaced. */
   async #extend(relative: string): Promise<void> {
     const from = join(this.#from, relative);
     const to = join(this.#to, relative);
     const target = (await sizeOf(from)) ?? 0;
     const present = await sizeOf(to);
-    if (present === target && present !== undefined && (await this.#sameTail(from, to, present))) return;
     const keep = present !== undefined && present <= target && (await this.#sameTail(from, to, present)) ? present : 0;
+    if (keep === target && present !== undefined) return;
+    const written = keep > 0 ? to : `${to}.tmp`;
     const source = await open(from, 'r');
-    const sink = await open(to, keep > 0 ? 'r+' : 'w', 0o600);
     try {
-      let position = keep;
-      while (position < target) {
-        const piece = await readAt(source, position, Math.min(PIECE, target - position));
-        if (piece.length === 0) break;
-        await sink.write(piece, 0, piece.length, position);
-        position += piece.length;
+      const sink = await open(written, keep > 0 ? 'r+' : 'w', 0o600);
+      try {
+        let position = keep;
+        while (position < target) {
+          const piece = await readAt(source, position, Math.min(PIECE, target - position));
+          if (piece.length === 0) break;
+          for (let done = 0; done < piece.length;) {
+            done += (await sink.write(piece, done, piece.length - done, position + done)).bytesWritten;
+          }
+          position += piece.length;
+        }
+        await sink.sync();
+      } finally {
+        await sink.close();
       }
-      await sink.sync();
     } finally {
       await source.close();
-      await sink.close();
     }
+    if (written === to) return;
+    await rename(written, to);
+    syncDirectory(dirname(to));
   }
 
   async #sameTail(from: string, to: string, length: number): Promise<boolean> {

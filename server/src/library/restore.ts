@@ -15,12 +15,22 @@ import {
   rm,
   symlink,
   lutimes,
+  unlink,
   type FileHandle
 } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { versionId, type Cause, type Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
-import { baseName, displayPath, encodePath, isEscaped, parentOf, type PathName } from '../core/path-name.ts';
+import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
+import {
+  baseName,
+  decodePath,
+  displayPath,
+  encodePath,
+  isEscaped,
+  parentOf,
+  type PathName
+} from '../core/path-name.ts';
 import type { LogReader } from '../log/types.ts';
 
 /** What restoring needs of the recorder: the means to have a path's present state in the log before it is replaced. */
@@ -40,6 +50,8 @@ export interface RestorePlace {
   readonly recorder: RecordingBeforeRestore;
   /** Private directory for staging; on another file system than the target a name beside the target is used. */
   readonly stagingDir: string;
+  /** Log directory: nothing is restored into it. */
+  readonly logDir?: string;
 }
 
 export interface RestoreOutcome {
@@ -64,13 +76,18 @@ export function absolute(root: string, path: PathName): string | Buffer {
   return isEscaped(path) ? Buffer.concat([Buffer.from(root + sep), encodePath(path)]) : join(root, path);
 }
 
-async function lstatOrMissing(path: string | Buffer): Promise<BigIntStats | undefined> {
+export async function lstatOrMissing(path: string | Buffer): Promise<BigIntStats | undefined> {
   try {
     return await lstat(path, { bigint: true });
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
     throw error;
   }
+}
+
+/** The same content as far as stat tells of a file that was given a second name, which changes its ctime. */
+function sameContent(a: BigIntStats, b: BigIntStats | undefined): boolean {
+  return a.ino === b?.ino && a.dev === b.dev && a.size === b.size && a.mtimeNs === b.mtimeNs;
 }
 
 function sameState(a: BigIntStats | undefined, b: BigIntStats | undefined): boolean {
@@ -102,6 +119,45 @@ export function diskError(error: unknown, path: string): unknown {
     default:
       return error;
   }
+}
+
+/** Where a path leads: the nearest directory above it that exists, free of links, and the names below that. */
+async function whereabouts(target: Buffer): Promise<{ dir: Buffer; below: Buffer[] }> {
+  const below: Buffer[] = [];
+  for (let at = target; ;) {
+    const slash = at.lastIndexOf(sep);
+    below.unshift(at.subarray(slash + 1));
+    at = slash <= 0 ? Buffer.from(sep) : at.subarray(0, slash);
+    try {
+      return { dir: await realpath(at, { encoding: 'buffer' }), below };
+    } catch (error) {
+      if (slash <= 0 || (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR')) throw error;
+    }
+  }
+}
+
+/**
+ * The path that is really meant: through links to directories inside the workspace, as the recorder sees it.
+ *
+ * @throws SyftError PATH_INVALID for a place in a log; the user's files have no business there.
+ */
+async function realPlace(place: RestorePlace, path: PathName, inside: boolean): Promise<PathName> {
+  const { dir, below } = await whereabouts(
+    inside ? Buffer.from(absolute(place.root, path)) : encodePath(resolve(path))
+  );
+  const real = decodePath(Buffer.concat([dir, ...below.flatMap(name => [Buffer.from(sep), name])]));
+  const logDir = place.logDir === undefined ? undefined : await realpath(place.logDir).catch(() => undefined);
+  const root = await realpath(place.root).catch(() => place.root);
+  const local = real.startsWith(root + sep) ? real.slice(root.length + 1) : real;
+  if (
+    local.split(sep).some(part => part.toLowerCase() === LOG_DIR_NAME) ||
+    (logDir !== undefined && (real === logDir || real.startsWith(logDir + sep)))
+  ) {
+    throw new SyftError('PATH_INVALID', `${displayPath(path)} lies in a log; nothing is restored there.`, {
+      path: displayPath(path)
+    });
+  }
+  return inside && local !== real ? local : path;
 }
 
 /** Makes the parent directories of `path` below `root`, and refuses when one of them leads out of it. */
@@ -219,14 +275,15 @@ export async function restoreVersion(
   options: { to?: PathName; toAbsolute?: string; force?: boolean; dryRun?: boolean; cause?: Cause | null } = {}
 ): Promise<RestoreOutcome> {
   const inside = options.toAbsolute === undefined;
-  const path = options.toAbsolute ?? options.to ?? version.path;
-  const shown = displayPath(path);
+  const asked = options.toAbsolute ?? options.to ?? version.path;
+  const shown = displayPath(asked);
   if (!hasContent(version)) {
     const why = version.kind === 'deleted' ? 'it is a deletion' : 'only its name, size and hash were kept';
     throw new SyftError('VERSION_HAS_NO_CONTENT', `Version ${versionId(version)} has no content to restore: ${why}.`, {
       path: shown
     });
   }
+  const path = await realPlace(place, asked, inside);
   const target = options.toAbsolute === undefined ? absolute(place.root, path) : resolve(options.toAbsolute);
 
   for (let attempt = 1; ; attempt++) {
@@ -350,8 +407,9 @@ async function placeFile(
       if (!sameState(before, await lstatOrMissing(target))) return 'changed';
       try {
         // link() creates only where nothing is: a file born since the check is not overwritten.
-        if (before === undefined && version.type === 'file') await link(staged, target);
-        else await rename(staged, target);
+        const guard = join(place.stagingDir, `old-${name}`);
+        if (before === undefined) await link(staged, target);
+        else if (!(await replaceRecorded(staged, target, guard, before))) return 'changed';
       } catch (error) {
         if (errnoOf(error) === 'EXDEV' && staged !== beside) continue;
         if (errnoOf(error) === 'EEXIST') return 'changed';
@@ -371,6 +429,64 @@ async function placeFile(
     }
   }
   throw new SyftError('DISK_ERROR', `${shown} could not be put in place.`, { path: shown });
+}
+
+/**
+ * Renames `staged` over `target`. What stood there is held by a second name meanwhile: when it turns out to have been written
+ * to since it was recorded, it goes back.
+ *
+ * @returns Whether it was done.
+ */
+export async function replaceRecorded(
+  staged: string | Buffer,
+  target: string | Buffer,
+  guard: string,
+  before: BigIntStats
+): Promise<boolean> {
+  // Where there are no hard links, or they do not reach, the check just made has to do.
+  const guarded = await link(target, guard).then(
+    () => true,
+    () => false
+  );
+  try {
+    const ours = await lstat(staged, { bigint: true });
+    await rename(staged, target);
+    if (!guarded || sameContent(before, await lstatOrMissing(guard))) return true;
+    if (sameContent(ours, await lstatOrMissing(target))) await rename(guard, target);
+    return false;
+  } finally {
+    if (guarded) await rm(guard, { force: true });
+  }
+}
+
+/**
+ * Removes a file whose state `before` is recorded.
+ *
+ * @returns False when it was written to since; it is then left as it is.
+ */
+export async function removeRecorded(
+  target: string | Buffer,
+  before: BigIntStats,
+  stagingDir: string
+): Promise<boolean> {
+  await mkdir(stagingDir, { recursive: true, mode: 0o700 });
+  const aside = join(stagingDir, `old-${randomBytes(9).toString('hex')}`);
+  try {
+    await rename(target, aside);
+  } catch (error) {
+    if (errnoOf(error) !== 'EXDEV') throw error;
+    if (!sameState(before, await lstatOrMissing(target))) return false;
+    await unlink(target);
+    return true;
+  }
+  if (sameContent(before, await lstatOrMissing(aside))) {
+    await unlink(aside);
+    return true;
+  }
+  // Only where nothing has taken its place.
+  await link(aside, target);
+  await unlink(aside);
+  return false;
 }
 
 /**

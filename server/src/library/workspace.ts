@@ -3,7 +3,7 @@
  * counts). The sidecar, the command line and the public watcher classes are three faces of this one object.
  */
 import { EventEmitter } from 'node:events';
-import { mkdir, realpath, stat, unlink } from 'node:fs/promises';
+import { mkdir, realpath, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { RemoveRequest, RemoveResult, RestoreRequest, RestoreResult, Stats, Status } from '../api/contract.ts';
 import { changeToJson, isoMicros, parseVersionId, versionId, type Change, type ChangeKind } from '../core/change.ts';
@@ -12,7 +12,16 @@ import { displayPath, normalizeRelative, parseDisplayPath, type PathName } from 
 import { Recorder, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { LogWriter } from '../log/types.ts';
-import { absolute, freeCopyName, restoreVersion, type ContentSource, type RestoreOutcome } from './restore.ts';
+import {
+  absolute,
+  freeCopyName,
+  lstatOrMissing,
+  removeRecorded,
+  restoreVersion,
+  type ContentSource,
+  type RestoreOutcome,
+  type RestorePlace
+} from './restore.ts';
 import { VERSION } from './version.ts';
 
 export interface WorkspaceOptions {
@@ -257,13 +266,14 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     };
   }
 
+  get #place(): Omit<RestorePlace, 'log'> {
+    const { root, recorder, logDir } = this;
+    return { root, recorder, logDir, stagingDir: join(logDir, 'cache', 'staging') };
+  }
+
   /** {@link restoreVersion} in this workspace. */
   restoreTo(version: Change, options: Parameters<typeof restoreVersion>[2]): Promise<RestoreOutcome> {
-    return restoreVersion(
-      { root: this.root, log: this.log, recorder: this.recorder, stagingDir: join(this.logDir, 'cache', 'staging') },
-      version,
-      options
-    );
+    return restoreVersion({ ...this.#place, log: this.log }, version, options);
   }
 
   /** Puts content from outside the log in place of a file, with the same care as a restore, and records it. */
@@ -272,26 +282,27 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
       content,
       contentBytes: async () => Buffer.concat(await Array.fromAsync(content()))
     };
-    return restoreVersion(
-      { root: this.root, log: source, recorder: this.recorder, stagingDir: join(this.logDir, 'cache', 'staging') },
-      version,
-      { cause: null }
-    );
+    return restoreVersion({ ...this.#place, log: source }, version, { cause: null });
   }
 
   /** Undo of a restore that created a file: removes it if it still is what was written; its state is in the log. */
   async remove(request: RemoveRequest): Promise<RemoveResult> {
     const path = this.insidePath(request.path);
+    const target = absolute(this.root, path);
+    const before = await lstatOrMissing(target);
     await this.recorder.captureNow([path]);
     const now = this.tree.get(path);
-    if (now === undefined) return { path: displayPath(path) };
+    if (now === undefined || before === undefined) return { path: displayPath(path) };
     const expected = await this.findVersion(request.ifVersion);
-    if (now.hash !== expected.hash || now.type !== expected.type) {
+    if (
+      now.hash !== expected.hash ||
+      now.type !== expected.type ||
+      !(await removeRecorded(target, before, this.#place.stagingDir))
+    ) {
       throw new SyftError('RESTORE_NOT_RECORDED', `${displayPath(path)} has changed since; it was left alone.`, {
         path: displayPath(path)
       });
     }
-    await unlink(absolute(this.root, path));
     const changes = await this.recorder.captureNow([path]);
     const change = changes.findLast(candidate => candidate.path === path);
     return { path: displayPath(path), ...(change !== undefined && { change: changeToJson(change) }) };

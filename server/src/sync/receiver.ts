@@ -916,7 +916,15 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       return moment === undefined ? {} : { version: versionId(moment) };
     };
 
-    await this.#agree(active, plan.settled, log, sources);
+    // Gone on both sides needs no step, but must be remembered: else the same content coming back would pass for what was had.
+    const gone = [...looks.keys()].filter(
+      path =>
+        !log.has(path) &&
+        !seen.held.has(path) &&
+        looks.get(path)?.node === undefined &&
+        (this.#agreedOn(path)?.key ?? '') !== ''
+    );
+    await this.#agree(active, [...plan.settled, ...gone], log, sources);
     for (const path of plan.settled) {
       const conflict = conflicts.get(path);
       if (conflict?.winner === 'disk') {

@@ -29,7 +29,14 @@ const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ op: fc.constant('rename' as const), from: names, to: names }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('remove' as const), to: names }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('mkdir' as const), to: names }) },
-  { weight: 1, arbitrary: fc.record({ op: fc.constant('link' as const), to: names }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('link' as const),
+      to: names,
+      text: fc.constantFrom('target', 'a', '.', '../b')
+    })
+  },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('chmod' as const), to: names }) },
   { weight: 4, arbitrary: fc.record({ op: fc.constantFrom('pass' as const, 'now' as const), to: names }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('restart' as const) }) }
@@ -43,7 +50,7 @@ function act(w: Workspace, s: { op: string; to?: string; from?: string; text?: s
     else if (s.op === 'rename') renameSync(w.path(s.from ?? ''), to);
     else if (s.op === 'remove') rmSync(to, { recursive: true });
     else if (s.op === 'mkdir') mkdirSync(to, { recursive: true });
-    else if (s.op === 'link') symlinkSync('target', to);
+    else if (s.op === 'link') symlinkSync(s.text ?? 'target', to);
     else if (s.op === 'chmod') chmodSync(to, 0o700);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;

@@ -18,14 +18,27 @@ export class CommandLine {
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
 
-  /** @param home Keeps device keys and sockets of the test apart from everything else. */
-  constructor(cwd: string, home: string) {
+  readonly #via: readonly string[];
+
+  /**
+   * @param home Keeps device keys and sockets of the test apart from everything else.
+   * @param via A command that runs the command line: as another user, in another mount namespace.
+   */
+  constructor(cwd: string, home: string, via: readonly string[] = []) {
     this.cwd = cwd;
+    this.#via = via;
     this.env = { ...process.env, SYFT_SYNC_HOME: home, NODE_OPTIONS: '' };
   }
 
   spawn(args: readonly string[], cwd = this.cwd): ChildProcess {
-    return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, ...args], {
+    const [program = '', ...rest] = [
+      ...this.#via,
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      MAIN,
+      ...args
+    ];
+    return spawn(program, rest, {
       cwd,
       env: this.env,
       stdio: ['pipe', 'pipe', 'pipe']

@@ -46,6 +46,28 @@ async function once(
 }
 
 describe('latest', () => {
+  test.each([
+    ['beside a recorder that never saw them', true],
+    ['without a recorder', false]
+  ])('what both sides had removed and one made again is received again, %s', async (_name, recorded) => {
+    await using world = await World.make();
+    const log = await world.log('log');
+    const out = world.path('out');
+    if (recorded) await world.log('out/.syft-sync');
+    await log.mkdir('dir');
+    await log.write('file', 'same');
+    await once(log, out);
+    await rm(join(out, 'dir'), { recursive: true });
+    await rm(join(out, 'file'));
+    await log.append([{ draft: { kind: 'deleted', path: 'dir', type: 'directory' } }]);
+    await log.remove('file');
+    await once(log, out);
+    await log.mkdir('dir');
+    await log.write('file', 'same');
+    await once(log, out);
+    expect(await seen(out)).toMatchObject({ dir: '/', file: 'same' });
+  });
+
   test('the output becomes the tree of the log: directories, links, modes, times, empty directories', async () => {
     await using world = await World.make();
     const log = await world.log('log');

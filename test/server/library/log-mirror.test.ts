@@ -1,0 +1,111 @@
+/** A log that is broadcast: a copy must be readable at every moment, and must never cost what it or another log has. */
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
+import { fsckLog } from '../../../server/src/log/fsck.ts';
+import { openLogReader } from '../../../server/src/log/log.ts';
+
+let dir: string;
+let home: string | undefined;
+const at = (...parts: string[]): string => join(dir, ...parts);
+
+beforeEach(() => {
+  dir = realpathSync(mkdtempSync(join(tmpdir(), 'syft-mirror-')));
+  mkdirSync(at('data'));
+  home = process.env['SYFT_SYNC_HOME'];
+  process.env['SYFT_SYNC_HOME'] = at('home');
+});
+
+afterEach(() => {
+  if (home === undefined) delete process.env['SYFT_SYNC_HOME'];
+  else process.env['SYFT_SYNC_HOME'] = home;
+  rmSync(dir, { recursive: true });
+});
+
+/** Records `data` as it is now, into these logs. Returns the problems told. */
+async function record(...logs: string[]): Promise<string[]> {
+  const problems: string[] = [];
+  await using watcher = new AppendOnlyLogWatcher({ watchPath: at('data'), logPath: logs });
+  watcher.on('problem', problem => problems.push(problem.code));
+  await watcher.start();
+  await watcher.stop();
+  return problems;
+}
+
+async function contents(log: string): Promise<string[]> {
+  const reader = await openLogReader({ dir: log });
+  const found: string[] = [];
+  for await (const change of reader.changes()) found.push((await reader.contentBytes(change)).toString());
+  await reader.close();
+  return found;
+}
+
+function damages(log: string): Promise<unknown[]> {
+  return Array.fromAsync(fsckLog(log, { readData: true }));
+}
+
+test('another log, or a stranger’s folder, is not written over', async () => {
+  writeFileSync(at('data/a'), 'mine');
+  await record(at('other'));
+  const format = readFileSync(at('other/format.json'));
+  mkdirSync(at('folder'));
+  writeFileSync(at('folder/thesis.tex'), 'years of work');
+  expect(await record(at('log'), at('other'), at('folder'), at('copy'))).toEqual([
+    'LOG_PATH_NOT_DIRECTORY',
+    'LOG_PATH_NOT_DIRECTORY'
+  ]);
+  expect(readFileSync(at('other/format.json')).equals(format)).toBe(true);
+  expect(await damages(at('other'))).toEqual([]);
+  expect(readdirSync(at('folder'))).toEqual(['thesis.tex']);
+  expect(await contents(at('copy'))).toEqual(['mine']);
+});
+
+test('what a log put back from an old backup has lost stays in its copy', async () => {
+  writeFileSync(at('data/a'), 'first');
+  await record(at('log'), at('copy'));
+  cpSync(at('log'), at('backup'), { recursive: true });
+  writeFileSync(at('data/a'), 'second, which only the copy will have');
+  await record(at('log'), at('copy'));
+  rmSync(at('log'), { recursive: true });
+  cpSync(at('backup'), at('log'), { recursive: true });
+  writeFileSync(at('data/a'), 'third');
+  expect(await record(at('log'), at('copy'))).toEqual(['LOG_DAMAGED']);
+  expect(await contents(at('copy'))).toEqual(['first', 'second, which only the copy will have']);
+  expect(await damages(at('copy'))).toEqual([]);
+});
+
+test('a copy cut off at any moment is a log without damage', async () => {
+  await using watcher = new AppendOnlyLogWatcher({ watchPath: at('data'), logPath: [at('log'), at('copy')] });
+  await watcher.start();
+  for (let i = 0; i < 40; i += 1) {
+    writeFileSync(at(`data/f${i % 5}`), `${i} `.repeat(3000 * (i % 4)));
+    await watcher.flush();
+    if (!existsSync(at('copy/log'))) continue;
+    // In the order in which a reader looks: what a head vouches for must be there already.
+    for (const device of readdirSync(at('copy/log'))) {
+      const stream = at('copy/log', device);
+      const snapshot = at('snapshot', String(i), 'log', device);
+      mkdirSync(snapshot, { recursive: true });
+      for (const name of ['head.json', ...readdirSync(stream).filter(name => !/^head|tmp$/.test(name))]) {
+        if (existsSync(join(stream, name))) cpSync(join(stream, name), join(snapshot, name));
+      }
+      cpSync(at('copy/format.json'), at('snapshot', String(i), 'format.json'));
+      if (existsSync(join(snapshot, 'device.json'))) expect(await damages(at('snapshot', String(i)))).toEqual([]);
+    }
+  }
+  await watcher.stop();
+  expect(await damages(at('copy'))).toEqual([]);
+  expect((await contents(at('copy'))).length).toBe((await contents(at('log'))).length);
+});

@@ -1,0 +1,86 @@
+/** What a restore must never cost: something written in the last moment, a file outside, the log. */
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { versionId } from '../../../server/src/core/change.ts';
+import { removeRecorded, replaceRecorded } from '../../../server/src/library/restore.ts';
+import { Workspace } from '../../../server/src/library/workspace.ts';
+
+let dir: string;
+let home: string | undefined;
+const at = (...parts: string[]): string => join(dir, ...parts);
+
+beforeEach(() => {
+  dir = realpathSync(mkdtempSync(join(tmpdir(), 'syft-restore-')));
+  mkdirSync(at('ws'));
+  home = process.env['SYFT_SYNC_HOME'];
+  process.env['SYFT_SYNC_HOME'] = at('home');
+});
+
+afterEach(() => {
+  if (home === undefined) delete process.env['SYFT_SYNC_HOME'];
+  else process.env['SYFT_SYNC_HOME'] = home;
+  rmSync(dir, { recursive: true });
+});
+
+test('a file that was written to between the last check and the swap is put back, not lost', async () => {
+  writeFileSync(at('target'), 'recorded');
+  writeFileSync(at('staged'), 'restored');
+  const before = lstatSync(at('target'), { bigint: true });
+  expect(await replaceRecorded(at('staged'), at('target'), at('guard'), before)).toBe(true);
+  expect(readFileSync(at('target'), 'utf8')).toBe('restored');
+
+  const recorded = lstatSync(at('target'), { bigint: true });
+  writeFileSync(at('target'), 'written in the last moment');
+  writeFileSync(at('staged'), 'restored again');
+  expect(await replaceRecorded(at('staged'), at('target'), at('guard'), recorded)).toBe(false);
+  expect(readFileSync(at('target'), 'utf8')).toBe('written in the last moment');
+
+  expect(await removeRecorded(at('target'), recorded, at('staging'))).toBe(false);
+  expect(readFileSync(at('target'), 'utf8')).toBe('written in the last moment');
+  expect(await removeRecorded(at('target'), lstatSync(at('target'), { bigint: true }), at('staging'))).toBe(true);
+  expect(readdirSync(dir).sort()).toEqual(['staging', 'ws']);
+  expect(readdirSync(at('staging'))).toEqual([]);
+});
+
+test('through a link: inside the workspace what stood there is recorded first; outside of it and into a log, refused', async () => {
+  mkdirSync(at('ws/real'));
+  mkdirSync(at('outside'));
+  writeFileSync(at('outside/a'), 'not ours');
+  writeFileSync(at('ws/a'), 'old');
+  writeFileSync(at('ws/real/a'), 'stood there');
+  symlinkSync('real', at('ws/link'));
+  symlinkSync('../outside', at('ws/out'));
+  symlinkSync('.syft-sync/log', at('ws/log'));
+  await using workspace = await Workspace.open({ root: at('ws'), hints: 'none' });
+  await workspace.capture();
+  const version = workspace.tree.get('a');
+  if (version === undefined) throw new Error('not recorded');
+  const request = { versionId: versionId(version) };
+
+  const outcome = await workspace.restore({ ...request, to: 'link/a' });
+  expect(readFileSync(at('ws/real/a'), 'utf8')).toBe('old');
+  const replaced = await workspace.findVersion(outcome.replaced ?? '');
+  expect((await workspace.log.contentBytes(replaced)).toString()).toBe('stood there');
+
+  await expect(workspace.restore({ ...request, to: 'out/a', force: true })).rejects.toMatchObject({
+    code: 'PATH_OUTSIDE_ROOT'
+  });
+  expect(readFileSync(at('outside/a'), 'utf8')).toBe('not ours');
+  for (const to of ['.syft-sync/x', 'log/x', 'log/forged/x', '.SYFT-SYNC/x', 'other/.syft-sync/log/x']) {
+    await expect(workspace.restore({ ...request, to, force: true })).rejects.toMatchObject({ code: 'PATH_INVALID' });
+  }
+  expect(readdirSync(at('ws/.syft-sync/log'))).toEqual([workspace.log.device]);
+  expect(readdirSync(at('ws')).sort()).toEqual(['.syft-sync', 'a', 'link', 'log', 'out', 'real']);
+});
