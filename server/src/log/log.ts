@@ -248,7 +248,12 @@ class OpenedLog implements LogReader {
 
   /** The bytes of a chunk, verified; `undefined` when the log does not hold it whole. */
   #chunk(id: string): Buffer | undefined {
-    const place = this.chunks.get(id);
+    let place = this.chunks.get(id);
+    if (place === undefined) {
+      // Beside a writer that goes on, changes may have been read from frames whose chunks were not noted yet.
+      this.discover();
+      place = this.chunks.get(id);
+    }
     const segment = place === undefined ? undefined : this.segments[place.segment];
     if (place === undefined || segment === undefined) return undefined;
     const key = `${place.segment}:${place.block}`;

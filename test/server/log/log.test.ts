@@ -26,6 +26,22 @@ describe('what is appended', () => {
     await log.close();
   });
 
+  test('while a reader is in the middle of reading is whole for it too, contents included', async () => {
+    using scratch = new Scratch();
+    const log = await scratch.writer();
+    await log.append([version(log, 'first', 'one')]);
+    await log.append([version(log, 'second', 'two')]);
+    const reader = await scratch.reader(damage => expect(damage).toBeUndefined());
+    const contents: string[] = [];
+    for await (const change of reader.changes()) {
+      if (change.path === 'first') await log.append([version(log, 'third', 'three')]);
+      contents.push((await reader.contentBytes(change)).toString());
+    }
+    expect(contents).toEqual(['one', 'two', 'three']);
+    await reader.close();
+    await log.close();
+  });
+
   test('by many callers at once has sequence numbers without gaps, each caller’s in a row', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 30 }), async sizes => {
