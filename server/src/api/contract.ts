@@ -171,6 +171,7 @@ export type Deleted = z.infer<typeof DeletedSchema>;
 export const RestoreRequestSchema = z.object({
   versionId: z.string(),
   to: z.string().optional().meta({ description: 'Workspace path to restore to; default: the path of the version' }),
+  toBase64: z.string().optional().meta({ description: 'The exact bytes of `to`, in base64; wins over `to`' }),
   asCopy: z
     .boolean()
     .optional()

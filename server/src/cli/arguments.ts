@@ -1,5 +1,5 @@
 /** The command line's grammar: global options, commands, what each takes, and its help text. */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SyftError } from '../core/errors.ts';
@@ -207,6 +207,12 @@ function wrong(message: string): SyftError {
   return new SyftError('BAD_REQUEST', message);
 }
 
+/** What `parseArgs` says, without the advice that it adds in further lines. */
+function sentence(message: string): string {
+  const first = message.split('\n', 1)[0] ?? '';
+  return first.endsWith('.') ? first : `${first}.`;
+}
+
 function isCommand(name: string): name is CommandName {
   return Object.hasOwn(COMMANDS, name);
 }
@@ -217,9 +223,11 @@ function isCommand(name: string): name is CommandName {
  * @returns The invocation, or `help`/`version` when that is asked for.
  * @throws SyftError BAD_REQUEST saying what is wrong.
  */
-export function parseCommandLine(
-  argv: readonly string[]
-): Invocation | { readonly show: 'version' } | { readonly show: 'help'; readonly topic?: CommandName } {
+export function parseCommandLine(argv: readonly string[]):
+  | Invocation
+  | (({ readonly show: 'version' } | { readonly show: 'help'; readonly topic?: CommandName }) & {
+      readonly json: boolean;
+    }) {
   const parserOptions: Record<string, { type: 'string' | 'boolean'; short?: string; multiple?: boolean }> = {};
   const specs: [string, OptionSpec][] = Object.entries({ ...GLOBAL, ...OPTIONS });
   for (const [name, spec] of specs) {
@@ -233,22 +241,23 @@ export function parseCommandLine(
   try {
     parsed = parseArgs({ args: [...argv], options: parserOptions, allowPositionals: true, strict: true });
   } catch (error) {
-    throw wrong(`${error instanceof Error ? error.message : String(error)} Try: syft-sync help`);
+    throw wrong(`${sentence(error instanceof Error ? error.message : String(error))} Try: syft-sync help`);
   }
   const { values, positionals } = parsed;
-  if (values['version'] === true) return { show: 'version' };
+  const json = values['json'] === true;
+  if (values['version'] === true) return { show: 'version', json };
   const [name, ...args] = positionals;
   if (name === undefined) {
-    if (values['help'] === true) return { show: 'help' };
+    if (values['help'] === true) return { show: 'help', json };
     throw wrong('No command was given. Try: syft-sync help');
   }
   if (!isCommand(name)) throw wrong(`There is no command ${name}. Try: syft-sync help`);
-  if (values['help'] === true) return { show: 'help', topic: name };
+  if (values['help'] === true) return { show: 'help', topic: name, json };
   if (name === 'help') {
     const topic = args[0];
-    if (topic === undefined) return { show: 'help' };
+    if (topic === undefined) return { show: 'help', json };
     if (!isCommand(topic)) throw wrong(`There is no command ${topic}. Try: syft-sync help`);
-    return { show: 'help', topic };
+    return { show: 'help', topic, json };
   }
   const spec: CommandSpec = COMMANDS[name];
   const [fewest, most] = spec.positionals;
@@ -262,6 +271,10 @@ export function parseCommandLine(
     if (value === true) flags.add(option);
     else if (typeof value === 'string') texts.set(option, value);
   }
+  if (flags.has('quiet') && flags.has('verbose')) throw wrong('-q and -v are opposites; give one of them.');
+  for (const option of ['directory', 'log', 'to']) {
+    if (texts.get(option) === '') throw wrong(`--${option} was given an empty name.`);
+  }
   const exclude = values['exclude'];
   return {
     command: name,
@@ -269,7 +282,7 @@ export function parseCommandLine(
     flags,
     values: texts,
     exclude: Array.isArray(exclude) ? exclude.filter(item => typeof item === 'string') : [],
-    json: flags.has('json'),
+    json,
     quiet: flags.has('quiet'),
     verbose: flags.has('verbose'),
     directory: texts.get('directory'),
@@ -290,7 +303,7 @@ export function locate(invocation: Invocation, cwd: string): { root: string; log
   let root = invocation.directory === undefined ? undefined : resolve(cwd, invocation.directory);
   if (root === undefined) {
     for (let dir = cwd; root === undefined; dir = dirname(dir)) {
-      if (existsSync(join(dir, '.syft-sync'))) root = dir;
+      if (statSync(join(dir, '.syft-sync'), { throwIfNoEntry: false })?.isDirectory() === true) root = dir;
       else if (dirname(dir) === dir) root = cwd;
     }
   }
@@ -300,6 +313,29 @@ export function locate(invocation: Invocation, cwd: string): { root: string; log
 function optionLine(name: string, spec: OptionSpec): string {
   const left = `${spec.short === undefined ? '    ' : `-${spec.short}, `}--${name}${spec.value === undefined ? '' : ` ${spec.value}`}`;
   return `  ${left.padEnd(24)}${spec.help}`;
+}
+
+/** Help as data: one object a command. */
+export function helpObjects(topic?: CommandName): Record<string, unknown>[] {
+  const option = (name: string, spec: OptionSpec): Record<string, unknown> => ({
+    option: `--${name}`,
+    ...(spec.short !== undefined && { short: `-${spec.short}` }),
+    ...(spec.value !== undefined && { value: spec.value }),
+    help: spec.help
+  });
+  const specs: [string, CommandSpec][] = Object.entries(COMMANDS);
+  return specs
+    .filter(([command]) => topic === undefined || command === topic)
+    .map(([command, { usage, does, options, example }]) => ({
+      command,
+      usage: `syft-sync ${usage}`,
+      does,
+      options: [
+        ...options.map(name => option(name, OPTIONS[name])),
+        ...Object.entries(GLOBAL).map(([name, spec]) => option(name, spec))
+      ],
+      example
+    }));
 }
 
 /** Help for everything, or for one command. */

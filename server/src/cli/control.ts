@@ -12,18 +12,47 @@ export interface Control {
   call(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown>;
 }
 
+const HEALTH = '/api/health';
+const UNREACHABLE: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'EACCES', 'EPERM']);
+
 function isErrorBody(value: unknown): value is { error: { code: ErrorCode; message: string; path?: string } } {
   return typeof value === 'object' && value !== null && 'error' in value && typeof value.error === 'object';
 }
 
-function call(socketPath: string, secret: string, method: string, path: string, body: unknown): Promise<unknown> {
+/** A recorder that is busy answers late; one that is stopped never does. */
+const HEALTH_TIMEOUT_MS = 20_000;
+
+interface Address {
+  readonly pid: number;
+  readonly socket: string;
+  readonly secret: string;
+}
+
+function call(
+  { pid, socket: socketPath, secret }: Address,
+  method: string,
+  path: string,
+  body: unknown,
+  signal: AbortSignal
+): Promise<unknown> {
   return new Promise((resolve, reject) => {
+    const failed = (error: unknown): void => {
+      if (errnoOf(error) === 'ABORT_ERR') {
+        reject(new SyftError('CANCELLED', 'Stopped waiting; the recorder goes on.', { cause: error }));
+      } else if (path !== HEALTH && (errnoOf(error) === 'ECONNRESET' || errnoOf(error) === 'EPIPE')) {
+        const message = `The recorder (process ${pid}) ended before it had answered; try again.`;
+        reject(new SyftError('NOT_RUNNING', message, { cause: error }));
+      } else {
+        reject(error instanceof Error ? error : new Error(String(error)));
+      }
+    };
     const text = body === undefined ? undefined : JSON.stringify(body);
     const req = request(
       {
         socketPath,
         path,
         method,
+        signal,
         headers: {
           host: 'localhost',
           'x-syft-sync-secret': secret,
@@ -37,7 +66,7 @@ function call(socketPath: string, secret: string, method: string, path: string, 
       response => {
         const pieces: Buffer[] = [];
         response.on('data', (piece: Buffer) => pieces.push(piece));
-        response.on('error', reject);
+        response.on('error', failed);
         response.on('end', () => {
           let answer: unknown;
           try {
@@ -55,24 +84,34 @@ function call(socketPath: string, secret: string, method: string, path: string, 
         });
       }
     );
-    req.on('error', reject);
+    req.on('error', failed);
     req.end(method === 'GET' ? undefined : (text ?? '{}'));
   });
 }
 
-/** The recorder of a log when one runs and can be asked, else `undefined`. */
-export async function findControl(logDir: string): Promise<Control | undefined> {
+/**
+ * The recorder of a log when one runs and can be asked, else `undefined`.
+ *
+ * @param signal Ends the waiting for an answer.
+ * @throws SyftError LOG_LOCKED when one is there but does not answer; CANCELLED.
+ */
+export async function findControl(logDir: string, signal: AbortSignal): Promise<Control | undefined> {
   const holder = await readLockHolder(logDir);
   const { socket, secret } = holder ?? {};
   if (holder === undefined || socket === undefined || secret === undefined) return undefined;
+  const address = { pid: holder.pid, socket, secret };
+  const late = AbortSignal.timeout(HEALTH_TIMEOUT_MS);
   try {
-    await call(socket, secret, 'GET', '/api/health', undefined);
+    await call(address, 'GET', HEALTH, undefined, AbortSignal.any([signal, late]));
   } catch (error) {
-    // Not listening yet, or not any more: the caller decides whether to wait or to take the lock.
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED' || errnoOf(error) === 'ECONNRESET') {
-      return undefined;
+    if (late.aborted && !signal.aborted) {
+      throw new SyftError('LOG_LOCKED', `Process ${holder.pid} records this log, but does not answer.`, {
+        cause: error
+      });
     }
+    // Not listening yet, not any more, or another user's: the caller decides whether to wait or to take the lock.
+    if (UNREACHABLE.has(errnoOf(error) ?? '')) return undefined;
     throw error;
   }
-  return { pid: holder.pid, call: (method, path, body) => call(socket, secret, method, path, body) };
+  return { pid: holder.pid, call: (method, path, body) => call(address, method, path, body, signal) };
 }

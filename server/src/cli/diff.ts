@@ -7,9 +7,9 @@ import { versionId, type Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { diffCells, parseNotebook, type CellChange } from '../core/notebook-diff.ts';
 import { displayPath, type PathName } from '../core/path-name.ts';
-import { readableSize } from '../library/explorer.ts';
 import type { LogView } from '../library/log-view.ts';
 import { absolute } from '../library/restore.ts';
+import { printable, readableSize } from '../library/terminal-text.ts';
 import { textOf } from '../library/text-content.ts';
 
 /** Above this many bytes only sizes and hashes are compared. */
@@ -150,7 +150,7 @@ function cellJson(change: CellChange): Record<string, unknown> {
 export function compare(a: Side, b: Side): DiffResult {
   const head = { from: sideJson(a), to: sideJson(b) };
   if (a.hash === b.hash) return { json: { kind: 'equal', ...head }, text: '' };
-  const title = [`--- ${a.path}\t${a.name}`, `+++ ${b.path}\t${b.name}`];
+  const title = [`--- ${printable(a.path)}\t${a.name}`, `+++ ${printable(b.path)}\t${b.name}`];
   const left = a.bytes === undefined ? undefined : textOf(a.bytes);
   const right = b.bytes === undefined ? undefined : textOf(b.bytes);
   if (left === undefined || right === undefined) {

@@ -1,19 +1,30 @@
 /** The command line `syft-sync`. */
 import { realpath } from 'node:fs/promises';
+import { isAbsolute, relative, sep } from 'node:path';
 import { changeToJson, versionId, type Change, type ChangeKind } from '../core/change.ts';
-import { exitStatus, SyftError } from '../core/errors.ts';
-import { displayPath, pathBase64 } from '../core/path-name.ts';
-import { LogExplorer, readableSize } from '../library/explorer.ts';
+import { errnoOf, exitStatus, SyftError } from '../core/errors.ts';
+import { pathMatcher } from '../core/glob.ts';
+import { displayPath, pathBase64, type PathName } from '../core/path-name.ts';
+import { LogExplorer } from '../library/explorer.ts';
 import { LogStorage } from '../library/log-storage.ts';
-import { LogView, matchesPath, momentOf } from '../library/log-view.ts';
+import { LogView, momentOf } from '../library/log-view.ts';
+import { printable, readableSize } from '../library/terminal-text.ts';
 import { VERSION } from '../library/version.ts';
 import { checkRoot, LogCounts, statsOf, trackedFiles, Workspace } from '../library/workspace.ts';
 import { fsckLog } from '../log/fsck.ts';
-import { helpText, locate, parseCommandLine, wholeNumber, type Invocation } from './arguments.ts';
+import {
+  helpObjects,
+  helpText,
+  locate,
+  parseCommandLine,
+  wholeNumber,
+  type CommandName,
+  type Invocation
+} from './arguments.ts';
 import { recordingOptions, type CommandContext } from './context.ts';
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
-import { changeLine, Output } from './output.ts';
+import { changeLine, jsonLine, Output } from './output.ts';
 import { restoreCommand } from './restore.ts';
 
 function isCaptureSummary(
@@ -57,6 +68,17 @@ async function flush(context: CommandContext): Promise<number> {
   return 0;
 }
 
+/** `--path` as a test; relative to where one stands, as every path on the command line. */
+function chosenPaths(context: CommandContext): ((path: PathName) => boolean) | undefined {
+  const glob = context.invocation.values.get('path');
+  if (glob === undefined) return undefined;
+  const { root, cwd } = context;
+  if (isAbsolute(glob)) return pathMatcher(relative(root, glob).split(sep).join('/'));
+  const here = relative(root, cwd);
+  const inside = here !== '..' && !here.startsWith(`..${sep}`);
+  return pathMatcher(glob, inside ? here.split(sep).join('/') : '');
+}
+
 const KINDS: readonly string[] = ['created', 'modified', 'deleted', 'moved'] satisfies ChangeKind[];
 
 async function log(context: CommandContext): Promise<number> {
@@ -65,7 +87,7 @@ async function log(context: CommandContext): Promise<number> {
   if (kind !== undefined && !KINDS.includes(kind)) {
     throw new SyftError('BAD_REQUEST', `--kind takes one of ${KINDS.join(', ')}, not "${kind}".`);
   }
-  const glob = invocation.values.get('path');
+  const chosen = chosenPaths(context);
   const since = invocation.values.get('since');
   const until = invocation.values.get('until');
   const from = since === undefined ? Number.NEGATIVE_INFINITY : momentOf(since);
@@ -75,9 +97,7 @@ async function log(context: CommandContext): Promise<number> {
     (kind === undefined || change.kind === kind) &&
     change.at >= from &&
     change.at <= to &&
-    (glob === undefined ||
-      matchesPath(change.path, glob) ||
-      (change.from !== undefined && matchesPath(change.from, glob)));
+    (chosen === undefined || chosen(change.path) || (change.from !== undefined && chosen(change.from)));
   const print = async (change: Change): Promise<void> => {
     const json = changeToJson(change);
     await output.result(json, changeLine(json));
@@ -106,7 +126,7 @@ async function log(context: CommandContext): Promise<number> {
     });
     for (const change of (await view.refresh()).filter(matches)) await print(change);
   }
-  return context.signal.aborted && !follow ? 130 : 0;
+  return 0;
 }
 
 async function history(context: CommandContext): Promise<number> {
@@ -123,11 +143,11 @@ async function history(context: CommandContext): Promise<number> {
 async function tree(context: CommandContext): Promise<number> {
   const { invocation, output } = context;
   const at = invocation.values.get('at');
-  const glob = invocation.values.get('path');
+  const chosen = chosenPaths(context);
   const moment = at === undefined ? undefined : momentOf(at);
   await using view = await openView(context);
   for (const change of [...view.tree(moment).values()].sort((a, b) => (a.path < b.path ? -1 : 1))) {
-    if (glob !== undefined && !matchesPath(change.path, glob)) continue;
+    if (chosen?.(change.path) === false) continue;
     const base64 = pathBase64(change.path);
     await output.result(
       {
@@ -160,39 +180,37 @@ async function diff(context: CommandContext): Promise<number> {
   const { invocation, cwd, root, output } = context;
   const [first = '', second] = invocation.args;
   await using view = await openView(context);
-  const version = (text: string): Change => {
-    try {
-      return view.version(text, cwd);
-    } catch (error) {
-      if (!(error instanceof SyftError) || error.code !== 'VERSION_NOT_FOUND' || text.includes('@')) throw error;
-      const path = view.pathOf(text, cwd);
-      if (!view.knows(path)) throw error;
-      return view.version(`${text}@latest`, cwd);
-    }
-  };
-  const a = version(first);
-  const left: Side = await versionSide(view, a);
+  const { version, path } = view.namedOrLatest(first, cwd);
+  const left: Side = await versionSide(view, version);
   let right: Side;
   if (second === undefined) {
-    const disk = await diskSide(root, a.path);
+    const disk = await diskSide(root, path);
     if (disk === undefined) {
-      throw new SyftError('PATH_NOT_FOUND', `${displayPath(a.path)} does not exist on disk.`, {
-        path: displayPath(a.path)
+      throw new SyftError('PATH_NOT_FOUND', `${displayPath(path)} does not exist on disk.`, {
+        path: displayPath(path)
       });
     }
     right = disk;
   } else {
-    right = await versionSide(view, version(second));
+    right = await versionSide(view, view.namedOrLatest(second, cwd).version);
   }
   const result = compare(left, right);
-  if (output.json) await output.write(`${JSON.stringify(result.json)}\n`);
-  else if (result.text !== '') await output.write(`${result.text}\n`);
+  if (output.json) await output.write(jsonLine(result.json));
+  else if (result.text !== '') {
+    // A terminal must not obey what stands in a file; a file or a pipe gets it as it is.
+    const text = process.stdout.isTTY ? result.text.split('\n').map(shownLine).join('\n') : result.text;
+    await output.write(`${text}\n`);
+  }
   return 0;
+}
+
+function shownLine(line: string): string {
+  return line.split('\t').map(printable).join('\t');
 }
 
 async function stats(context: CommandContext): Promise<number> {
   const { output } = context;
-  const control = await findControl(context.logDir);
+  const control = await findControl(context.logDir, context.signal);
   let result: Record<string, unknown>;
   if (control === undefined) {
     await using view = await openView(context);
@@ -202,7 +220,7 @@ async function stats(context: CommandContext): Promise<number> {
   } else {
     result = { ...((await control.call('GET', '/api/stats')) as object) };
   }
-  if (output.json) await output.write(`${JSON.stringify(result)}\n`);
+  if (output.json) await output.write(jsonLine(result));
   else for (const [name, value] of Object.entries(result)) await output.write(`${name.padEnd(16)} ${String(value)}\n`);
   return 0;
 }
@@ -226,7 +244,7 @@ async function fsck(context: CommandContext): Promise<number> {
   for await (const damage of fsckLog(context.logDir, {
     readData: context.invocation.flags.has('read-data'),
     signal: context.signal,
-    onProgress: p => output.progress(p, started)
+    onProgress: p => output.progress(p, started, 'bytes')
   })) {
     damages += 1;
     output.endProgress();
@@ -237,14 +255,19 @@ async function fsck(context: CommandContext): Promise<number> {
     await output.result(damage, `${damage.kind}  ${damage.where}  ${damage.message}${versions}`);
   }
   output.endProgress();
-  if (!output.json) output.note(damages === 0 ? 'no damage found' : `${damages} damages found`);
+  if (!output.json) await output.write(damages === 0 ? 'no damage found\n' : `${damages} damages found\n`);
   return damages === 0 ? 0 : 3;
 }
 
 async function explore(context: CommandContext): Promise<number> {
+  if (context.output.json) throw new SyftError('BAD_REQUEST', 'explore has no JSON; use log, tree, history or stats.');
+  if (process.stdin.isTTY !== true || process.stdout.isTTY !== true) {
+    throw new SyftError('BAD_REQUEST', 'explore needs a terminal; use log, tree, history or show instead.');
+  }
   await openView(context).then(view => view.close());
   await using storage = new LogStorage(context.logDir, { watchPath: context.root });
-  await new LogExplorer(storage, {
+  const how = await new LogExplorer(storage, {
+    signal: context.signal,
     restore: async (version, asCopy) => {
       const answer = await context.withRecorder(
         control => control.call('POST', '/api/restore', { versionId: version, asCopy }),
@@ -255,7 +278,7 @@ async function explore(context: CommandContext): Promise<number> {
       return `Restored ${result.path}.${result.replaced === undefined ? '' : ` The state before is ${result.replaced}.`}`;
     }
   }).run();
-  return 0;
+  return how === 'interrupted' ? 130 : 0;
 }
 
 async function openView(context: CommandContext): Promise<LogView> {
@@ -270,14 +293,17 @@ async function openView(context: CommandContext): Promise<LogView> {
 
 /** Asks the recorder that holds the log, or opens the workspace for as long as the work takes. */
 async function withRecorder<T>(
-  context: Pick<CommandContext, 'invocation' | 'root' | 'logDir'>,
+  context: Omit<CommandContext, 'withRecorder'>,
   ask: (control: Control) => Promise<T>,
   own: (workspace: Workspace) => Promise<T>
 ): Promise<T> {
   // A holder that has just begun may not listen yet: both ways are tried until one works or the holder is there to stay.
   for (let attempt = 1; ; attempt++) {
-    const control = await findControl(context.logDir);
-    if (control !== undefined) return ask(control);
+    const control = await findControl(context.logDir, context.signal);
+    if (control !== undefined) {
+      context.output.detail(`asking the recorder, process ${control.pid}`);
+      return ask(control);
+    }
     try {
       await using workspace = await Workspace.open({
         ...recordingOptions(context),
@@ -286,7 +312,9 @@ async function withRecorder<T>(
       });
       return await own(workspace);
     } catch (error) {
-      if (!(error instanceof SyftError) || error.code !== 'LOG_LOCKED' || attempt >= 20) throw error;
+      if (!(error instanceof SyftError) || error.code !== 'LOG_LOCKED' || attempt >= 20 || context.signal.aborted) {
+        throw error;
+      }
       await new Promise(resolve => setTimeout(resolve, 100));
     }
   }
@@ -340,22 +368,54 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
   }
 }
 
+/** These have something to bring to an end when they are stopped; all others only read, and stop where they are. */
+const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
+  'capture',
+  'watch',
+  'flush',
+  'restore',
+  'explore',
+  'serve',
+  'receive'
+] as const);
+/** These run until they are told to stop: being told twice is no reason to hurry. */
+const RUNS_ON: ReadonlySet<CommandName> = new Set(['watch', 'serve', 'receive'] as const);
+
 /** Runs one command line; resolves with the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
-  const json = argv.includes('--json');
-  let output = new Output({ json, quiet: false });
+  const output = new Output({ json: argv.includes('--json'), quiet: false });
+  let command: CommandName | undefined;
   const controller = new AbortController();
-  const stop = (): void => controller.abort();
+  const stop = (): void => {
+    const waits = command !== undefined && ENDS_ITSELF.has(command);
+    if (waits && (!controller.signal.aborted || RUNS_ON.has(command as CommandName))) {
+      controller.abort();
+      return;
+    }
+    output.error(new SyftError('CANCELLED', 'Stopped.'));
+    process.exit(130);
+  };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
+  process.on('SIGHUP', stop);
   try {
     const parsed = parseCommandLine(argv);
+    output.configure(parsed);
     if ('show' in parsed) {
-      await output.write(parsed.show === 'version' ? `${VERSION}\n` : helpText(parsed.topic));
+      if (parsed.show === 'version') await output.result({ version: VERSION }, VERSION);
+      else if (!parsed.json) await output.write(helpText(parsed.topic));
+      else for (const object of helpObjects(parsed.topic)) await output.write(jsonLine(object));
       return 0;
     }
-    output = new Output(parsed);
-    return await run(parsed, output, controller.signal);
+    command = parsed.command;
+    const status = await run(parsed, output, controller.signal);
+    await output.finish();
+    if (output.failure === undefined) return status;
+    throw new SyftError(
+      errnoOf(output.failure) === 'ENOSPC' ? 'DISK_FULL' : 'DISK_ERROR',
+      `The output cannot be written: ${output.failure.message}.`,
+      { cause: output.failure }
+    );
   } catch (error) {
     if (error instanceof SyftError) {
       output.error(error);

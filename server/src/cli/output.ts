@@ -1,24 +1,51 @@
 /** Results on stdout, everything else on stderr; NDJSON or lines for people. */
-import { once } from 'node:events';
 import type { ChangeJson } from '../core/change.ts';
 import type { SyftError } from '../core/errors.ts';
-import { printable, readableSize } from '../library/explorer.ts';
+import { printable, readableSize } from '../library/terminal-text.ts';
+
+/** What progress is counted in: files, or the bytes of the log. */
+export type ProgressUnit = 'files' | 'bytes';
+
+/** One value as one line of JSON that no terminal can take for a command, whatever names are in it. */
+export function jsonLine(value: unknown): string {
+  const text = JSON.stringify(value).replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`
+  );
+  return `${text}\n`;
+}
+
+export interface OutputOptions {
+  readonly json: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
 
 /** Where a command writes. Backpressure and a reader that goes away (`| head`) are handled here, once. */
 export class Output {
-  readonly json: boolean;
-  readonly quiet: boolean;
+  json = false;
+  quiet = false;
+  verbose = false;
   #gone = false;
+  #failure: NodeJS.ErrnoException | undefined;
   #progressShown = false;
   #progressAt = 0;
 
-  constructor(options: { json: boolean; quiet: boolean }) {
-    this.json = options.json;
-    this.quiet = options.quiet;
+  constructor(options: OutputOptions) {
+    this.configure(options);
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') this.#gone = true;
-      else throw error;
+      this.#gone = true;
+      if (error.code !== 'EPIPE') this.#failure ??= error;
     });
+    // A terminal that went away takes the messages with it, nothing else.
+    process.stderr.on('error', () => undefined);
+  }
+
+  /** Once the command line is understood. */
+  configure(options: OutputOptions): void {
+    this.json = options.json;
+    this.quiet = options.quiet ?? false;
+    this.verbose = options.verbose ?? false;
   }
 
   /** True when nobody reads stdout any more: a command may stop early. */
@@ -26,41 +53,63 @@ export class Output {
     return this.#gone;
   }
 
+  /** Why stdout could not be written to, unless its reader only went away. */
+  get failure(): NodeJS.ErrnoException | undefined {
+    return this.#failure;
+  }
+
   async write(data: string | Uint8Array): Promise<void> {
     if (this.#gone) return;
-    if (!process.stdout.write(data)) {
-      const done = new AbortController();
-      const { signal } = done;
-      await Promise.race([once(process.stdout, 'drain', { signal }), once(process.stdout, 'close', { signal })]).catch(
-        () => undefined
-      );
-      // The one that did not come would stay on the stream.
-      done.abort();
-    }
+    if (!process.stdout.write(data)) await this.#drained();
+  }
+
+  #drained(): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => {
+        process.stdout.off('drain', done).off('close', done).off('error', done);
+        resolve();
+      };
+      process.stdout.on('drain', done).on('close', done).on('error', done);
+    });
+  }
+
+  /** Resolves when the reader has taken all that was written: a process that ends before would cut it short. */
+  async finish(): Promise<void> {
+    if (!this.#gone) await new Promise<void>(resolve => process.stdout.write('', () => resolve()));
   }
 
   /** One result: the object with `--json`, else the line. */
   async result(object: unknown, line: string): Promise<void> {
-    await this.write(this.json ? `${JSON.stringify(object)}\n` : `${line}\n`);
+    await this.write(this.json ? jsonLine(object) : `${printable(line)}\n`);
   }
 
   /** Something to know, on stderr; silent with `-q`. */
   note(text: string): void {
-    if (!this.quiet) process.stderr.write(`${text}\n`);
+    if (this.quiet) return;
+    this.endProgress();
+    process.stderr.write(`${printable(text)}\n`);
+  }
+
+  /** Something to know for those who asked with `-v`. */
+  detail(text: string): void {
+    if (this.verbose) this.note(`syft-sync: ${text}`);
   }
 
   /** Draws progress on a terminal, at most ten times a second. */
-  progress(p: { done: number; total: number; bytes: number }, startedAt: number): void {
+  progress(p: { done: number; total: number; bytes: number }, startedAt: number, unit: ProgressUnit = 'files'): void {
     if (this.quiet || process.stderr.isTTY !== true) return;
     const now = Date.now();
     if (now - this.#progressAt < 100) return;
     this.#progressAt = now;
     this.#progressShown = true;
     const seconds = Math.max(0.001, (now - startedAt) / 1000);
-    const left = p.done === 0 ? '' : `, ${Math.ceil(((p.total - p.done) * seconds) / p.done)} s left`;
-    process.stderr.write(
-      `\r\u001b[2K${p.done} of ${p.total} files, ${readableSize(p.bytes)}, ${Math.round(p.done / seconds)} files/s${left}`
-    );
+    const total = Math.max(p.done, p.total);
+    const left = p.done === 0 ? '' : `, ${Math.ceil(((total - p.done) * seconds) / p.done)} s left`;
+    const text =
+      unit === 'bytes'
+        ? `${readableSize(p.done)} of ${readableSize(total)}, ${readableSize(Math.round(p.done / seconds))}/s${left}`
+        : `${p.done} of ${total} files, ${readableSize(p.bytes)}, ${Math.round(p.done / seconds)} files/s${left}`;
+    process.stderr.write(`\r\u001b[2K${text.slice(0, Math.max(1, (process.stderr.columns ?? 80) - 1))}`);
   }
 
   endProgress(): void {
@@ -68,26 +117,20 @@ export class Output {
     this.#progressShown = false;
   }
 
-  /** An error as the contract says: one line with its code; with `--json` an object on stderr too. */
+  /** An error as the contract says: one line with its code; with `--json` an object on stderr too, as the last line. */
   error(error: SyftError): void {
     this.endProgress();
-    if (this.json) {
-      const body = { code: error.code, message: error.message, ...(error.path !== undefined && { path: error.path }) };
-      process.stderr.write(`${JSON.stringify({ error: body })}\n`);
-    } else {
-      process.stderr.write(`syft-sync: ${printable(error.message)} [${error.code}]\n`);
-    }
+    process.stderr.write(`syft-sync: ${printable(error.message)} [${error.code}]\n`);
+    if (!this.json) return;
+    const body = { code: error.code, message: error.message, ...(error.path !== undefined && { path: error.path }) };
+    process.stderr.write(jsonLine({ error: body }));
   }
 }
 
 /** A change as one line: when, how, size, id, path. */
 export function changeLine(change: ChangeJson): string {
-  const date = new Date(change.at);
-  const two = (n: number): string => String(n).padStart(2, '0');
-  const at = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
   const size = change.type === 'directory' ? 'directory' : change.size === undefined ? '' : readableSize(change.size);
-  const path =
-    change.from === undefined ? printable(change.path) : `${printable(change.from)} → ${printable(change.path)}`;
+  const path = change.from === undefined ? change.path : `${change.from} → ${change.path}`;
   const flags = change.flags.length === 0 ? '' : `  (${change.flags.join(', ')})`;
-  return `${at}  ${change.kind.padEnd(8)}  ${size.padStart(9)}  ${change.versionId.padEnd(14)}  ${path}${flags}`;
+  return `${change.at}  ${change.kind.padEnd(8)}  ${size.padStart(9)}  ${change.versionId.padEnd(14)}  ${path}${flags}`;
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { SyftError } from '../core/errors.ts';
 import { runReceive } from '../sync/receiver.ts';
 import type { CommandContext } from './context.ts';
-import { printable } from '../library/explorer.ts';
+import { jsonLine } from './output.ts';
 
 export async function receiveCommand(context: CommandContext): Promise<number> {
   const { invocation, cwd, output, signal } = context;
@@ -24,9 +24,9 @@ export async function receiveCommand(context: CommandContext): Promise<number> {
     ...(invocation.log !== undefined && { ownLog: context.logDir }),
     signal,
     onEvent: event => {
-      if (output.json) void output.write(`${JSON.stringify(event)}\n`);
-      else if ('message' in event && typeof event.message === 'string') output.note(printable(event.message));
-      else if ('path' in event && typeof event.path === 'string') output.note(`applied ${printable(event.path)}`);
+      if (output.json) void output.write(jsonLine(event));
+      else if ('message' in event && typeof event.message === 'string') output.note(event.message);
+      else if ('path' in event && typeof event.path === 'string') output.note(`applied ${event.path}`);
     }
   });
 }

@@ -1,18 +1,27 @@
 /** `restore`: one version, one path as of a time, or a whole tree into a directory. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { lstat, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve, sep } from 'node:path';
-import type { RestoreResult } from '../api/contract.ts';
+import type { RestoreRequest, RestoreResult } from '../api/contract.ts';
 import { versionId, type Change } from '../core/change.ts';
-import { errnoOf, SyftError } from '../core/errors.ts';
-import { displayPath, joinPath, type PathName } from '../core/path-name.ts';
-import { LogView, momentOf, workspacePath } from '../library/log-view.ts';
-import { diskError, restoreVersion, type RecordingBeforeRestore } from '../library/restore.ts';
+import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
+import { displayPath, encodePath, joinPath, parseDisplayPath, type PathName } from '../core/path-name.ts';
+import { LogView, momentOf, type NamedVersion } from '../library/log-view.ts';
+import {
+  absolute,
+  diskError,
+  restoreVersion,
+  type ContentSource,
+  type RecordingBeforeRestore
+} from '../library/restore.ts';
+import { belongsToLog } from '../library/workspace.ts';
 import type { CommandContext } from './context.ts';
 import { diskSide } from './diff.ts';
 
 /** Records nothing: for directories outside the workspace. */
 const OUTSIDE: RecordingBeforeRestore = {
+  recordsFirst: false,
   tree: new Map(),
   captureNow: () => Promise.resolve([]),
   expect: () => undefined
@@ -22,33 +31,55 @@ function isRestoreResult(value: unknown): value is RestoreResult {
   return typeof value === 'object' && value !== null && 'versionId' in value && 'unchanged' in value;
 }
 
-/** The version that a restore of one path means. */
-function chosenVersion(context: CommandContext, view: LogView): Change {
+/** The version that a restore of one path means, and the path to put it back to. */
+function chosenVersion(context: CommandContext, view: LogView): NamedVersion {
   const { invocation, cwd } = context;
   const what = invocation.args[0];
   if (what === undefined) {
     throw new SyftError('BAD_REQUEST', 'Say what to restore: a version, a path with --at, or --tree.');
   }
   const at = invocation.values.get('at');
-  return at === undefined ? view.version(what, cwd) : view.version(`${what}@${at}`, cwd);
+  return at === undefined ? view.named(what, cwd) : view.namedAt(what, at, cwd);
 }
 
-/** The workspace path of `--to`, or `undefined` when it lies outside. */
-function insideTarget(context: CommandContext, to: string): PathName | undefined {
-  const path = resolve(context.cwd, to);
-  const rel = relative(context.root, path);
-  return rel === '' || rel === '..' || rel.startsWith(`..${sep}`) ? undefined : workspacePath(context.root, path, '/');
+/** The workspace path of `--to`, or `undefined` when it lies outside. Throws PATH_INVALID for what belongs to the log. */
+function insideTarget(context: CommandContext, view: LogView, to: string): PathName | undefined {
+  const target = resolve(context.cwd, to);
+  refuseLog(context, target);
+  let path: PathName;
+  try {
+    path = view.pathOf(target, context.cwd);
+  } catch (error) {
+    if (error instanceof SyftError && error.code === 'PATH_OUTSIDE_ROOT') return undefined;
+    throw error;
+  }
+  refuseLog(context, join(context.root, path));
+  return view.knows(path) ? path : parseDisplayPath(path);
+}
+
+function refuseLog(context: CommandContext, target: string): void {
+  if (!belongsToLog(target, context.logDir)) return;
+  throw new SyftError('PATH_INVALID', `${target} belongs to the log; restore to another place.`, { path: target });
+}
+
+/** The request to the recorder for one version; without `to` when that is the version's own path. */
+function requestOf(version: Change, to: PathName, force: boolean): RestoreRequest {
+  return {
+    versionId: versionId(version),
+    ...(to !== version.path && { to: displayPath(to), toBase64: encodePath(to).toString('base64') }),
+    force
+  };
 }
 
 export async function restoreCommand(context: CommandContext): Promise<number> {
-  const { invocation, root, logDir } = context;
+  const { invocation, root, logDir, signal } = context;
   await using view = await LogView.open({ dir: logDir }, root);
   if (invocation.flags.has('tree')) return restoreTree(context, view);
-  const version = chosenVersion(context, view);
+  const { version, path } = chosenVersion(context, view);
   const toText = invocation.values.get('to');
   const dryRun = invocation.flags.has('dry-run');
   const force = invocation.flags.has('force');
-  const to = toText === undefined ? version.path : insideTarget(context, toText);
+  const to = toText === undefined ? path : insideTarget(context, view, toText);
   if (to === undefined) {
     const outcome = await restoreVersion(
       { root, log: view.reader, recorder: OUTSIDE, stagingDir: tmpdir(), logDir },
@@ -56,7 +87,8 @@ export async function restoreCommand(context: CommandContext): Promise<number> {
       {
         toAbsolute: resolve(context.cwd, toText ?? ''),
         force,
-        dryRun
+        dryRun,
+        signal
       }
     );
     await report(
@@ -70,17 +102,10 @@ export async function restoreCommand(context: CommandContext): Promise<number> {
     await report(context, await planned(root, version, to), true);
     return 0;
   }
+  const request = requestOf(version, to, force);
   const result = await context.withRecorder(
-    async control => {
-      const answer = await control.call('POST', '/api/restore', {
-        versionId: versionId(version),
-        to: displayPath(to),
-        force
-      });
-      if (!isRestoreResult(answer)) throw new SyftError('INTERNAL', 'The recorder gave an unexpected answer.');
-      return answer;
-    },
-    workspace => workspace.restore({ versionId: versionId(version), to: displayPath(to), force })
+    async control => asRestoreResult(await control.call('POST', '/api/restore', request)),
+    workspace => workspace.restore(request, { signal })
   );
   await report(context, result, false);
   return 0;
@@ -88,22 +113,37 @@ export async function restoreCommand(context: CommandContext): Promise<number> {
 
 /** What a restore would do, from the disk as it is. */
 async function planned(root: string, version: Change, to: PathName): Promise<RestoreResult> {
-  const disk = await diskSide(root, to).catch((error: unknown) => {
-    if (error instanceof SyftError && error.code === 'PATH_INVALID' && version.type !== 'directory') {
-      throw new SyftError(
-        'RESTORE_ONTO_DIRECTORY',
-        `${displayPath(to)} is a directory; a file cannot be restored onto it.`,
-        { path: displayPath(to) }
-      );
+  const present = new Map<PathName, Change>();
+  const stats = await lstat(absolute(root, to)).catch(() => undefined);
+  if (stats !== undefined && !stats.isDirectory() && version.type !== 'directory') {
+    const disk = await diskSide(root, to);
+    const type = stats.isSymbolicLink() ? 'symlink' : 'file';
+    if (disk !== undefined) {
+      present.set(to, { ...version, path: to, type, hash: disk.hash, mode: modeOf(stats, version) });
     }
-    throw error;
-  });
-  return {
-    path: displayPath(to),
-    versionId: versionId(version),
-    unchanged: disk !== undefined && disk.hash === version.hash,
-    created: disk === undefined
-  };
+  }
+  const recorder = { ...OUTSIDE, tree: present };
+  const place = { root, log: NO_CONTENT, recorder, stagingDir: tmpdir() };
+  const { unchanged, created } = await restoreVersion(place, version, { to, dryRun: true });
+  return { path: displayPath(to), versionId: versionId(version), unchanged, created };
+}
+
+/** A dry run reads no content. */
+const NO_CONTENT: ContentSource = {
+  content: () => {
+    throw new SyftError('INTERNAL', 'A dry run reads no content.');
+  },
+  contentBytes: () => Promise.reject(new SyftError('INTERNAL', 'A dry run reads no content.'))
+};
+
+/** Permission bits on disk; a link has none worth comparing. */
+function modeOf(stats: Stats, version: Change): number {
+  return stats.isSymbolicLink() ? (version.mode ?? 0o777) : stats.mode & 0o7777;
+}
+
+function asRestoreResult(answer: unknown): RestoreResult {
+  if (!isRestoreResult(answer)) throw new SyftError('INTERNAL', 'The recorder gave an unexpected answer.');
+  return answer;
 }
 
 async function report(context: CommandContext, result: RestoreResult, dryRun: boolean): Promise<void> {
@@ -113,10 +153,20 @@ async function report(context: CommandContext, result: RestoreResult, dryRun: bo
   await context.output.result(
     { ...(dryRun ? { wouldRestore: result.path } : { restored: result.path }), action, ...result },
     dryRun
-      ? `would ${action} ${result.path} from ${result.versionId}`
+      ? `would ${result.unchanged ? 'leave' : action} ${result.path}${result.unchanged ? ' as it is' : ` from ${result.versionId}`}`
       : `${result.path}: ${did}${result.unchanged ? '' : ` from ${result.versionId}`}${undo}`
   );
 }
+
+/** What concerns every file that is still to come. */
+const ENDS_TREE: ReadonlySet<ErrorCode> = new Set([
+  'DISK_FULL',
+  'DISK_READ_ONLY',
+  'CANCELLED',
+  'LOG_LOCKED',
+  'LOG_CLOSED',
+  'NOT_RUNNING'
+] as const);
 
 /** The tree as of a moment, into a directory. Inside the workspace what stands there is recorded first. */
 async function restoreTree(context: CommandContext, view: LogView): Promise<number> {
@@ -127,6 +177,7 @@ async function restoreTree(context: CommandContext, view: LogView): Promise<numb
     throw new SyftError('BAD_REQUEST', 'Usage: syft-sync restore --tree --at T --to DIR');
   }
   const target = resolve(context.cwd, toText);
+  refuseLog(context, target);
   const tree = view.tree(momentOf(at));
   const dryRun = invocation.flags.has('dry-run');
   const prefix = relative(context.root, target);
@@ -144,7 +195,7 @@ async function restoreTree(context: CommandContext, view: LogView): Promise<numb
         counts[result.unchanged ? 'unchanged' : result.created ? 'create' : 'replace'] += 1;
         if (dryRun || output.json || invocation.verbose) await report(context, result, dryRun);
       } catch (error) {
-        if (!(error instanceof SyftError) || error.code === 'DISK_FULL' || error.code === 'DISK_READ_ONLY') throw error;
+        if (!(error instanceof SyftError) || ENDS_TREE.has(error.code)) throw error;
         failed += 1;
         output.error(error);
       }
@@ -172,9 +223,18 @@ async function restoreTree(context: CommandContext, view: LogView): Promise<numb
     if (!dryRun) await makeTarget(target);
     const stagingDir = dryRun ? tmpdir() : await mkdtemp(join(target, '.syft-sync-tmp-'));
     try {
-      const place = { root: target, log: view.reader, recorder: await assumeRecorded(target, tree), stagingDir };
+      const place = {
+        root: target,
+        log: view.reader,
+        recorder: await assumeRecorded(context, target, tree, inside),
+        stagingDir
+      };
       return await work(async version => {
-        const { path, unchanged, created } = await restoreVersion(place, version, { force, dryRun });
+        const { path, unchanged, created } = await restoreVersion(place, version, {
+          force,
+          dryRun,
+          signal: context.signal
+        });
         return { path: displayPath(path), versionId: versionId(version), unchanged, created };
       });
     } finally {
@@ -182,19 +242,11 @@ async function restoreTree(context: CommandContext, view: LogView): Promise<numb
     }
   }
   const below = prefix.split(sep).join('/');
-  const request = (version: Change): { versionId: string; to: string; force: boolean } => ({
-    versionId: versionId(version),
-    to: displayPath(below === '' ? version.path : joinPath(below, version.path)),
-    force
-  });
+  const request = (version: Change): RestoreRequest =>
+    requestOf(version, below === '' ? version.path : joinPath(below, version.path), force);
   return context.withRecorder(
-    control =>
-      work(async version => {
-        const answer = await control.call('POST', '/api/restore', request(version));
-        if (!isRestoreResult(answer)) throw new SyftError('INTERNAL', 'The recorder gave an unexpected answer.');
-        return answer;
-      }),
-    workspace => work(version => workspace.restore(request(version)))
+    control => work(async version => asRestoreResult(await control.call('POST', '/api/restore', request(version)))),
+    workspace => work(version => workspace.restore(request(version), { signal: context.signal }))
   );
 }
 
@@ -209,13 +261,26 @@ async function makeTarget(target: string): Promise<void> {
   }
 }
 
-/** Outside the workspace only what already equals the version counts as recorded; anything else in the way needs --force. */
-async function assumeRecorded(target: string, tree: ReadonlyMap<PathName, Change>): Promise<RecordingBeforeRestore> {
+/**
+ * Outside the workspace only what already equals the version counts as recorded; anything else in the way needs --force.
+ * Inside (a dry run) everything will be recorded first.
+ */
+async function assumeRecorded(
+  context: CommandContext,
+  target: string,
+  tree: ReadonlyMap<PathName, Change>,
+  inside: boolean
+): Promise<RecordingBeforeRestore> {
   const present = new Map<PathName, Change>();
   for (const [path, version] of tree) {
+    if (context.signal.aborted) throw new SyftError('CANCELLED', 'Stopped before anything was restored.');
     if (version.type === 'directory') continue;
+    const stats = await lstat(absolute(target, path)).catch(() => undefined);
+    if (stats === undefined || (stats.isFile() && stats.size !== version.size && !inside)) continue;
     const disk = await diskSide(target, path).catch(() => undefined);
-    if (disk !== undefined && disk.hash === version.hash) present.set(path, version);
+    if (disk === undefined || (!inside && disk.hash !== version.hash)) continue;
+    const type = stats.isSymbolicLink() ? 'symlink' : 'file';
+    present.set(path, { ...version, type, hash: disk.hash, mode: modeOf(stats, version) });
   }
   return { ...OUTSIDE, tree: present };
 }

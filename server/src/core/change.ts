@@ -77,6 +77,16 @@ export function isoMicros(us: number): string {
   return new Date(ms).toISOString().replace('Z', `${String(us - ms * 1000).padStart(3, '0')}Z`);
 }
 
+/**
+ * Microseconds since the epoch → seconds for `utimes`, such that the file's time in whole microseconds is the same again. The
+ * nearest double often lies just below, and is cut down by a whole microsecond.
+ */
+export function utimeSeconds(us: number): number {
+  const seconds = us / 1e6;
+  const whole = Math.floor(seconds);
+  return (seconds - whole) * 1e9 < (us - whole * 1e6) * 1000 ? (us + 0.3) / 1e6 : seconds;
+}
+
 /** The order of changes across streams: hybrid logical clock, then device, then seq. */
 export function compareChanges(a: Change, b: Change): number {
   return a.hlc - b.hlc || (a.device < b.device ? -1 : a.device > b.device ? 1 : a.seq - b.seq);

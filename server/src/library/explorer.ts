@@ -4,9 +4,9 @@
  */
 import { emitKeypressEvents } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { stripVTControlCharacters } from 'node:util';
 import type { ChangeJson } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
+import { cutToWidth, middleEllipsis, padToWidth, printable, readableSize } from './terminal-text.ts';
 import { textOf } from './text-content.ts';
 import type { LoggedFile, LogStorage } from './log-storage.ts';
 
@@ -28,6 +28,8 @@ export interface ExplorerOptions {
    * `<name>.restored_<version id>`.
    */
   readonly restore?: (version: string, asCopy: boolean) => Promise<string>;
+  /** Ends the explorer; the terminal is put back as it was. */
+  readonly signal?: AbortSignal;
 }
 
 interface Key {
@@ -50,36 +52,6 @@ interface Place {
 
 const PREVIEW_LIMIT = 2 << 20;
 
-/** Bytes in a few characters: `20.0 kB`. */
-export function readableSize(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
-  const units = ['kB', 'MB', 'GB', 'TB'];
-  let value = bytes;
-  let unit = 'B';
-  for (const next of units) {
-    if (value < 999.95) break;
-    value /= 1000;
-    unit = next;
-  }
-  return `${value.toFixed(1)} ${unit}`;
-}
-
-/** Makes a text safe to print: control characters shown, nothing of it can steer the terminal. */
-export function printable(text: string): string {
-  return stripVTControlCharacters(text).replace(
-    /[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g,
-    c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`
-  );
-}
-
-/** Cuts in the middle, so that the end (with the extension) stays. */
-export function middleEllipsis(text: string, width: number): string {
-  if (text.length <= width) return text;
-  if (width <= 1) return '…'.slice(0, width);
-  const tail = Math.floor((width - 1) * 0.6);
-  return `${text.slice(0, width - 1 - tail)}…${text.slice(text.length - tail)}`;
-}
-
 function localTime(iso: string): string {
   const date = new Date(iso);
   const two = (n: number): string => String(n).padStart(2, '0');
@@ -98,6 +70,9 @@ export class LogExplorer {
   readonly #output: TerminalOut;
   readonly #restore: (version: string, asCopy: boolean) => Promise<string>;
   #files: LoggedFile[] = [];
+  #shown: LoggedFile[] | undefined;
+  #interrupted = false;
+  readonly #signal: AbortSignal | undefined;
   #filter = '';
   #typing = false;
   #message = '';
@@ -108,6 +83,7 @@ export class LogExplorer {
     this.#storage = storage;
     this.#input = options.input ?? process.stdin;
     this.#output = options.output ?? process.stdout;
+    this.#signal = options.signal;
     this.#restore =
       options.restore ??
       (async version => {
@@ -118,15 +94,16 @@ export class LogExplorer {
       });
   }
 
-  /** Runs until the person quits (`q`, Ctrl-C) or the input ends. */
-  async run(): Promise<void> {
-    this.#files = await this.#storage.listFiles();
+  /** Runs until the person quits (`q`, Ctrl-D), interrupts (Ctrl-C) or the input ends. */
+  async run(): Promise<'quit' | 'interrupted'> {
+    await this.#reload();
     this.#stack = [{ screen: { kind: 'files' }, cursor: 0, top: 0 }];
     const input = this.#input;
     emitKeypressEvents(input);
     input.setRawMode?.(true);
     input.resume();
-    this.#output.write('\u001b[?1049h\u001b[?25l');
+    // Its own screen, no cursor, and no wrapping: a line that is too long is cut, not continued.
+    this.#output.write('\u001b[?1049h\u001b[?25l\u001b[?7l');
     const keys: Key[] = [];
     let wake: (() => void) | undefined;
     let ended = false;
@@ -135,22 +112,27 @@ export class LogExplorer {
       wake?.();
     };
     const onEnd = (): void => {
+      this.#interrupted ||= this.#signal?.aborted === true;
       ended = true;
       wake?.();
     };
     const onResize = (): void => this.#draw();
     input.on('keypress', onKey);
-    input.on('end', onEnd);
+    input.on('end', onEnd).on('close', onEnd).on('error', onEnd);
+    this.#output.on('error', onEnd);
+    this.#signal?.addEventListener('abort', onEnd);
+    if (this.#signal?.aborted === true) onEnd();
     this.#output.on('resize', onResize);
     try {
       this.#draw();
       for (;;) {
         const key = keys.shift();
-        if (key !== undefined) {
-          if (!(await this.#press(key))) return;
-          this.#draw();
+        if (key !== undefined && this.#signal?.aborted !== true) {
+          if (!(await this.#press(key))) return this.#interrupted ? 'interrupted' : 'quit';
+          // Keys that came meanwhile (a paste, a held arrow) are drawn once.
+          if (keys.length === 0) this.#draw();
         } else if (ended) {
-          return;
+          return this.#interrupted ? 'interrupted' : 'quit';
         } else {
           await new Promise<void>(resolve => (wake = resolve));
           wake = undefined;
@@ -158,11 +140,13 @@ export class LogExplorer {
       }
     } finally {
       input.off('keypress', onKey);
-      input.off('end', onEnd);
+      input.off('end', onEnd).off('close', onEnd).off('error', onEnd);
+      this.#signal?.removeEventListener('abort', onEnd);
       this.#output.off('resize', onResize);
       input.setRawMode?.(false);
       input.pause();
-      this.#output.write('\u001b[?25h\u001b[?1049l');
+      this.#output.write('\u001b[?7h\u001b[?25h\u001b[?1049l');
+      this.#output.off('error', onEnd);
     }
   }
 
@@ -171,8 +155,26 @@ export class LogExplorer {
   }
 
   #shownFiles(): LoggedFile[] {
-    const needle = this.#filter.toLowerCase();
-    return needle === '' ? this.#files : this.#files.filter(file => file.path.toLowerCase().includes(needle));
+    if (this.#shown === undefined) {
+      const needle = this.#filter.toLowerCase();
+      this.#shown = needle === '' ? this.#files : this.#files.filter(file => file.path.toLowerCase().includes(needle));
+    }
+    return this.#shown;
+  }
+
+  /** Reads what was recorded since. */
+  async #reload(): Promise<void> {
+    this.#files = await this.#storage.listFiles();
+    this.#shown = undefined;
+  }
+
+  async #refresh(): Promise<void> {
+    await this.#reload();
+    const place = this.#place;
+    if (place.screen.kind !== 'versions') return;
+    const { path } = place.screen;
+    const history = await this.#storage.getFileHistory(`${this.#storage.watchPath}/${path}`);
+    this.#stack[this.#stack.length - 1] = { ...place, screen: { kind: 'versions', path, history } };
   }
 
   #length(): number {
@@ -185,12 +187,21 @@ export class LogExplorer {
   async #press(key: Key): Promise<boolean> {
     const name = key.name ?? key.sequence ?? '';
     this.#message = '';
-    if (key.ctrl === true && name === 'c') return false;
+    if (key.ctrl === true && name === 'c') {
+      this.#interrupted = true;
+      return false;
+    }
+    if (key.ctrl === true && name === 'd') return false;
     if (this.#asking !== undefined) {
       const { yes } = this.#asking;
       this.#asking = undefined;
-      if (name === 'y') await this.#attempt(async () => (this.#message = await yes()));
-      else this.#message = 'Nothing was changed.';
+      if (name === 'y') {
+        await this.#attempt(async () => {
+          const done = await yes();
+          await this.#refresh();
+          this.#message = done;
+        });
+      } else this.#message = 'Nothing was changed.';
       return true;
     }
     if (this.#typing) {
@@ -209,7 +220,8 @@ export class LogExplorer {
     else if (name === 'escape' || name === 'left' || name === 'h' || name === 'backspace') this.#back(false);
     else if (name === 'return' || name === 'enter' || name === 'right' || name === 'l') {
       await this.#attempt(() => this.#open());
-    } else if (name === 's') await this.#attempt(() => this.#stats());
+    } else if (name === 'u') await this.#attempt(() => this.#refresh());
+    else if (name === 's' && place.screen.kind !== 'stats') await this.#attempt(() => this.#stats());
     else if (key.sequence === '/' && place.screen.kind === 'files') this.#typing = true;
     else if (name === 'r') this.#askRestore(key.sequence === 'R');
     return true;
@@ -227,6 +239,7 @@ export class LogExplorer {
     } else if (key.sequence !== undefined && key.ctrl !== true && printable(key.sequence) === key.sequence) {
       this.#filter += key.sequence;
     }
+    this.#shown = undefined;
     place.cursor = 0;
     place.top = 0;
   }
@@ -236,7 +249,10 @@ export class LogExplorer {
       this.#stack.pop();
       return true;
     }
-    if (this.#filter !== '' && !quit) this.#filter = '';
+    if (this.#filter !== '' && !quit) {
+      this.#filter = '';
+      this.#shown = undefined;
+    }
     return !quit;
   }
 
@@ -315,8 +331,10 @@ export class LogExplorer {
       const file = this.#shownFiles()[index];
       if (file === undefined) return '';
       const right = `${file.exists ? '' : 'deleted  '}${String(file.versions).padStart(5)} ver.  ${localTime(file.latest.at)}`;
-      const left = middleEllipsis(printable(file.path), Math.max(8, width - right.length - 2));
-      return left.padEnd(Math.max(0, width - right.length)) + right;
+      const path = printable(file.path);
+      // The name matters most: on a narrow terminal it has the line to itself.
+      if (width < right.length + 16) return middleEllipsis(path, width);
+      return padToWidth(middleEllipsis(path, width - right.length - 2), width - right.length) + right;
     }
     if (screen.kind === 'versions') {
       const version = screen.history[index];
@@ -333,12 +351,13 @@ export class LogExplorer {
   }
 
   #draw(): void {
-    const width = Math.max(20, this.#output.columns ?? 80);
-    const rows = Math.max(5, this.#output.rows ?? 24);
+    const width = Math.max(1, this.#output.columns || 80);
+    const rows = Math.max(4, this.#output.rows || 24);
     const body = rows - 3;
     const place = this.#place;
     const { screen } = place;
     const length = this.#length();
+    place.cursor = Math.max(0, Math.min(place.cursor, length - 1));
     if (place.cursor < place.top) place.top = place.cursor;
     if (place.cursor >= place.top + body) place.top = place.cursor - body + 1;
     const title = {
@@ -348,14 +367,14 @@ export class LogExplorer {
       stats: 'Statistics'
     }[screen.kind];
     const help = {
-      files: '↑↓ move  ⏎ versions  / filter  s statistics  q quit',
+      files: '↑↓ move  ⏎ versions  / filter  s statistics  u update  q quit',
       versions: '↑↓ move  ⏎ show  r restore  R restore as copy  ← back  q back',
       content: '↑↓ scroll  ← back',
       stats: '← back'
     }[screen.kind];
     const line = (text: string, style = ''): string =>
-      `\u001b[2K${style}${text.slice(0, width)}${style === '' ? '' : '\u001b[0m'}\r\n`;
-    let frame = '\u001b[H' + line(middleEllipsis(title, width), '\u001b[1m');
+      `\u001b[2K${style}${cutToWidth(printable(text), width)}${style === '' ? '' : '\u001b[0m'}\r\n`;
+    let frame = '\u001b[H' + line(middleEllipsis(printable(title), width), '\u001b[1m');
     if (length === 0) {
       frame += line(
         this.#filter === '' ? 'Nothing is recorded yet.' : `No file name holds "${printable(this.#filter)}".`
@@ -367,7 +386,7 @@ export class LogExplorer {
       frame += index < length ? line(this.#rowText(index, width), selected ? '\u001b[7m' : '') : line('');
     }
     frame += line(this.#asking?.question ?? this.#message);
-    frame += `\u001b[2K\u001b[2m${help.slice(0, width)}\u001b[0m`;
+    frame += `\u001b[2K\u001b[2m${cutToWidth(help, width)}\u001b[0m`;
     this.#output.write(frame);
   }
 }

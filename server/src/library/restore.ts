@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants, type BigIntStats } from 'node:fs';
 import {
+  chmod,
   link,
   lstat,
   mkdir,
@@ -19,7 +20,7 @@ import {
   type FileHandle
 } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
-import { versionId, type Cause, type Change } from '../core/change.ts';
+import { utimeSeconds, versionId, type Cause, type Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import {
@@ -35,6 +36,8 @@ import type { LogReader } from '../log/types.ts';
 
 /** What restoring needs of the recorder: the means to have a path's present state in the log before it is replaced. */
 export interface RecordingBeforeRestore {
+  /** `false`: `tree` is all that is known, nothing can be recorded first. */
+  readonly recordsFirst?: false;
   readonly tree: ReadonlyMap<PathName, Change>;
   captureNow(paths: readonly PathName[], cause?: Cause): Promise<Change[]>;
   expect(path: PathName, hash: string, cause: Cause): void;
@@ -204,10 +207,15 @@ async function syncDirectory(path: string | Buffer): Promise<void> {
 }
 
 /** Writes the version to a new file at `staged`, verified, with its mode, durable. */
-async function stageContent(log: ContentSource, version: Change, staged: string | Buffer): Promise<void> {
+async function stageContent(
+  log: ContentSource,
+  version: Change,
+  staged: string | Buffer,
+  signal: AbortSignal | undefined
+): Promise<void> {
   if (version.type === 'symlink') {
     await symlink(await log.contentBytes(version), staged);
-    if (version.mtime !== undefined) await lutimes(staged, version.mtime / 1e6, version.mtime / 1e6);
+    if (version.mtime !== undefined) await lutimes(staged, utimeSeconds(version.mtime), utimeSeconds(version.mtime));
     return;
   }
   let handle: FileHandle | undefined;
@@ -219,6 +227,7 @@ async function stageContent(log: ContentSource, version: Change, staged: string 
     );
     const hash = createHash('sha256');
     for await (const piece of log.content(version)) {
+      throwIfStopped(signal);
       hash.update(piece);
       let offset = 0;
       while (offset < piece.length) offset += (await handle.write(piece, offset)).bytesWritten;
@@ -234,10 +243,16 @@ async function stageContent(log: ContentSource, version: Change, staged: string 
       );
     }
     await handle.chmod(version.mode ?? 0o644);
-    if (version.mtime !== undefined) await handle.utimes(version.mtime / 1e6, version.mtime / 1e6);
+    if (version.mtime !== undefined) await handle.utimes(utimeSeconds(version.mtime), utimeSeconds(version.mtime));
     await handle.sync();
   } finally {
     await handle?.close();
+  }
+}
+
+function throwIfStopped(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) {
+    throw new SyftError('CANCELLED', 'Stopped; what is not restored yet was left as it was.');
   }
 }
 
@@ -265,14 +280,22 @@ function isKept(change: Change | undefined): change is Change {
  * @param version The version to put back.
  * @param options `to`: workspace path, default the version's own; `toAbsolute`: instead, a path outside the workspace;
  *   `force`: replace even what cannot be recorded first; `dryRun`: say what would happen, write nothing; `cause`: what the
- *   resulting change says of itself, default that it is a restore of this version, `null` nothing.
+ *   resulting change says of itself, default that it is a restore of this version, `null` nothing; `signal` stops it: the
+ *   target is then either restored or untouched.
  * @throws SyftError VERSION_HAS_NO_CONTENT, RESTORE_ONTO_DIRECTORY, RESTORE_NOT_RECORDED, PATH_OUTSIDE_ROOT, DISK_FULL,
- *   DISK_READ_ONLY, LOG_DAMAGED; the file that stood there is then untouched.
+ *   DISK_READ_ONLY, LOG_DAMAGED, CANCELLED; the file that stood there is then untouched.
  */
 export async function restoreVersion(
   place: RestorePlace,
   version: Change,
-  options: { to?: PathName; toAbsolute?: string; force?: boolean; dryRun?: boolean; cause?: Cause | null } = {}
+  options: {
+    to?: PathName;
+    toAbsolute?: string;
+    force?: boolean;
+    dryRun?: boolean;
+    cause?: Cause | null;
+    signal?: AbortSignal;
+  } = {}
 ): Promise<RestoreOutcome> {
   const inside = options.toAbsolute === undefined;
   const asked = options.toAbsolute ?? options.to ?? version.path;
@@ -298,7 +321,11 @@ export async function restoreVersion(
     if (before !== undefined) {
       if (inside && options.dryRun !== true) await place.recorder.captureNow([path]);
       replaced = inside ? place.recorder.tree.get(path) : undefined;
-      if (options.dryRun !== true && options.force !== true && !isKept(replaced)) {
+      if (
+        (options.dryRun !== true || place.recorder.recordsFirst === false) &&
+        options.force !== true &&
+        !isKept(replaced)
+      ) {
         const same = !inside && (await equals(target, before, version));
         if (!same) {
           throw new SyftError(
@@ -312,7 +339,8 @@ export async function restoreVersion(
         isKept(replaced) &&
         replaced.hash === version.hash &&
         replaced.type === version.type &&
-        replaced.mode === version.mode
+        replaced.mode === version.mode &&
+        (version.mtime === undefined || before.mtimeNs / 1000n === BigInt(version.mtime))
       ) {
         return { path, version, unchanged: true, created: false };
       }
@@ -337,10 +365,11 @@ export async function restoreVersion(
 
     if (version.type === 'directory') {
       if (before !== undefined) await rm(target);
-      await mkdir(target, { mode: version.mode ?? 0o755 });
+      await mkdir(target);
+      if (version.mode !== undefined) await chmod(target, version.mode);
       await syncDirectory(parent);
     } else {
-      const placed = await placeFile(place, version, target, parent, before);
+      const placed = await placeFile(place, version, target, parent, before, options.signal);
       if (placed === 'changed') {
         if (attempt < ATTEMPTS) continue;
         throw new SyftError(
@@ -394,7 +423,8 @@ async function placeFile(
   version: Change,
   target: string | Buffer,
   parent: string | Buffer,
-  before: BigIntStats | undefined
+  before: BigIntStats | undefined,
+  signal: AbortSignal | undefined
 ): Promise<'done' | 'changed'> {
   const name = `${TEMPORARY_PREFIX}${randomBytes(9).toString('hex')}`;
   const beside = typeof parent === 'string' ? join(parent, name) : Buffer.concat([parent, Buffer.from(sep + name)]);
@@ -403,7 +433,8 @@ async function placeFile(
   const candidates: (string | Buffer)[] = [join(place.stagingDir, name), beside];
   for (const staged of candidates) {
     try {
-      await stageContent(place.log, version, staged);
+      await stageContent(place.log, version, staged, signal);
+      throwIfStopped(signal);
       if (!sameState(before, await lstatOrMissing(target))) return 'changed';
       try {
         // link() creates only where nothing is: a file born since the check is not overwritten.

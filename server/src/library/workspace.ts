@@ -4,11 +4,12 @@
  */
 import { EventEmitter } from 'node:events';
 import { mkdir, realpath, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import type { RemoveRequest, RemoveResult, RestoreRequest, RestoreResult, Stats, Status } from '../api/contract.ts';
 import { changeToJson, isoMicros, parseVersionId, versionId, type Change, type ChangeKind } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
-import { displayPath, normalizeRelative, parseDisplayPath, type PathName } from '../core/path-name.ts';
+import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
+import { decodePath, displayPath, normalizeRelative, parseDisplayPath, type PathName } from '../core/path-name.ts';
 import { Recorder, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { LogWriter } from '../log/types.ts';
@@ -69,6 +70,11 @@ export class LogCounts {
 /** Where a workspace keeps its log unless told otherwise. */
 export function defaultLogDir(root: string): string {
   return join(root, '.syft-sync');
+}
+
+/** True for what only the log itself may write: its directory, and any directory of that name. */
+export function belongsToLog(path: string, logDir: string): boolean {
+  return path === logDir || path.startsWith(logDir + sep) || path.split(sep).includes(LOG_DIR_NAME);
 }
 
 /** Checks that `root` is a directory that can be read; resolves it. Throws WATCH_PATH_*. */
@@ -247,14 +253,17 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   }
 
   /** Restore as the HTTP contract says: inside the workspace only. */
-  async restore(request: RestoreRequest): Promise<RestoreResult> {
+  async restore(request: RestoreRequest, options: { signal?: AbortSignal } = {}): Promise<RestoreResult> {
     const version = await this.findVersion(request.versionId);
-    let to = request.to === undefined ? version.path : this.insidePath(request.to);
+    let to = version.path;
+    if (request.toBase64 !== undefined) to = this.#exactPath(decodePath(Buffer.from(request.toBase64, 'base64')));
+    else if (request.to !== undefined) to = this.insidePath(request.to);
     if (request.asCopy === true) to = await freeCopyName(this.root, to, version.at);
     const outcome = await this.restoreTo(version, {
       to,
       ...(request.dryRun !== undefined && { dryRun: request.dryRun }),
-      ...(request.force !== undefined && { force: request.force })
+      ...(request.force !== undefined && { force: request.force }),
+      ...(options.signal !== undefined && { signal: options.signal })
     });
     return {
       path: displayPath(outcome.path),
@@ -308,14 +317,27 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     return { path: displayPath(path), ...(change !== undefined && { change: changeToJson(change) }) };
   }
 
-  /** A path from outside → a workspace path. Throws PATH_OUTSIDE_ROOT. */
+  /**
+   * A path from outside → a workspace path. `\xHH` is a byte that is not UTF-8, unless such a name is there as it is written.
+   *
+   * @throws SyftError PATH_OUTSIDE_ROOT; PATH_INVALID for what belongs to the log.
+   */
   insidePath(text: string): PathName {
-    const literal = normalizeRelative(text);
-    if (literal === undefined) {
-      throw new SyftError('PATH_OUTSIDE_ROOT', `${text} does not name a file inside the workspace.`, { path: text });
-    }
+    const literal = this.#exactPath(text);
     const escaped = parseDisplayPath(literal);
-    return escaped !== literal && this.tree.has(escaped) && !this.tree.has(literal) ? escaped : literal;
+    return escaped !== literal && !this.tree.has(literal) ? escaped : literal;
+  }
+
+  #exactPath(text: string): PathName {
+    const path = normalizeRelative(text);
+    const shown = displayPath(text);
+    if (path === undefined) {
+      throw new SyftError('PATH_OUTSIDE_ROOT', `${shown} does not name a file inside the workspace.`, { path: shown });
+    }
+    if (belongsToLog(join(this.root, path), this.logDir)) {
+      throw new SyftError('PATH_INVALID', `${shown} belongs to the log.`, { path: shown });
+    }
+    return path;
   }
 
   /** Records what is pending and closes the log. Safe to call more than once. */

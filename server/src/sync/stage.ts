@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lutimes, mkdir, open, readdir, rm, rmdir, symlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { versionId, type Change } from '../core/change.ts';
+import { utimeSeconds, versionId, type Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import { displayPath } from '../core/path-name.ts';
 import type { LogReader } from '../log/types.ts';
@@ -100,7 +100,7 @@ async function stageLink(source: ContentSource, version: Change, staged: string)
   }
   await symlink(target, staged);
   if (version.mtime !== undefined) {
-    await lutimes(staged, version.mtime / 1e6, version.mtime / 1e6);
+    await lutimes(staged, utimeSeconds(version.mtime), utimeSeconds(version.mtime));
   }
 }
 
@@ -125,7 +125,7 @@ async function stageFile(source: ContentSource, version: Change, staged: string)
     // Never set-user-id and its kin: those are not for another machine to give.
     await handle.chmod((version.mode ?? 0o644) & 0o777);
     if (version.mtime !== undefined) {
-      await handle.utimes(version.mtime / 1e6, version.mtime / 1e6);
+      await handle.utimes(utimeSeconds(version.mtime), utimeSeconds(version.mtime));
     }
     await handle.sync();
   } finally {

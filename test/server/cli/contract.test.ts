@@ -278,7 +278,7 @@ describe('watch and those who ask it', () => {
     while (!text.includes('"path":"new"')) await new Promise(resolve => setTimeout(resolve, 20));
     follow.kill('SIGINT');
     await new Promise(resolve => follow.once('close', resolve));
-    expect(follow.exitCode).toBe(0);
+    expect(follow.exitCode).toBe(130);
   });
 });
 
@@ -336,7 +336,9 @@ describe('wrong use and bad places', () => {
     expect(done.stderr.trim().split('\n')).toHaveLength(1);
     expect(done.stdout).toBe('');
     const json = await cli.run(['--json', ...args]);
-    expect(JSON.parse(json.stderr)).toMatchObject({ error: { code, message: expect.any(String) } });
+    const [line, object] = json.stderr.trim().split('\n');
+    expect(line).toBe(done.stderr.trim());
+    expect(JSON.parse(object ?? '')).toMatchObject({ error: { code, message: expect.any(String) } });
   });
 
   test('a workspace that is not there, one that is a file, and one without a log', async () => {
