@@ -397,7 +397,6 @@ async function main(argv: readonly string[]): Promise<number> {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
-  process.on('SIGHUP', stop);
   try {
     const parsed = parseCommandLine(argv);
     output.configure(parsed);
@@ -408,6 +407,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0;
     }
     command = parsed.command;
+    // Whoever starts a recorder with nohup wants it to live on; only what holds a terminal must give it back.
+    if (command === 'explore') process.on('SIGHUP', stop);
     const status = await run(parsed, output, controller.signal);
     await output.finish();
     if (output.failure === undefined) return status;

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-const MAIN = fileURLToPath(new URL('../../../server/src/cli/main.ts', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../../server/src/cli/main.ts', import.meta.url));
 
 export interface Finished {
   readonly status: number | null;
