@@ -385,9 +385,11 @@ const RUNS_ON: ReadonlySet<CommandName> = new Set(['watch', 'serve', 'receive'] 
 async function main(argv: readonly string[]): Promise<number> {
   const output = new Output({ json: argv.includes('--json'), quiet: false });
   let command: CommandName | undefined;
+  /** A receiver's one pass may be cut off at any moment: the next one goes on with it. */
+  let once = false;
   const controller = new AbortController();
   const stop = (): void => {
-    const waits = command !== undefined && ENDS_ITSELF.has(command);
+    const waits = command !== undefined && ENDS_ITSELF.has(command) && !once;
     if (waits && (!controller.signal.aborted || RUNS_ON.has(command as CommandName))) {
       controller.abort();
       return;
@@ -407,6 +409,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0;
     }
     command = parsed.command;
+    once = parsed.flags.has('once');
     // Whoever starts a recorder with nohup wants it to live on; only what holds a terminal must give it back.
     if (command === 'explore') process.on('SIGHUP', stop);
     const status = await run(parsed, output, controller.signal);

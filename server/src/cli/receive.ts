@@ -1,7 +1,7 @@
 /** `receive`: applies the changes of other logs to a directory. */
 import { resolve } from 'node:path';
 import { SyftError } from '../core/errors.ts';
-import { runReceive } from '../sync/receiver.ts';
+import { runReceive, type ReceiveEvent } from '../sync/receiver.ts';
 import type { CommandContext } from './context.ts';
 import { jsonLine } from './output.ts';
 
@@ -13,20 +13,40 @@ export async function receiveCommand(context: CommandContext): Promise<number> {
   }
   const paths = invocation.args.map(path => resolve(cwd, path));
   const out = paths.pop() ?? '';
-  return runReceive({
+  const once = invocation.flags.has('once');
+  // `ready` comes first and means that the output is where the logs are; what the first pass did is printed behind it.
+  let held: ReceiveEvent[] | undefined = [];
+  let missing: string | undefined;
+  const print = (event: ReceiveEvent): void => {
+    if ('problem' in event && event.problem === 'LOG_MISSING' && once) {
+      missing = event.message;
+    } else if ('problem' in event || 'halted' in event) {
+      output.note(`syft-sync: ${event.message} [${'problem' in event ? event.problem : event.halted}]`);
+    } else if (!output.json) {
+      if ('message' in event) output.note(event.message);
+      else if ('path' in event) output.note(`${'planned' in event ? 'would apply' : 'applied'} ${event.path}`);
+    } else if ('ready' in event) {
+      void output.write(jsonLine(event));
+      for (const earlier of held ?? []) void output.write(jsonLine(earlier));
+      held = undefined;
+    } else if (held === undefined) {
+      void output.write(jsonLine(event));
+    } else {
+      held.push(event);
+    }
+  };
+  const status = await runReceive({
     logs: paths,
     out,
     mode,
-    once: invocation.flags.has('once'),
+    once,
     dryRun: invocation.flags.has('dry-run'),
     force: invocation.flags.has('force'),
     excludePatterns: invocation.exclude,
     ...(invocation.log !== undefined && { ownLog: context.logDir }),
     signal,
-    onEvent: event => {
-      if (output.json) void output.write(jsonLine(event));
-      else if ('message' in event && typeof event.message === 'string') output.note(event.message);
-      else if ('path' in event && typeof event.path === 'string') output.note(`applied ${event.path}`);
-    }
+    onEvent: print
   });
+  if (missing !== undefined) throw new SyftError('LOG_MISSING', missing);
+  return status;
 }

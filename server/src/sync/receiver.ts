@@ -1373,6 +1373,7 @@ export async function runReceive(options: RunReceiveOptions): Promise<number> {
       if (sources.every(source => !source.reachable)) {
         return 4;
       }
+      onEvent({ ready: true });
       return report.halted !== undefined || report.problems > 0 ? 1 : 0;
     }
     await receiver.start();
