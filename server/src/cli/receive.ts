@@ -47,6 +47,7 @@ export async function receiveCommand(context: CommandContext): Promise<number> {
     signal,
     onEvent: print
   });
-  if (missing !== undefined) throw new SyftError('LOG_MISSING', missing);
+  if (missing !== undefined && status === 4) throw new SyftError('LOG_MISSING', missing);
+  if (missing !== undefined) output.note(`syft-sync: ${missing} [LOG_MISSING]`);
   return status;
 }
