@@ -6,7 +6,7 @@ import { EventEmitter } from 'node:events';
 import { lstat, mkdir, open, readdir, readFile, rename, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
-import { refuseStrangers } from '../log/format-file.ts';
+import { GITIGNORE, refuseStrangers } from '../log/format-file.ts';
 import { readHead } from '../log/head.ts';
 import { syncDirectory } from '../storage/durable.ts';
 
@@ -99,6 +99,7 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
   async #copy(): Promise<void> {
     await this.#checkPlace();
     await mkdir(this.#to, { recursive: true, mode: 0o700 });
+    await this.#replace('.gitignore', GITIGNORE);
     await this.#replace('format.json', await readFile(join(this.#from, 'format.json')));
     for (const device of await readdir(join(this.#from, 'log'))) {
       const relative = join('log', device);

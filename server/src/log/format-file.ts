@@ -14,6 +14,9 @@ export interface FormatFile {
   readonly bytes: Buffer;
 }
 
+/** The log's `.gitignore`: a log inside a repository of the user's must not be committed by accident. */
+export const GITIGNORE = Buffer.from('*\n');
+
 /** Directories below the log that may be deleted without loss, and what belongs to running processes. */
 export const DISPOSABLE: readonly string[] = ['index', 'cache', 'locks'];
 /** What a receiver may have left in a directory that was not recorded so far. */
@@ -130,8 +133,7 @@ export function createFormatFile(dir: string): FormatFile {
     };
     const bytes = Buffer.from(`${JSON.stringify(body, null, 1)}\n`);
     makePrivateDirectory(join(dir, 'log'));
-    // A log inside a repository of the user's must not be committed by accident.
-    replaceFile(join(dir, '.gitignore'), Buffer.from('*\n'));
+    replaceFile(join(dir, '.gitignore'), GITIGNORE);
     replaceFile(join(dir, 'format.json'), bytes);
     return { workspace: body.workspace, bytes };
   } catch (error) {

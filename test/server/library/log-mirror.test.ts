@@ -101,7 +101,7 @@ test('a copy cut off at any moment is a log without damage', async () => {
       for (const name of ['head.json', ...readdirSync(stream).filter(name => !/^head|tmp$/.test(name))]) {
         if (existsSync(join(stream, name))) cpSync(join(stream, name), join(snapshot, name));
       }
-      cpSync(at('copy/format.json'), at('snapshot', String(i), 'format.json'));
+      for (const name of ['.gitignore', 'format.json']) cpSync(at('copy', name), at('snapshot', String(i), name));
       if (existsSync(join(snapshot, 'device.json'))) expect(await damages(at('snapshot', String(i)))).toEqual([]);
     }
   }
