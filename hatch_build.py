@@ -17,18 +17,17 @@ LABEXTENSION = "share/jupyter/labextensions/syft-sync-jupyterlab"
 
 def _node_platform() -> tuple[str, str]:
     """The names that Node gives this system and processor."""
-    system = {"linux": "linux", "darwin": "darwin", "win32": "win32"}[sys.platform]
+    if sys.platform not in ("linux", "darwin"):
+        raise RuntimeError("the sidecar is reached over a unix socket, which Python has on Linux and macOS only")
     machine = platform.machine().lower()
-    return system, "arm64" if machine in ("arm64", "aarch64") else "x64"
+    return sys.platform, "arm64" if machine in ("arm64", "aarch64") else "x64"
 
 
 def _wheel_platform(system: str, arch: str) -> str:
     """The oldest systems that Node 24 itself runs on."""
     if system == "linux":
         return f"manylinux_2_28_{'aarch64' if arch == 'arm64' else 'x86_64'}"
-    if system == "darwin":
-        return f"macosx_13_5_{'arm64' if arch == 'arm64' else 'x86_64'}"
-    return "win_arm64" if arch == "arm64" else "win_amd64"
+    return f"macosx_13_5_{'arm64' if arch == 'arm64' else 'x86_64'}"
 
 
 class BuildHook(BuildHookInterface):
