@@ -1,6 +1,7 @@
 /** The command line `syft-sync`. */
 import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, sep } from 'node:path';
+import { keepHeapSmall } from '../capture/heap.ts';
 import { changeToJson, versionId, type Change, type ChangeKind } from '../core/change.ts';
 import { errnoOf, exitStatus, SyftError } from '../core/errors.ts';
 import { pathMatcher } from '../core/glob.ts';
@@ -432,6 +433,7 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+keepHeapSmall();
 process.exitCode = await main(process.argv.slice(2));
 // Nothing of ours is left to do; a handle that was forgotten must not keep the caller waiting.
 setTimeout(() => process.exit(), 2000).unref();

@@ -28,6 +28,7 @@ export class Output {
   verbose = false;
   #gone = false;
   #failure: NodeJS.ErrnoException | undefined;
+  #waiting: Promise<void> | undefined;
   #progressShown = false;
   #progressAt = 0;
 
@@ -63,14 +64,17 @@ export class Output {
     if (!process.stdout.write(data)) await this.#drained();
   }
 
+  /** One wait for all that write meanwhile. */
   #drained(): Promise<void> {
-    return new Promise(resolve => {
+    this.#waiting ??= new Promise(resolve => {
       const done = (): void => {
         process.stdout.off('drain', done).off('close', done).off('error', done);
+        this.#waiting = undefined;
         resolve();
       };
       process.stdout.on('drain', done).on('close', done).on('error', done);
     });
+    return this.#waiting;
   }
 
   /** Resolves when the reader has taken all that was written: a process that ends before would cut it short. */
