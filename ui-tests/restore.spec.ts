@@ -52,6 +52,10 @@ test('restore puts a version back, the open tab follows, and Undo brings back wh
   expect(onDisk(path)).toBe('older\n');
   await expect(editor(page)).toContainText('older');
   await expect(rows(versions(page)).first()).toContainText('restored from');
+  // As wide as JupyterLab makes its side bar, the row still tells from when.
+  await page.mouse.move(800, 400);
+  const words = rows(versions(page)).first().locator('.jp-SyftSync-what');
+  await expect.poll(() => words.evaluate(text => text.scrollWidth - text.clientWidth)).toBeLessThanOrEqual(0);
 
   await toast(page, 'Restored there-and-back.txt').getByRole('button', { name: 'Undo' }).click();
   await expect(toast(page, 'Undone')).toBeVisible();
