@@ -64,8 +64,16 @@ const writeAt = promisify(write) as (
   position: number
 ) => Promise<{ bytesWritten: number }>;
 const sync = promisify(fdatasync);
-const compress = promisify(zstdCompress);
-const ZSTD = { params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 } };
+const compressZstd = promisify(zstdCompress);
+
+/** Told the size, zstd takes memory for that much and not for a stream; with room for all of it, the output comes in one piece. */
+function compress(raw: Buffer): Promise<Buffer> {
+  return compressZstd(raw, {
+    params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 },
+    pledgedSrcSize: raw.length,
+    chunkSize: BLOCK_SIZE
+  });
+}
 
 class OpenedLog implements LogReader {
   readonly dir: string;
@@ -645,7 +653,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     const blocks = await Promise.all(
       groups.map(async group => {
         const raw = Buffer.concat(group.map(chunk => chunk.bytes));
-        const packed = raw.length === 0 ? raw : await compress(raw, ZSTD);
+        const packed = raw.length === 0 ? raw : await compress(raw);
         const zstd = packed.length < raw.length;
         const stored = zstd ? packed : raw;
         return [
@@ -679,7 +687,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     if (changes.length === 0 && parts.length === 0 && flags === 0) return [];
     const chunksLength = parts.reduce((sum, part) => sum + part.length, 0);
     const raw = Buffer.from(changes.map(change => `${encodeRecord(change)}\n`).join(''));
-    const packed = raw.length < 512 ? raw : await compress(raw, ZSTD);
+    const packed = raw.length < 512 ? raw : await compress(raw);
     const zstd = packed.length < raw.length;
     const records = zstd ? packed : raw;
 
