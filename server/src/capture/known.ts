@@ -243,8 +243,12 @@ export class KnownTree {
   slotsOfInodes(inodes: ReadonlySet<number>): number[] {
     const found: number[] = [];
     const ino = this.#columns.ino;
+    // Every batch of a first pass comes through here: the last bits tell most slots apart before the set is asked.
+    const maybe = new Uint8Array(0x10000);
+    for (const inode of inodes) maybe[inode & 0xffff] = 1;
     for (let slot = 0; slot < this.#nodes.length; slot += 1) {
-      if (inodes.has(ino[slot] ?? NaN)) found.push(slot);
+      const inode = ino[slot] ?? NaN;
+      if (maybe[inode & 0xffff] === 1 && inodes.has(inode)) found.push(slot);
     }
     return found;
   }
