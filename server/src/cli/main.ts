@@ -411,6 +411,8 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     command = parsed.command;
     once = parsed.flags.has('once');
+    // What lives on beside the user's own work must be small; what ends soon may be quick.
+    if (RUNS_ON.has(command)) keepHeapSmall();
     // Whoever starts a recorder with nohup wants it to live on; only what holds a terminal must give it back.
     if (command === 'explore') process.on('SIGHUP', stop);
     const status = await run(parsed, output, controller.signal);
@@ -433,7 +435,6 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-keepHeapSmall();
 process.exitCode = await main(process.argv.slice(2));
 // Nothing of ours is left to do; a handle that was forgotten must not keep the caller waiting.
 setTimeout(() => process.exit(), 2000).unref();
