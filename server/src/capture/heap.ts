@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 
 /**
  * Makes the heap grow in small steps. What a scan leaves behind dies young, so a large young generation buys nothing, and
- * an old generation that doubles keeps as much memory idle as is in use: with 100,000 files 144 MB less
+ * an old generation that doubles keeps as much memory idle as is in use: with 100,000 files 150 MB less
  * (`bench/memory.mjs`, after a restart).
  * Call it first thing in the process.
  */

@@ -1,38 +1,13 @@
 /** A log that is broadcast: a copy must be readable at every moment, and must never cost what it or another log has. */
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { expect, test } from '@jest/globals';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader } from '../../../server/src/log/log.ts';
+import { ownPlace } from './place.ts';
 
-let dir: string;
-let home: string | undefined;
-const at = (...parts: string[]): string => join(dir, ...parts);
-
-beforeEach(() => {
-  dir = realpathSync(mkdtempSync(join(tmpdir(), 'syft-mirror-')));
-  mkdirSync(at('data'));
-  home = process.env['SYFT_SYNC_HOME'];
-  process.env['SYFT_SYNC_HOME'] = at('home');
-});
-
-afterEach(() => {
-  if (home === undefined) delete process.env['SYFT_SYNC_HOME'];
-  else process.env['SYFT_SYNC_HOME'] = home;
-  rmSync(dir, { recursive: true });
-});
+const at = ownPlace('data');
 
 /** Records `data` as it is now, into these logs. Returns the problems told. */
 async function record(...logs: string[]): Promise<string[]> {

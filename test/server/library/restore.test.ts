@@ -1,38 +1,12 @@
 /** What a restore must never cost: something written in the last moment, a file outside, the log. */
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import {
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { versionId } from '../../../server/src/core/change.ts';
 import { removeRecorded, replaceRecorded } from '../../../server/src/library/restore.ts';
 import { Workspace } from '../../../server/src/library/workspace.ts';
+import { ownPlace } from './place.ts';
 
-let dir: string;
-let home: string | undefined;
-const at = (...parts: string[]): string => join(dir, ...parts);
-
-beforeEach(() => {
-  dir = realpathSync(mkdtempSync(join(tmpdir(), 'syft-restore-')));
-  mkdirSync(at('ws'));
-  home = process.env['SYFT_SYNC_HOME'];
-  process.env['SYFT_SYNC_HOME'] = at('home');
-});
-
-afterEach(() => {
-  if (home === undefined) delete process.env['SYFT_SYNC_HOME'];
-  else process.env['SYFT_SYNC_HOME'] = home;
-  rmSync(dir, { recursive: true });
-});
+const at = ownPlace('ws');
 
 test('a file that was written to between the last check and the swap is put back, not lost', async () => {
   writeFileSync(at('target'), 'recorded');
@@ -50,7 +24,7 @@ test('a file that was written to between the last check and the swap is put back
   expect(await removeRecorded(at('target'), recorded, at('staging'))).toBe(false);
   expect(readFileSync(at('target'), 'utf8')).toBe('written in the last moment');
   expect(await removeRecorded(at('target'), lstatSync(at('target'), { bigint: true }), at('staging'))).toBe(true);
-  expect(readdirSync(dir).sort()).toEqual(['staging', 'ws']);
+  expect(readdirSync(at()).sort()).toEqual(['staging', 'ws']);
   expect(readdirSync(at('staging'))).toEqual([]);
 });
 
