@@ -2,6 +2,7 @@
 import type { RemoveRequest, RemoveResult, RestoreRequest, RestoreResult, Status } from './contract.ts';
 import type { Change } from '../core/change.ts';
 import type { PathName } from '../core/path-name.ts';
+import type { ReadonlyTree } from '../core/tree.ts';
 import type { LogReader } from '../log/types.ts';
 
 /** The contract's status without what the API itself adds. */
@@ -24,7 +25,7 @@ export interface WorkspaceService {
   /** Throws SETUP_NEEDED, NOT_RUNNING while there is no log to read. */
   readonly log: Pick<LogReader, 'content' | 'storedBytes'>;
   /** The present state of every recorded path. */
-  readonly tree: ReadonlyMap<PathName, Change>;
+  readonly tree: ReadonlyTree;
   status(): ServiceStatus;
   flush(): Promise<void>;
   capture(): Promise<CaptureCounts>;

@@ -21,7 +21,7 @@ import { comparePlaces } from '../index/history-queries.ts';
 import { compareChanges, type Change } from '../core/change.ts';
 import { SyftError, type ErrorCode } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
-import { applyChange, type Tree } from '../core/tree.ts';
+import { applyChange, type ReadonlyTree, type Tree } from '../core/tree.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
 import { ChangeIndex, type HistoryIndex } from '../index/change-index.ts';
 import { ReplayQueries } from '../index/replay-queries.ts';
@@ -399,7 +399,7 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
 
   // ---- what the API asks --------------------------------------------------------------------------------------------
 
-  get tree(): ReadonlyMap<PathName, Change> {
+  get tree(): ReadonlyTree {
     return this.#workspace?.tree ?? this.#reading?.tree ?? new Map();
   }
 

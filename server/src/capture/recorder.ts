@@ -10,7 +10,8 @@ import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
 import { IGNORE_FILE, IgnoreRules, LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import { fsPath, type PathName } from '../core/path-name.ts';
 import { SettleQueue } from '../core/settle.ts';
-import { applyChange, type Tree } from '../core/tree.ts';
+import { PackedTree } from '../core/packed-tree.ts';
+import { applyChange, type ReadonlyTree, type Tree } from '../core/tree.ts';
 import type { LogWriter } from '../log/types.ts';
 import { Committer } from './commit.ts';
 import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
@@ -263,10 +264,10 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   static async open(options: RecorderOptions): Promise<Recorder> {
     const identity = inspectRoot(resolve(options.root));
     const root = realpathSync(options.root);
-    const tree: Tree = new Map();
+    const tree = new PackedTree();
     for await (const change of options.log.changes()) applyChange(tree, change);
     const known = new KnownTree(Math.max(1024, tree.size + 64));
-    for (const change of tree.values()) known.add(change.path, change.type);
+    for (const [path, type] of tree.types()) known.add(path, type);
     let before: RootIdentity | undefined;
     try {
       before = loadStatCache(options.cacheDir, options.log.workspaceId, known, tree);
@@ -283,7 +284,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   }
 
   /** The latest state of every recorded path. */
-  get tree(): ReadonlyMap<PathName, Change> {
+  get tree(): ReadonlyTree {
     return this.#tree;
   }
 

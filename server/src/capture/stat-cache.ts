@@ -13,7 +13,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Change } from '../core/change.ts';
 import { errnoOf } from '../core/errors.ts';
-import { decodePath, encodePath, joinPath, type PathName } from '../core/path-name.ts';
+import { decodePath, encodePath, joinPath } from '../core/path-name.ts';
+import type { ReadonlyTree } from '../core/tree.ts';
 import type { KnownTree } from './known.ts';
 import { TimeSlice } from './time-slice.ts';
 
@@ -52,7 +53,7 @@ export async function saveStatCache(
   workspaceId: string,
   root: RootIdentity,
   known: KnownTree,
-  tree: ReadonlyMap<PathName, Change>
+  tree: ReadonlyTree
 ): Promise<void> {
   mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
   const target = join(cacheDir, FILE_NAME);
@@ -130,7 +131,7 @@ export function loadStatCache(
   cacheDir: string,
   workspaceId: string,
   known: KnownTree,
-  tree: ReadonlyMap<PathName, Change>
+  tree: ReadonlyTree
 ): RootIdentity | undefined {
   const file = join(cacheDir, FILE_NAME);
   let bytes: Buffer;

@@ -7,6 +7,7 @@ import type { RestoreRequest, RestoreResult } from '../api/contract.ts';
 import { versionId, type Change } from '../core/change.ts';
 import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
 import { displayPath, encodePath, joinPath, parseDisplayPath, type PathName } from '../core/path-name.ts';
+import type { ReadonlyTree } from '../core/tree.ts';
 import { LogView, momentOf, type NamedVersion } from '../library/log-view.ts';
 import {
   absolute,
@@ -268,7 +269,7 @@ async function makeTarget(target: string): Promise<void> {
 async function assumeRecorded(
   context: CommandContext,
   target: string,
-  tree: ReadonlyMap<PathName, Change>,
+  tree: ReadonlyTree,
   inside: boolean
 ): Promise<RecordingBeforeRestore> {
   const present = new Map<PathName, Change>();

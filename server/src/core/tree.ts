@@ -5,8 +5,21 @@
 import type { Change } from './change.ts';
 import type { PathName } from './path-name.ts';
 
-/** path → the change that made it what it is. Deleted paths are absent. */
-export type Tree = Map<PathName, Change>;
+/** path → the change that made it what it is. Deleted paths are absent. A `Map` is one. */
+export interface ReadonlyTree extends Iterable<[PathName, Change]> {
+  readonly size: number;
+  get(path: PathName): Change | undefined;
+  has(path: PathName): boolean;
+  keys(): Iterable<PathName>;
+  values(): Iterable<Change>;
+}
+
+/** A tree that can be changed. */
+export interface Tree extends ReadonlyTree {
+  set(path: PathName, change: Change): unknown;
+  delete(path: PathName): boolean;
+  clear(): void;
+}
 
 /**
  * Applies one change. A `moved` removes its source, unless the source was itself filled at the same moment by the same

@@ -108,6 +108,9 @@ export class DuckdbHistory implements HistoryEngine {
     const instance = await api.DuckDBInstance.create(file, {
       memory_limit: options.memoryLimit,
       threads: '2',
+      allocator_flush_threshold: '1MB',
+      allocator_bulk_deallocation_flush_threshold: '1MB',
+      allocator_background_threads: 'true',
       temp_directory: join(options.dir, 'spill'),
       // Fixed statements over our own file: nothing may be loaded or fetched on their behalf.
       autoinstall_known_extensions: 'false',

@@ -5,7 +5,7 @@
 import { parseVersionId, versionId, type Change } from '../core/change.ts';
 import { historyOf } from '../core/history.ts';
 import { encodePath, type PathName } from '../core/path-name.ts';
-import { applyChange, type Tree } from '../core/tree.ts';
+import { applyChange, type ReadonlyTree, type Tree } from '../core/tree.ts';
 import {
   checkSignal,
   comparePlaces,
@@ -32,7 +32,7 @@ import { PreviousState } from './previous-state.ts';
 export class ReplayQueries implements HistoryEngine {
   readonly #changes: Change[] = [];
   readonly #previous = new Map<Change, Change>();
-  readonly #tree: Tree = new Map();
+  readonly #tree = new Map<PathName, Change>();
   readonly #fold = new PreviousState<Change>();
   readonly #positions = new Map<string, number>();
   readonly #known = new Set<PathName>();
@@ -129,7 +129,7 @@ export class ReplayQueries implements HistoryEngine {
 
   async tree(which: { at?: number; under?: PathName }, options: QueryOptions = {}): Promise<Change[]> {
     checkSignal(options.signal);
-    let tree: ReadonlyMap<PathName, Change> = this.#tree;
+    let tree: ReadonlyTree = this.#tree;
     const { at, under } = which;
     if (at !== undefined) {
       const then: Tree = new Map();

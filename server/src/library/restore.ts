@@ -32,13 +32,14 @@ import {
   parentOf,
   type PathName
 } from '../core/path-name.ts';
+import type { ReadonlyTree } from '../core/tree.ts';
 import type { LogReader } from '../log/types.ts';
 
 /** What restoring needs of the recorder: the means to have a path's present state in the log before it is replaced. */
 export interface RecordingBeforeRestore {
   /** `false`: `tree` is all that is known, nothing can be recorded first. */
   readonly recordsFirst?: false;
-  readonly tree: ReadonlyMap<PathName, Change>;
+  readonly tree: ReadonlyTree;
   captureNow(paths: readonly PathName[], cause?: Cause): Promise<Change[]>;
   expect(path: PathName, hash: string, cause: Cause): void;
 }

@@ -10,6 +10,7 @@ import { changeToJson, isoMicros, parseVersionId, versionId, type Change, type C
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import { decodePath, displayPath, normalizeRelative, parseDisplayPath, type PathName } from '../core/path-name.ts';
+import type { ReadonlyTree } from '../core/tree.ts';
 import { Recorder, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { LogWriter } from '../log/types.ts';
@@ -168,7 +169,7 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     }
   }
 
-  get tree(): ReadonlyMap<PathName, Change> {
+  get tree(): ReadonlyTree {
     return this.recorder.tree;
   }
 
@@ -358,7 +359,7 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
 }
 
 /** Files and links in a tree, without directories. */
-export function trackedFiles(tree: ReadonlyMap<PathName, Change>): number {
+export function trackedFiles(tree: ReadonlyTree): number {
   let files = 0;
   for (const change of tree.values()) if (change.type !== 'directory') files += 1;
   return files;

@@ -1,0 +1,202 @@
+/**
+ * A {@link Tree} of packed rows below an open-addressed table: about 150 bytes a path where a Map of changes takes 700. For
+ * whoever holds the tree of a large workspace all the time; a change is made anew at each `get`.
+ */
+import type { Change, EntryType } from './change.ts';
+import { DeviceNumbers, packChange, packedPath, packedType, unpackChange } from './packed-change.ts';
+import { decodePath, encodePath, type PathName } from './path-name.ts';
+import type { Tree } from './tree.ts';
+
+/** Rows live in blocks of this size, so that growing copies nothing; a longer row has a block of its own. */
+const BLOCK = 1 << 20;
+const START = 1 << 10;
+/** Blocks whose rows are mostly replaced ones are rewritten when so many bytes, and half of all, are waste. */
+const MIN_WASTE = 1 << 20;
+
+interface Block {
+  readonly bytes: Buffer;
+  used: number;
+}
+
+export class PackedTree implements Tree {
+  readonly #devices = new DeviceNumbers();
+  #blocks: Block[] = [];
+  /** Per slot: block + 1 (0: never used, ABSENT: removed) and offset of the row in it. */
+  #block = new Uint32Array(START);
+  #offset = new Uint32Array(START);
+  /** Per slot: hash of the path, which tells most slots apart without a look at the row. */
+  #hash = new Uint32Array(START);
+  #size = 0;
+  /** Slots in use or removed. */
+  #taken = 0;
+  #live = 0;
+  #written = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  has(path: PathName): boolean {
+    return this.#find(encodePath(path)) >= 0;
+  }
+
+  get(path: PathName): Change | undefined {
+    const slot = this.#find(encodePath(path));
+    return slot < 0 ? undefined : this.#unpack(slot, path);
+  }
+
+  set(path: PathName, change: Change): this {
+    const name = encodePath(path);
+    const row = packChange(change, this.#devices, name);
+    let slot = this.#find(name);
+    if (slot >= 0) {
+      const block = this.#blocks[(this.#block[slot] as number) - 1] as Block;
+      this.#live -= rowLength(block.bytes, this.#offset[slot] as number);
+    } else {
+      if ((this.#taken + 1) * 10 > this.#block.length * 7) this.#rehash();
+      slot = this.#freeSlot(hashOf(name));
+      if (this.#block[slot] === 0) this.#taken += 1;
+      this.#hash[slot] = hashOf(name);
+      this.#size += 1;
+    }
+    this.#store(slot, row);
+    if (this.#written - this.#live > Math.max(MIN_WASTE, this.#live)) this.#rewrite();
+    return this;
+  }
+
+  delete(path: PathName): boolean {
+    const slot = this.#find(encodePath(path));
+    if (slot < 0) return false;
+    const block = this.#blocks[(this.#block[slot] as number) - 1] as Block;
+    this.#live -= rowLength(block.bytes, this.#offset[slot] as number);
+    this.#block[slot] = ABSENT;
+    this.#size -= 1;
+    return true;
+  }
+
+  clear(): void {
+    this.#blocks = [];
+    this.#block = new Uint32Array(START);
+    this.#offset = new Uint32Array(START);
+    this.#hash = new Uint32Array(START);
+    this.#size = this.#taken = this.#live = this.#written = 0;
+  }
+
+  /** In no order. The tree must not change meanwhile. */
+  *keys(): Generator<PathName> {
+    for (const { bytes, at } of this.#rows()) yield decodePath(packedPath(bytes, at));
+  }
+
+  /** As {@link keys}. */
+  *values(): Generator<Change> {
+    for (const { bytes, at } of this.#rows()) yield unpackChange(bytes, at, this.#devices);
+  }
+
+  /** As {@link keys}: paths with what they are, without the rest of the change. */
+  *types(): Generator<[PathName, EntryType]> {
+    for (const { bytes, at } of this.#rows()) yield [decodePath(packedPath(bytes, at)), packedType(bytes, at)];
+  }
+
+  /** As {@link keys}. */
+  *[Symbol.iterator](): Generator<[PathName, Change]> {
+    for (const change of this.values()) yield [change.path, change];
+  }
+
+  *#rows(): Generator<{ bytes: Buffer; at: number }> {
+    for (let slot = 0; slot < this.#block.length; slot += 1) {
+      const number = this.#block[slot] as number;
+      if (number === 0 || number === ABSENT) continue;
+      yield { bytes: (this.#blocks[number - 1] as Block).bytes, at: this.#offset[slot] as number };
+    }
+  }
+
+  #unpack(slot: number, path: PathName): Change {
+    const block = this.#blocks[(this.#block[slot] as number) - 1] as Block;
+    return unpackChange(block.bytes, this.#offset[slot] as number, this.#devices, path);
+  }
+
+  /** The slot of a path, or -1. */
+  #find(name: Buffer): number {
+    const hash = hashOf(name);
+    const mask = this.#block.length - 1;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const number = this.#block[slot] as number;
+      if (number === 0) return -1;
+      if (number === ABSENT || this.#hash[slot] !== hash) continue;
+      const { bytes } = this.#blocks[number - 1] as Block;
+      if (packedPath(bytes, this.#offset[slot] as number).equals(name)) return slot;
+    }
+  }
+
+  #freeSlot(hash: number): number {
+    const mask = this.#block.length - 1;
+    let slot = hash & mask;
+    while (this.#block[slot] !== 0 && this.#block[slot] !== ABSENT) slot = (slot + 1) & mask;
+    return slot;
+  }
+
+  /** Puts a row, with its length in front, into the last block that has room. */
+  #store(slot: number, row: Buffer): void {
+    const length = 4 + row.length;
+    let block = this.#blocks.at(-1);
+    if (block === undefined || block.used + length > block.bytes.length) {
+      block = { bytes: Buffer.allocUnsafeSlow(Math.max(BLOCK, length)), used: 0 };
+      this.#blocks.push(block);
+    }
+    block.bytes.writeUInt32LE(row.length, block.used);
+    row.copy(block.bytes, block.used + 4);
+    this.#block[slot] = this.#blocks.length;
+    this.#offset[slot] = block.used + 4;
+    block.used += length;
+    this.#live += length;
+    this.#written += length;
+  }
+
+  /** Makes the table fit what it holds. */
+  #rehash(): void {
+    const [blocks, offsets, hashes] = [this.#block, this.#offset, this.#hash];
+    let capacity = START;
+    while (this.#size * 2 >= capacity) capacity *= 2;
+    this.#block = new Uint32Array(capacity);
+    this.#offset = new Uint32Array(capacity);
+    this.#hash = new Uint32Array(capacity);
+    this.#taken = this.#size;
+    for (let old = 0; old < blocks.length; old += 1) {
+      const number = blocks[old] as number;
+      if (number === 0 || number === ABSENT) continue;
+      const slot = this.#freeSlot(hashes[old] as number);
+      this.#block[slot] = number;
+      this.#offset[slot] = offsets[old] as number;
+      this.#hash[slot] = hashes[old] as number;
+    }
+  }
+
+  /** Leaves replaced and removed rows behind. */
+  #rewrite(): void {
+    const old = this.#blocks;
+    this.#blocks = [];
+    this.#live = this.#written = 0;
+    for (let slot = 0; slot < this.#block.length; slot += 1) {
+      const number = this.#block[slot] as number;
+      if (number === 0 || number === ABSENT) continue;
+      const { bytes } = old[number - 1] as Block;
+      const at = this.#offset[slot] as number;
+      this.#store(slot, bytes.subarray(at, at + rowLength(bytes, at) - 4));
+    }
+  }
+}
+
+const ABSENT = 0xffffffff;
+
+/** Bytes a row takes, its length in front included. */
+function rowLength(bytes: Buffer, at: number): number {
+  return 4 + bytes.readUInt32LE(at - 4);
+}
+
+/** FNV-1a with a final mix, for the low bits alone choose the slot. */
+function hashOf(name: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (const byte of name) hash = Math.imul(hash ^ byte, 0x01000193);
+  hash ^= hash >>> 15;
+  return Math.imul(hash, 0x2c1b3c6d) >>> 0;
+}

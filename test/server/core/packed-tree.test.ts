@@ -1,0 +1,148 @@
+/** The recorder decides by this tree what is new: a change that comes out other than it went in would be recorded wrongly. */
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { Change } from '../../../server/src/core/change.ts';
+import { DeviceNumbers, packChange, unpackChange } from '../../../server/src/core/packed-change.ts';
+import { PackedTree } from '../../../server/src/core/packed-tree.ts';
+import { decodePath, type PathName } from '../../../server/src/core/path-name.ts';
+import { applyChange } from '../../../server/src/core/tree.ts';
+
+const hash = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(bytes => Buffer.from(bytes).toString('hex'));
+const name = fc
+  .uint8Array({ minLength: 1, maxLength: 12 })
+  .map(bytes => decodePath(bytes.map(byte => (byte === 0 || byte === 0x2f ? 0x61 : byte))));
+const path = fc.array(name, { minLength: 1, maxLength: 4 }).map(parts => parts.join('/'));
+const micros = fc.integer({ min: 0, max: 4e15 });
+const change: fc.Arbitrary<Change> = fc
+  .record(
+    {
+      device: fc.constantFrom('abcdefgh', 'bcdefghi', 'cdefghij'),
+      kind: fc.constantFrom('created' as const, 'modified' as const, 'deleted' as const),
+      path,
+      seq: fc.integer({ min: 1, max: 2 ** 50 }),
+      at: micros,
+      hlc: micros,
+      type: fc.constantFrom('file' as const, 'symlink' as const, 'directory' as const),
+      size: fc.maxSafeNat(),
+      hash,
+      previousHash: hash,
+      mode: fc.integer({ min: 0, max: 0o7777 }),
+      mtime: fc.integer({ min: -4e15, max: 4e15 }),
+      content: fc.oneof(
+        fc.record({ chunks: fc.array(hash, { maxLength: 5 }) }),
+        fc.record({ list: hash, count: fc.integer({ min: 1, max: 1e9 }) })
+      ),
+      flags: fc.uniqueArray(fc.constantFrom('torn' as const, 'no-content' as const, 'unreadable' as const)),
+      cause: fc.oneof(
+        fc.record({ kind: fc.constant('restore' as const), version: fc.string() }),
+        fc.record({ kind: fc.constant('received' as const), workspace: fc.string(), version: fc.string() }),
+        fc.constant({ kind: 'jupyter-save' as const })
+      )
+    },
+    { requiredKeys: ['device', 'kind', 'path', 'seq', 'at', 'hlc', 'type', 'flags'] }
+  )
+  .map(({ flags, ...rest }) => ({
+    ...rest,
+    flags: ['torn' as const, 'no-content' as const, 'unreadable' as const].filter(flag => flags.includes(flag))
+  }));
+const any: fc.Arbitrary<Change> = fc
+  .tuple(change, fc.option(path, { nil: undefined }), fc.boolean())
+  .map(([some, from, plain]) => ({
+    ...some,
+    ...(from !== undefined && { kind: 'moved' as const, from }),
+    ...(plain && some.hash !== undefined && { content: { chunks: [some.hash] } })
+  }));
+
+describe('a packed change', () => {
+  test('comes out as it went in', () => {
+    fc.assert(
+      fc.property(fc.array(any, { minLength: 1, maxLength: 4 }), changes => {
+        const devices = new DeviceNumbers();
+        for (const some of changes) {
+          expect(unpackChange(Buffer.from(packChange(some, devices)), 0, devices)).toEqual(some);
+        }
+      }),
+      { numRuns: 500 }
+    );
+  });
+
+  test('may be larger than any buffer made so far', () => {
+    const devices = new DeviceNumbers();
+    const chunks = Array.from({ length: 5000 }, (_, i) => i.toString(16).padStart(64, '0'));
+    const some: Change = {
+      device: 'abcdefgh',
+      seq: 1,
+      kind: 'moved',
+      path: 'a/'.repeat(3000) + 'a',
+      from: 'b/'.repeat(9000) + 'b',
+      at: 5,
+      hlc: 5,
+      type: 'file',
+      flags: [],
+      content: { chunks }
+    };
+    expect(unpackChange(Buffer.from(packChange(some, devices)), 0, devices)).toEqual(some);
+  });
+});
+
+/** What a user would see of a tree. */
+function sorted(entries: Iterable<[PathName, Change]>): [PathName, Change][] {
+  return [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+describe('a packed tree', () => {
+  test('holds what a map would hold, after any changes', () => {
+    const paths = fc.constantFrom('a', 'b', 'a/b', 'é', decodePath(Uint8Array.of(0x66, 0xff)), 'c/d/e', 'x', 'y');
+    const steps = fc.array(
+      fc
+        .tuple(any, paths, paths)
+        .map(([some, at, from]) => ({ ...some, path: at, ...(some.kind === 'moved' && { from }) })),
+      { maxLength: 60 }
+    );
+    fc.assert(
+      fc.property(steps, changes => {
+        const packed = new PackedTree();
+        const map = new Map<PathName, Change>();
+        for (const some of changes) {
+          applyChange(packed, some);
+          applyChange(map, some);
+          expect(packed.size).toBe(map.size);
+          expect(packed.get(some.path)).toEqual(map.get(some.path));
+        }
+        expect(sorted(packed)).toEqual(sorted(map));
+        expect([...packed.keys()].sort()).toEqual([...map.keys()].sort());
+        expect(new Map(packed.types())).toEqual(new Map([...map].map(([at, { type }]) => [at, type])));
+      })
+    );
+  });
+
+  test('survives growing, removing and rewriting, with rows longer than a block among them', () => {
+    const packed = new PackedTree();
+    const map = new Map<PathName, Change>();
+    const long = Array.from({ length: 40_000 }, (_, i) => i.toString(16).padStart(64, '0'));
+    for (let seq = 1; seq <= 60_000; seq += 1) {
+      const at = `d${seq % 97}/f${(seq * 7919) % 6007}`;
+      const some: Change = {
+        device: 'abcdefgh',
+        seq,
+        kind: seq % 11 === 0 ? 'deleted' : 'modified',
+        path: at,
+        at: seq,
+        hlc: seq,
+        type: 'file',
+        hash: seq.toString(16).padStart(64, '0'),
+        flags: [],
+        content: { chunks: seq % 20_000 === 1 ? long : [seq.toString(16).padStart(64, '0')] }
+      };
+      applyChange(packed, some);
+      applyChange(map, some);
+    }
+    expect(packed.size).toBe(map.size);
+    for (const [at, some] of map) expect(packed.get(at)).toEqual(some);
+    for (const at of map.keys()) expect(packed.delete(at)).toBe(true);
+    expect(packed.size).toBe(0);
+    expect([...packed]).toEqual([]);
+    packed.clear();
+    expect(packed.has('d1/f1')).toBe(false);
+  });
+});
