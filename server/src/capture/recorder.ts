@@ -11,7 +11,7 @@ import { IGNORE_FILE, IgnoreRules, LOG_DIR_NAME } from '../core/ignore-rules.ts'
 import { fsPath, type PathName } from '../core/path-name.ts';
 import { SettleQueue } from '../core/settle.ts';
 import { PackedTree } from '../core/packed-tree.ts';
-import { applyChange, type ReadonlyTree, type Tree } from '../core/tree.ts';
+import { applyChange, type ReadonlyTree } from '../core/tree.ts';
 import type { LogWriter } from '../log/types.ts';
 import { Committer } from './commit.ts';
 import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
@@ -139,7 +139,7 @@ class RootLost extends SyftError {}
 export class Recorder extends EventEmitter<RecorderEvents> {
   readonly #options: RecorderOptions;
   readonly #root: string;
-  readonly #tree: Tree;
+  readonly #tree: PackedTree;
   readonly #known: KnownTree;
   readonly #rules: IgnoreRules;
   readonly #scanner: Scanner;
@@ -180,7 +180,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   private constructor(
     options: RecorderOptions,
-    tree: Tree,
+    tree: PackedTree,
     known: KnownTree,
     root: RootIdentity,
     rootKnownEarlier: boolean
@@ -286,6 +286,16 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   /** The latest state of every recorded path. */
   get tree(): ReadonlyTree {
     return this.#tree;
+  }
+
+  /** Recorded files and links, without directories. */
+  countFiles(): number {
+    return this.#tree.countFiles();
+  }
+
+  /** The latest change of some path whose version id this is; `undefined` when it is none, or an older one. */
+  findLatest(device: string, seq: number): Change | undefined {
+    return this.#tree.findVersion(device, seq);
   }
 
   get status(): RecorderStatus {

@@ -10,7 +10,7 @@ import { runSidecar } from '../api/sidecar.ts';
 import { changeToJson } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import { ChangeIndex } from '../index/change-index.ts';
-import { trackedFiles, Workspace } from '../library/workspace.ts';
+import { Workspace } from '../library/workspace.ts';
 import { wholeNumber } from './arguments.ts';
 import { recordingOptions, type CommandContext } from './context.ts';
 import { changeLine } from './output.ts';
@@ -80,7 +80,7 @@ export async function watchCommand(context: CommandContext): Promise<number> {
       await Promise.race([workspace.start(), aborted(signal)]);
       if (!signal.aborted) {
         ready = true;
-        const files = trackedFiles(workspace.tree);
+        const files = workspace.recorder.countFiles();
         await output.result({ ready: true, files }, `recording ${files} files; Ctrl-C stops`);
         await aborted(signal);
         await workspace.flush().catch((error: unknown) => {

@@ -1,6 +1,6 @@
 /**
- * A change as a short row of bytes, for holding very many of them: a tenth of what the object takes. For memory and for
- * derived files only; what the log holds is {@link encodeRecord}.
+ * A change as a short row of bytes, for holding very many of them. For memory and for derived files only; what the log
+ * holds is {@link encodeRecord}.
  *
  * Row: flags (u8: kind, type), flags (u8: which optional members follow), bits of `flags` (u8), device number (u16), seq
  * (f64), at (f64), then as present: hlc, size, hash, previous hash, mode, mtime, from, content, cause; the path comes first
@@ -36,18 +36,8 @@ const HASH_BYTES = 32;
 
 /** Numbers the devices of packed changes, whose names would be most of a row. */
 export class DeviceNumbers {
-  readonly #names: string[];
+  readonly #names: string[] = [];
   readonly #numbers = new Map<string, number>();
-
-  constructor(names: readonly string[] = []) {
-    this.#names = [...names];
-    this.#names.forEach((name, i) => this.#numbers.set(name, i));
-  }
-
-  /** In the order of their numbers. */
-  get names(): readonly string[] {
-    return this.#names;
-  }
 
   name(number: number): string {
     const name = this.#names[number];
@@ -55,6 +45,12 @@ export class DeviceNumbers {
     return name;
   }
 
+  /** The number of a device, if it has one. */
+  find(name: string): number | undefined {
+    return this.#numbers.get(name);
+  }
+
+  /** The number of a device, which is given one when it has none. */
   number(name: string): number {
     let number = this.#numbers.get(name);
     if (number === undefined) {
@@ -153,6 +149,12 @@ export function packedPath(rows: Buffer, at: number): Buffer {
 /** The type of what the row that begins at `at` describes. */
 export function packedType(rows: Buffer, at: number): EntryType {
   return TYPES[((rows[at + 4 + rows.readUInt32LE(at)] ?? 0) >> 2) & 3] as EntryType;
+}
+
+/** True when the row that begins at `at` is that version. */
+export function isPackedVersion(rows: Buffer, at: number, device: number, seq: number): boolean {
+  const fixed = at + 4 + rows.readUInt32LE(at);
+  return rows.readDoubleLE(fixed + 5) === seq && rows.readUInt16LE(fixed + 3) === device;
 }
 
 /** Reads the row that begins at `at`. Inverse of {@link packChange}. */

@@ -1,9 +1,10 @@
 /**
- * A {@link Tree} of packed rows below an open-addressed table: about 150 bytes a path where a Map of changes takes 700. For
- * whoever holds the tree of a large workspace all the time; a change is made anew at each `get`.
+ * A {@link Tree} of packed rows below an open-addressed table, for whoever holds the tree of a large workspace all the time:
+ * a fraction of the memory of a Map of changes (`bench/memory.mjs`). The price is that a change is made anew whenever it is
+ * asked for, so questions about all paths have methods of their own that do not make them.
  */
 import type { Change, EntryType } from './change.ts';
-import { DeviceNumbers, packChange, packedPath, packedType, unpackChange } from './packed-change.ts';
+import { DeviceNumbers, isPackedVersion, packChange, packedPath, packedType, unpackChange } from './packed-change.ts';
 import { decodePath, encodePath, type PathName } from './path-name.ts';
 import type { Tree } from './tree.ts';
 
@@ -48,15 +49,16 @@ export class PackedTree implements Tree {
   set(path: PathName, change: Change): this {
     const name = encodePath(path);
     const row = packChange(change, this.#devices, name);
-    let slot = this.#find(name);
+    const hash = hashOf(name);
+    let slot = this.#find(name, hash);
     if (slot >= 0) {
       const block = this.#blocks[(this.#block[slot] as number) - 1] as Block;
       this.#live -= rowLength(block.bytes, this.#offset[slot] as number);
     } else {
       if ((this.#taken + 1) * 10 > this.#block.length * 7) this.#rehash();
-      slot = this.#freeSlot(hashOf(name));
+      slot = this.#freeSlot(hash);
       if (this.#block[slot] === 0) this.#taken += 1;
-      this.#hash[slot] = hashOf(name);
+      this.#hash[slot] = hash;
       this.#size += 1;
     }
     this.#store(slot, row);
@@ -97,6 +99,23 @@ export class PackedTree implements Tree {
     for (const { bytes, at } of this.#rows()) yield [decodePath(packedPath(bytes, at)), packedType(bytes, at)];
   }
 
+  /** Files and links, without directories. */
+  countFiles(): number {
+    let files = 0;
+    for (const { bytes, at } of this.#rows()) if (packedType(bytes, at) !== 'directory') files += 1;
+    return files;
+  }
+
+  /** The change with this version id, if it is the latest of its path. */
+  findVersion(device: string, seq: number): Change | undefined {
+    const number = this.#devices.find(device);
+    if (number === undefined) return undefined;
+    for (const { bytes, at } of this.#rows()) {
+      if (isPackedVersion(bytes, at, number, seq)) return unpackChange(bytes, at, this.#devices);
+    }
+    return undefined;
+  }
+
   /** As {@link keys}. */
   *[Symbol.iterator](): Generator<[PathName, Change]> {
     for (const change of this.values()) yield [change.path, change];
@@ -116,8 +135,7 @@ export class PackedTree implements Tree {
   }
 
   /** The slot of a path, or -1. */
-  #find(name: Buffer): number {
-    const hash = hashOf(name);
+  #find(name: Buffer, hash = hashOf(name)): number {
     const mask = this.#block.length - 1;
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const number = this.#block[slot] as number;

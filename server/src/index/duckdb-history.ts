@@ -108,6 +108,7 @@ export class DuckdbHistory implements HistoryEngine {
     const instance = await api.DuckDBInstance.create(file, {
       memory_limit: options.memoryLimit,
       threads: '2',
+      // What a question needed goes back to the system after it, not to the allocator's stock.
       allocator_flush_threshold: '1MB',
       allocator_bulk_deallocation_flush_threshold: '1MB',
       allocator_background_threads: 'true',

@@ -236,16 +236,15 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
 
   /** The contract's statistics. */
   async stats(): Promise<Stats> {
-    return statsOf(this.counts, trackedFiles(this.tree), await this.log.storedBytes(), this.startedAt);
+    return statsOf(this.counts, this.recorder.countFiles(), await this.log.storedBytes(), this.startedAt);
   }
 
   /** Finds a version of this workspace by its whole id. */
   async findVersion(id: string): Promise<Change> {
     const wanted = parseVersionId(id);
     if (wanted !== undefined) {
-      for (const change of this.tree.values()) {
-        if (change.seq === wanted.seq && change.device === wanted.device) return change;
-      }
+      const latest = this.recorder.findLatest(wanted.device, wanted.seq);
+      if (latest !== undefined) return latest;
       for await (const change of this.log.changes()) {
         if (change.seq === wanted.seq && change.device === wanted.device) return change;
       }

@@ -111,6 +111,14 @@ describe('a packed tree', () => {
         }
         expect(sorted(packed)).toEqual(sorted(map));
         expect([...packed.keys()].sort()).toEqual([...map.keys()].sort());
+        expect(packed.countFiles()).toBe([...map.values()].filter(({ type }) => type !== 'directory').length);
+        for (const some of changes) {
+          const found = packed.findVersion(some.device, some.seq);
+          expect(found === undefined ? undefined : map.get(found.path)).toEqual(found);
+          expect(found !== undefined).toBe(
+            [...map.values()].some(({ device, seq }) => device === some.device && seq === some.seq)
+          );
+        }
         expect(new Map(packed.types())).toEqual(new Map([...map].map(([at, { type }]) => [at, type])));
       })
     );
