@@ -11,10 +11,9 @@ import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import type { Change } from '../core/change.ts';
 import { errnoOf } from '../core/errors.ts';
 import { decodePath, encodePath, joinPath } from '../core/path-name.ts';
-import type { ReadonlyTree } from '../core/tree.ts';
+import type { PackedTree } from '../core/packed-tree.ts';
 import type { KnownTree } from './known.ts';
 import { TimeSlice } from './time-slice.ts';
 
@@ -22,6 +21,7 @@ const FILE_NAME = 'stat-cache';
 const MAGIC = Buffer.from('SYFTSTAT1\n', 'latin1');
 /** Fixed part of an entry: name length, type, mode, device index, sequence, hash prefix, six stat values. */
 const ENTRY_BYTES = 2 + 2 + 2 + 8 + 4 + 6 * 8;
+// The hash prefix ties an entry to its version beyond the version id: a log put back from a copy may give an id again.
 /** Bit beside the mode: equal stat values mean equal content. Without it an entry only tells which file it was. */
 const SURE = 0x8000;
 const FLUSH_BYTES = 1024 * 1024;
@@ -38,11 +38,6 @@ export interface RootIdentity {
   readonly ino: number;
 }
 
-/** Ties an entry to its version beyond the version id: a log put back from a copy may give an id again. */
-function hashPrefix(change: Change): number {
-  return change.hash === undefined ? 0 : parseInt(change.hash.slice(0, 8), 16);
-}
-
 /**
  * Writes the cache.
  *
@@ -53,20 +48,16 @@ export async function saveStatCache(
   workspaceId: string,
   root: RootIdentity,
   known: KnownTree,
-  tree: ReadonlyTree
+  tree: PackedTree
 ): Promise<void> {
   mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
   const target = join(cacheDir, FILE_NAME);
   const staged = `${target}.new`;
   const handle = await open(staged, 'w', 0o600);
   try {
-    const devices: string[] = [];
-    const deviceIndex = new Map<string, number>();
-    for (const change of tree.values()) {
-      if (deviceIndex.has(change.device)) continue;
-      deviceIndex.set(change.device, devices.length);
-      devices.push(change.device);
-    }
+    // A device that comes up while this is being written has no number here; its entries are left out.
+    const devices = [...tree.devices];
+    const deviceIndex = new Map(devices.map((device, i) => [device, i]));
     const header = Buffer.from(JSON.stringify({ workspaceId, root, devices } satisfies Header));
     const length = Buffer.alloc(4);
     length.writeUInt32LE(header.length);
@@ -87,15 +78,16 @@ export async function saveStatCache(
       for (const [name, slot] of node.entries) {
         if ((entries.length & 63) === 63 && slice.spent()) await slice.rest();
         const stats = known.stats(slot);
-        const change = tree.get(joinPath(node.path, name));
-        if (stats === undefined || change === undefined) continue;
+        const mark = tree.mark(joinPath(node.path, name));
+        const device = mark === undefined ? undefined : deviceIndex.get(mark.device);
+        if (stats === undefined || mark === undefined || device === undefined) continue;
         const nameBytes = encodePath(name);
         const entry = Buffer.allocUnsafe(ENTRY_BYTES + nameBytes.length);
         let at = entry.writeUInt16LE(nameBytes.length, 0);
-        at = entry.writeUInt16LE(deviceIndex.get(change.device) ?? 0, at);
+        at = entry.writeUInt16LE(device, at);
         at = entry.writeUInt16LE((stats.mode & 0o7777) | (known.isSettled(slot) ? SURE : 0), at);
-        at = entry.writeDoubleLE(change.seq, at);
-        at = entry.writeUInt32LE(hashPrefix(change), at);
+        at = entry.writeDoubleLE(mark.seq, at);
+        at = entry.writeUInt32LE(mark.hashPrefix, at);
         for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs]) {
           at = entry.writeDoubleLE(value, at);
         }
@@ -131,7 +123,7 @@ export function loadStatCache(
   cacheDir: string,
   workspaceId: string,
   known: KnownTree,
-  tree: ReadonlyTree
+  tree: PackedTree
 ): RootIdentity | undefined {
   const file = join(cacheDir, FILE_NAME);
   let bytes: Buffer;
@@ -165,9 +157,9 @@ export function loadStatCache(
       const values = at + 18;
       const name = decodePath(bytes.subarray(at + ENTRY_BYTES, at + ENTRY_BYTES + nameLength));
       const path = joinPath(dir, name);
-      const change = tree.get(path);
+      const mark = tree.mark(path);
       const slot = known.slot(path);
-      if (slot !== undefined && change?.seq === seq && change.device === device && hashPrefix(change) === prefix) {
+      if (slot !== undefined && mark?.seq === seq && mark.device === device && mark.hashPrefix === prefix) {
         const value = (n: number): number => bytes.readDoubleLE(values + n * 8);
         const stats = {
           dev: value(0),

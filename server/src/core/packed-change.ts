@@ -45,6 +45,11 @@ export class DeviceNumbers {
     return name;
   }
 
+  /** In the order of their numbers. */
+  get names(): readonly string[] {
+    return this.#names;
+  }
+
   /** The number of a device, if it has one. */
   find(name: string): number | undefined {
     return this.#numbers.get(name);
@@ -149,6 +154,26 @@ export function packedPath(rows: Buffer, at: number): Buffer {
 /** The type of what the row that begins at `at` describes. */
 export function packedType(rows: Buffer, at: number): EntryType {
   return TYPES[((rows[at + 4 + rows.readUInt32LE(at)] ?? 0) >> 2) & 3] as EntryType;
+}
+
+/** Which version a change is, in short. */
+export interface VersionMark {
+  readonly device: string;
+  readonly seq: number;
+  /** First four bytes of the hash, big endian; 0 without one. */
+  readonly hashPrefix: number;
+}
+
+/** The mark of the row that begins at `at`. */
+export function packedMark(rows: Buffer, at: number, devices: DeviceNumbers): VersionMark {
+  const fixed = at + 4 + rows.readUInt32LE(at);
+  const members = rows[fixed + 1] ?? 0;
+  const hashAt = fixed + FIXED + ((members & HLC) === 0 ? 0 : 8) + ((members & SIZE) === 0 ? 0 : 8);
+  return {
+    device: devices.name(rows.readUInt16LE(fixed + 3)),
+    seq: rows.readDoubleLE(fixed + 5),
+    hashPrefix: (members & HASH) === 0 ? 0 : rows.readUInt32BE(hashAt)
+  };
 }
 
 /** True when the row that begins at `at` is that version. */

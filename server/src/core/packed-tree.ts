@@ -4,7 +4,16 @@
  * asked for, so questions about all paths have methods of their own that do not make them.
  */
 import type { Change, EntryType } from './change.ts';
-import { DeviceNumbers, isPackedVersion, packChange, packedPath, packedType, unpackChange } from './packed-change.ts';
+import {
+  DeviceNumbers,
+  isPackedVersion,
+  packChange,
+  packedMark,
+  packedPath,
+  packedType,
+  unpackChange,
+  type VersionMark
+} from './packed-change.ts';
 import { decodePath, encodePath, type PathName } from './path-name.ts';
 import type { Tree } from './tree.ts';
 
@@ -44,6 +53,19 @@ export class PackedTree implements Tree {
   get(path: PathName): Change | undefined {
     const slot = this.#find(encodePath(path));
     return slot < 0 ? undefined : this.#unpack(slot, path);
+  }
+
+  /** Which version is at a path. */
+  mark(path: PathName): VersionMark | undefined {
+    const slot = this.#find(encodePath(path));
+    if (slot < 0) return undefined;
+    const { bytes } = this.#blocks[(this.#block[slot] as number) - 1] as Block;
+    return packedMark(bytes, this.#offset[slot] as number, this.#devices);
+  }
+
+  /** Devices of the changes it holds, and perhaps of some it held. */
+  get devices(): readonly string[] {
+    return this.#devices.names;
   }
 
   set(path: PathName, change: Change): this {

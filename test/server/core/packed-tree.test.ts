@@ -119,6 +119,12 @@ describe('a packed tree', () => {
             [...map.values()].some(({ device, seq }) => device === some.device && seq === some.seq)
           );
         }
+        for (const [at, { device, seq, hash: hex }] of map) {
+          const hashPrefix = hex === undefined ? 0 : parseInt(hex.slice(0, 8), 16);
+          expect(packed.mark(at)).toEqual({ device, seq, hashPrefix });
+          expect(packed.devices).toContain(device);
+        }
+        expect(packed.mark('elsewhere')).toBeUndefined();
         expect(new Map(packed.types())).toEqual(new Map([...map].map(([at, { type }]) => [at, type])));
       })
     );
