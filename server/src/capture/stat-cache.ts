@@ -12,9 +12,10 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { errnoOf } from '../core/errors.ts';
-import { decodePath, encodePath, joinPath } from '../core/path-name.ts';
+import { decodePath, encodePath, isEscaped, joinPath } from '../core/path-name.ts';
+import type { VersionMark } from '../core/packed-change.ts';
 import type { PackedTree } from '../core/packed-tree.ts';
-import type { KnownTree } from './known.ts';
+import type { KnownTree, StatValues } from './known.ts';
 import { TimeSlice } from './time-slice.ts';
 
 const FILE_NAME = 'stat-cache';
@@ -36,6 +37,74 @@ interface Header {
 export interface RootIdentity {
   readonly dev: number;
   readonly ino: number;
+}
+
+/** The cache on its way to the file: one buffer that is written to in place. */
+class CacheBytes {
+  #bytes = Buffer.allocUnsafe(FLUSH_BYTES + FLUSH_BYTES / 4);
+  #at = 0;
+
+  get length(): number {
+    return this.#at;
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  /** Begins a directory. Answers where its count goes. */
+  begin(path: Uint8Array): number {
+    this.#room(8 + path.length);
+    this.#at = this.#bytes.writeUInt32LE(path.length, this.#at);
+    this.raw(path);
+    this.#at += 4;
+    return this.#at - 4;
+  }
+
+  /** Ends a directory. */
+  end(countAt: number, count: number): void {
+    this.#bytes.writeUInt32LE(count, countAt);
+  }
+
+  entry(name: string, device: number, settled: boolean, mark: VersionMark, stats: StatValues): void {
+    this.#room(ENTRY_BYTES + name.length * 3);
+    const bytes = this.#bytes;
+    const start = this.#at;
+    let nameBytes: number;
+    if (isEscaped(name)) {
+      const encoded = encodePath(name);
+      bytes.set(encoded, start + ENTRY_BYTES);
+      nameBytes = encoded.length;
+    } else nameBytes = bytes.write(name, start + ENTRY_BYTES);
+    let at = bytes.writeUInt16LE(nameBytes, start);
+    at = bytes.writeUInt16LE(device, at);
+    at = bytes.writeUInt16LE((stats.mode & 0o7777) | (settled ? SURE : 0), at);
+    at = bytes.writeDoubleLE(mark.seq, at);
+    at = bytes.writeUInt32LE(mark.hashPrefix, at);
+    at = bytes.writeDoubleLE(stats.dev, at);
+    at = bytes.writeDoubleLE(stats.ino, at);
+    at = bytes.writeDoubleLE(stats.size, at);
+    at = bytes.writeDoubleLE(stats.mtimeMs, at);
+    at = bytes.writeDoubleLE(stats.ctimeMs, at);
+    at = bytes.writeDoubleLE(stats.birthtimeMs, at);
+    this.#at = at + nameBytes;
+  }
+
+  /** What was written since the last call; to be used before anything else is written. */
+  take(): Buffer {
+    const bytes = this.#bytes.subarray(0, this.#at);
+    this.#at = 0;
+    return bytes;
+  }
+
+  #room(more: number): void {
+    if (this.#at + more <= this.#bytes.length) return;
+    const bytes = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#at + more));
+    this.#bytes.copy(bytes, 0, 0, this.#at);
+    this.#bytes = bytes;
+  }
 }
 
 /**
@@ -62,47 +131,30 @@ export async function saveStatCache(
     const length = Buffer.alloc(4);
     length.writeUInt32LE(header.length);
     let sum = 0;
-    let parts: Buffer[] = [MAGIC, length, header];
-    let bytes = 0;
+    const out = new CacheBytes();
+    out.raw(Buffer.concat([MAGIC, length, header]));
     const flush = async (): Promise<void> => {
-      const block = Buffer.concat(parts);
-      parts = [];
-      bytes = 0;
+      const block = out.take();
       sum = crc32(block, sum);
       await handle.write(block);
     };
     const slice = new TimeSlice();
     for (const node of [...known.nodes()]) {
       if (slice.spent()) await slice.rest();
-      const entries: Buffer[] = [];
+      const path = encodePath(node.path);
+      let count = 0;
+      const countAt = out.begin(path);
       for (const [name, slot] of node.entries) {
-        if ((entries.length & 63) === 63 && slice.spent()) await slice.rest();
+        if ((count & 63) === 63 && slice.spent()) await slice.rest();
         const stats = known.stats(slot);
         const mark = tree.mark(joinPath(node.path, name));
         const device = mark === undefined ? undefined : deviceIndex.get(mark.device);
         if (stats === undefined || mark === undefined || device === undefined) continue;
-        const nameBytes = encodePath(name);
-        const entry = Buffer.allocUnsafe(ENTRY_BYTES + nameBytes.length);
-        let at = entry.writeUInt16LE(nameBytes.length, 0);
-        at = entry.writeUInt16LE(device, at);
-        at = entry.writeUInt16LE((stats.mode & 0o7777) | (known.isSettled(slot) ? SURE : 0), at);
-        at = entry.writeDoubleLE(mark.seq, at);
-        at = entry.writeUInt32LE(mark.hashPrefix, at);
-        for (const value of [stats.dev, stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs, stats.birthtimeMs]) {
-          at = entry.writeDoubleLE(value, at);
-        }
-        nameBytes.copy(entry, at);
-        entries.push(entry);
+        out.entry(name, device, known.isSettled(slot), mark, stats);
+        count += 1;
       }
-      if (entries.length === 0) continue;
-      const path = encodePath(node.path);
-      const head = Buffer.allocUnsafe(4 + path.length + 4);
-      head.writeUInt32LE(path.length, 0);
-      path.copy(head, 4);
-      head.writeUInt32LE(entries.length, 4 + path.length);
-      parts.push(head, ...entries);
-      for (const entry of entries) bytes += entry.length;
-      if (bytes > FLUSH_BYTES) await flush();
+      out.end(countAt, count);
+      if (out.length > FLUSH_BYTES) await flush();
     }
     await flush();
     const tail = Buffer.alloc(4);
