@@ -60,13 +60,43 @@ export class ChunkIndex {
     return { segment: segment - 1, block: this.#blocks[slot] ?? 0, entry: this.#entries[slot] ?? 0 };
   }
 
+  /** {@link has} of the id that stands in binary at `at`. */
+  hasAt(bytes: Buffer, at: number): boolean {
+    const slot = this.#slot(
+      bytes.readUInt32BE(at),
+      bytes.readUInt32BE(at + 4),
+      bytes.readUInt32BE(at + 8),
+      bytes.readUInt32BE(at + 12)
+    );
+    return this.#segments[slot] !== 0;
+  }
+
   /** The first place of an id is kept. */
   add(id: string, place: ChunkPlace): void {
+    const [a, b, c, d] = ChunkIndex.#key(id);
+    this.#add(a, b, c, d, place);
+  }
+
+  /** {@link add} of the id that stands in binary at `at`. */
+  addAt(bytes: Buffer, at: number, place: ChunkPlace): void {
+    this.#add(
+      bytes.readUInt32BE(at),
+      bytes.readUInt32BE(at + 4),
+      bytes.readUInt32BE(at + 8),
+      bytes.readUInt32BE(at + 12),
+      place
+    );
+  }
+
+  #add(a: number, b: number, c: number, d: number, place: ChunkPlace): void {
     if (this.#size * 10 > this.#capacity * 7) this.#grow();
-    const key = ChunkIndex.#key(id);
-    const slot = this.#slot(...key);
+    const slot = this.#slot(a, b, c, d);
     if (this.#segments[slot] !== 0) return;
-    this.#keys.set(key, slot * 4);
+    const k = slot * 4;
+    this.#keys[k] = a;
+    this.#keys[k + 1] = b;
+    this.#keys[k + 2] = c;
+    this.#keys[k + 3] = d;
     this.#segments[slot] = place.segment + 1;
     this.#blocks[slot] = place.block;
     this.#entries[slot] = place.entry;

@@ -179,18 +179,33 @@ export function encodeBlockHead(
   stored: Uint8Array,
   zstd: boolean
 ): Buffer {
-  const out = Buffer.alloc(BLOCK_HEADER + entries.length * BLOCK_ENTRY);
-  BLOCK_MAGIC.copy(out, 0);
-  out.writeUInt32LE(entries.length, 4);
-  out.writeUInt32LE(rawLength, 8);
-  out.writeUInt32LE(stored.length, 12);
-  out.writeUInt32LE(zstd ? 1 : 0, 16);
+  const out = Buffer.allocUnsafe(BLOCK_HEADER + entries.length * BLOCK_ENTRY);
   entries.forEach((entry, i) => {
     out.write(entry.id, BLOCK_HEADER + i * BLOCK_ENTRY, 32, 'hex');
     out.writeUInt32LE(entry.length, BLOCK_HEADER + i * BLOCK_ENTRY + 32);
   });
-  out.writeUInt32LE(blockCrc(out, stored), 20);
+  finishBlockHead(out, rawLength, stored, zstd);
   return out;
+}
+
+/** Room for the header of a block, and its table from ids in binary (32 bytes each) and lengths. */
+export function encodeBlockTable(ids: Uint8Array, lengths: readonly number[]): Buffer {
+  const out = Buffer.allocUnsafe(BLOCK_HEADER + lengths.length * BLOCK_ENTRY);
+  lengths.forEach((length, i) => {
+    out.set(ids.subarray(i * 32, i * 32 + 32), BLOCK_HEADER + i * BLOCK_ENTRY);
+    out.writeUInt32LE(length, BLOCK_HEADER + i * BLOCK_ENTRY + 32);
+  });
+  return out;
+}
+
+/** Writes the header of a block in front of its table, which is there already. */
+export function finishBlockHead(out: Buffer, rawLength: number, stored: Uint8Array, zstd: boolean): void {
+  BLOCK_MAGIC.copy(out, 0);
+  out.writeUInt32LE((out.length - BLOCK_HEADER) / BLOCK_ENTRY, 4);
+  out.writeUInt32LE(rawLength, 8);
+  out.writeUInt32LE(stored.length, 12);
+  out.writeUInt32LE(zstd ? 1 : 0, 16);
+  out.writeUInt32LE(blockCrc(out, stored), 20);
 }
 
 /** CRC over a block's header without its crc field, its table and its stored bytes. */

@@ -11,7 +11,8 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
-  write
+  write,
+  writev
 } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -28,6 +29,8 @@ import { ChunkIndex } from './chunk-index.ts';
 import { configDigest, createFormatFile, isLogDirectory, readFormatFile, refuseStrangers } from './format-file.ts';
 import { encodeHead, readHead } from './head.ts';
 import {
+  BLOCK_ENTRY,
+  BLOCK_HEADER,
   BLOCK_SIZE,
   chainOf,
   encodeBlockHead,
@@ -46,6 +49,7 @@ import {
   type FrameHeader
 } from './layout.ts';
 import { WriterLock } from './lock.ts';
+import { FrameChunks, type ReadyBlock } from './ready-blocks.ts';
 import { readBlock, Stream, streamStart, type Block, type Frame, type Position, type Segment } from './stream.ts';
 import type { Append, ChunkInput, Damage, LogReader, LogWriter, OpenLogOptions, OpenWriterOptions } from './types.ts';
 
@@ -53,7 +57,7 @@ const DEVICE = /^[a-z2-7]{8}$/;
 /** Longer chunk lists become a chunk of their own. */
 const INLINE_CHUNKS = 32;
 const CACHED_BLOCKS = 8;
-const FRAME_TARGET = 8 * 2 ** 20;
+const FRAME_TARGET = 16 * 2 ** 20;
 const HEAD_IDLE_MS = 2000;
 
 const writeAt = promisify(write) as (
@@ -61,6 +65,11 @@ const writeAt = promisify(write) as (
   buffer: Uint8Array,
   offset: number,
   length: number,
+  position: number
+) => Promise<{ bytesWritten: number }>;
+const writePartsAt = promisify(writev) as (
+  fd: number,
+  parts: readonly Uint8Array[],
   position: number
 ) => Promise<{ bytesWritten: number }>;
 const sync = promisify(fdatasync);
@@ -383,9 +392,68 @@ class OpenedLog implements LogReader {
   }
 }
 
+/** The records of a frame. */
+function encodeLines(changes: readonly Change[]): Buffer {
+  // A few hundred at a time: one string for all would be copied once more.
+  const parts: Buffer[] = [];
+  for (let from = 0; from < changes.length; from += 256) {
+    let lines = '';
+    for (const change of changes.slice(from, from + 256)) lines += `${encodeRecord(change)}\n`;
+    parts.push(Buffer.from(lines));
+  }
+  const [only] = parts;
+  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
+}
+
+/** Frames up to this size are copied together and written by one call; of larger ones the parts are handed over. Bytes. */
+const COPIED_FRAME = 512 * 1024;
+
+/** Writes `parts` one behind the other, `length` bytes in all. */
+async function writeParts(fd: number, parts: Uint8Array[], length: number, start: number): Promise<void> {
+  let left = length <= COPIED_FRAME ? [Buffer.concat(parts, length)] : parts.filter(part => part.length > 0);
+  for (let done = 0; done < length;) {
+    const [only] = left;
+    const { bytesWritten } =
+      left.length === 1 && only !== undefined
+        ? await writeAt(fd, only, 0, only.length, start + done)
+        : await writePartsAt(fd, left, start + done);
+    done += bytesWritten;
+    if (done < length) left = without(left, bytesWritten);
+  }
+}
+
+/** `parts` without their first `n` bytes. */
+function without(parts: readonly Uint8Array[], n: number): Uint8Array[] {
+  let skip = n;
+  let i = 0;
+  for (; skip >= (parts[i]?.length ?? Infinity); i += 1) skip -= parts[i]?.length ?? 0;
+  const [first, ...others] = parts.slice(i);
+  return first === undefined ? [] : [first.subarray(skip), ...others];
+}
+
+/** While a frame is being written the next one is prepared when this much waits; with less it waits for company. Bytes. */
+const PREPARED_AHEAD = 1024 * 1024;
+
+/** A frame that only needs its place. */
+interface PreparedFrame {
+  readonly changes: Change[];
+  readonly chunks: FrameChunks;
+  /** The chunk section. */
+  readonly parts: readonly Uint8Array[];
+  /** Heads of its blocks, and where each begins in the section. */
+  readonly places: readonly { readonly head: Buffer; readonly block: number }[];
+  readonly raw: Buffer;
+  /** `raw`, or its compressed form. */
+  readonly records: Buffer;
+  /** The last number and clock given. */
+  readonly seq: number;
+  readonly hlc: number;
+}
+
 interface Call {
   readonly appends: readonly Append[];
   readonly chunks: readonly ChunkInput[];
+  readonly ready: readonly ReadyBlock[];
   readonly bytes: number;
   readonly resolve: (changes: Change[]) => void;
   readonly reject: (error: SyftError) => void;
@@ -401,6 +469,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
   #pending = 0;
   #working: Promise<void> | undefined;
   #closed = false;
+  #arrived: (() => void) | undefined;
   /** The segment being written, and how much of it is durable. */
   #segment: Segment | undefined;
   #fd: number | undefined;
@@ -554,24 +623,30 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       : undefined;
   }
 
-  append(appends: readonly Append[]): Promise<Change[]> {
+  append(appends: readonly Append[], ready: readonly ReadyBlock[] = []): Promise<Change[]> {
     if (appends.length === 0) return Promise.resolve([]);
-    return this.#enqueue(
-      appends,
-      appends.flatMap(append => append.chunks)
-    );
+    const chunks: ChunkInput[] = [];
+    for (const append of appends) for (const chunk of append.chunks) chunks.push(chunk);
+    return this.#enqueue(appends, chunks, ready);
   }
 
   async putChunks(chunks: readonly ChunkInput[]): Promise<void> {
     if (chunks.length > 0) await this.#enqueue([], chunks);
   }
 
-  #enqueue(appends: readonly Append[], chunks: readonly ChunkInput[]): Promise<Change[]> {
+  #enqueue(
+    appends: readonly Append[],
+    chunks: readonly ChunkInput[],
+    ready: readonly ReadyBlock[] = []
+  ): Promise<Change[]> {
     if (this.#closed) return Promise.reject(new SyftError('LOG_CLOSED', 'The log is closed.'));
-    const bytes = chunks.reduce((sum, chunk) => sum + chunk.bytes.length, 0);
+    let bytes = 0;
+    for (const chunk of chunks) bytes += chunk.bytes.length;
+    for (const block of ready) bytes += block.raw.length;
     return new Promise((resolve, reject) => {
-      this.#queue.push({ appends, chunks, bytes, resolve, reject });
+      this.#queue.push({ appends, chunks, ready, bytes, resolve, reject });
       this.#pending += bytes;
+      this.#arrived?.();
       this.#working ??= this.#work();
     });
   }
@@ -587,27 +662,29 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     while (this.#working !== undefined) await this.#working;
   }
 
-  /** One frame after the other, each with all that is waiting. */
+  /**
+   * One frame after the other, each with all that is waiting. While a frame is being written and a good deal more is there,
+   * the next one is prepared.
+   */
   async #work(): Promise<void> {
     // What is called in the same turn of the event loop belongs together.
     await new Promise(resolve => setImmediate(resolve));
-    while (this.#queue.length > 0) {
-      const calls: Call[] = [];
-      let bytes = 0;
-      while (this.#queue.length > 0 && (calls.length === 0 || bytes + (this.#queue[0]?.bytes ?? 0) <= FRAME_TARGET)) {
-        const call = this.#queue.shift() as Call;
-        calls.push(call);
-        bytes += call.bytes;
+    let former: { frame: PreparedFrame; written: Promise<boolean> } | undefined;
+    for (;;) {
+      if (former !== undefined && this.#queuedBytes() < PREPARED_AHEAD) {
+        const arrival = new Promise<'more'>(resolve => (this.#arrived = () => resolve('more')));
+        if ((await Promise.race([former.written, arrival])) !== 'more') former = undefined;
+        continue;
       }
+      if (this.#queue.length === 0) break;
+      const calls = this.#gather();
       try {
-        const changes = await this.#commit(calls);
-        let at = 0;
-        for (const call of calls) call.resolve(changes.slice(at, (at += call.appends.length)));
+        let frame = await this.#prepare(calls, former?.frame);
+        // What was prepared on top of a frame that failed has the wrong numbers.
+        if (former !== undefined && !(await former.written)) frame = await this.#prepare(calls);
+        former = { frame, written: this.#writeCalls(frame, calls) };
       } catch (error) {
-        const failure = writeError(error, 'the log could not be written');
-        for (const call of calls) call.reject(failure);
-      } finally {
-        this.#pending -= bytes;
+        this.#refuse(calls, error);
       }
     }
     this.#working = undefined;
@@ -615,34 +692,77 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     this.#headTimer = setTimeout(() => this.#writeHead(false), HEAD_IDLE_MS).unref();
   }
 
-  #place(appends: readonly Append[]): Change[] {
+  #queuedBytes(): number {
+    let bytes = 0;
+    for (const call of this.#queue) bytes += call.bytes;
+    return bytes;
+  }
+
+  #gather(): Call[] {
+    const calls: Call[] = [];
+    let bytes = 0;
+    while (this.#queue.length > 0 && (calls.length === 0 || bytes + (this.#queue[0]?.bytes ?? 0) <= FRAME_TARGET)) {
+      const call = this.#queue.shift() as Call;
+      calls.push(call);
+      bytes += call.bytes;
+    }
+    return calls;
+  }
+
+  /** Writes a frame and answers its calls. False: it failed. */
+  async #writeCalls(frame: PreparedFrame, calls: readonly Call[]): Promise<boolean> {
+    try {
+      const changes = await this.#write(frame);
+      let at = 0;
+      for (const call of calls) {
+        this.#pending -= call.bytes;
+        call.resolve(changes.slice(at, (at += call.appends.length)));
+      }
+      return true;
+    } catch (error) {
+      this.#refuse(calls, error);
+      return false;
+    }
+  }
+
+  #refuse(calls: readonly Call[], error: unknown): void {
+    const failure = writeError(error, 'the log could not be written');
+    for (const call of calls) {
+      this.#pending -= call.bytes;
+      call.reject(failure);
+    }
+  }
+
+  #place(calls: readonly Call[], lastSeq: number, lastHlc: number): Change[] {
     const wall = Date.now() * 1000;
-    let seq = this.#seq;
-    let hlc = this.#hlc;
-    return appends.map(({ draft }) => {
-      const at = draft.at ?? wall;
-      hlc = Math.max(at, hlc + 1);
-      seq += 1;
-      return { ...draft, device: this.device, seq, at, hlc };
-    });
+    let seq = lastSeq;
+    let hlc = lastHlc;
+    const changes: Change[] = [];
+    for (const { appends } of calls) {
+      for (const { draft } of appends) {
+        const at = draft.at ?? wall;
+        hlc = Math.max(at, hlc + 1);
+        seq += 1;
+        changes.push({ ...draft, device: this.device, seq, at, hlc });
+      }
+    }
+    return changes;
   }
 
   /** Blocks of chunks the log does not hold yet. */
-  async #blocks(
-    calls: readonly Call[]
-  ): Promise<{ parts: Buffer[]; places: { id: string; block: number; entry: number }[] }> {
-    const fresh = new Map<string, ChunkInput>();
+  async #blocks(calls: readonly Call[], chunks: FrameChunks): Promise<Pick<PreparedFrame, 'parts' | 'places'>> {
+    for (const call of calls) for (const block of call.ready) chunks.addBlock(block);
     for (const call of calls) {
       for (const chunk of call.chunks) {
         if (chunk.bytes.length > MAX_CHUNK) {
           throw new SyftError('INTERNAL', `A chunk of ${chunk.bytes.length} bytes is larger than the format allows.`);
         }
-        if (!fresh.has(chunk.id) && !this.chunks.has(chunk.id)) fresh.set(chunk.id, chunk);
+        chunks.add(chunk);
       }
     }
     const groups: ChunkInput[][] = [];
     let size = Number.POSITIVE_INFINITY;
-    for (const chunk of fresh.values()) {
+    for (const chunk of chunks.single) {
       if (size + chunk.bytes.length > BLOCK_SIZE) {
         groups.push([]);
         size = 0;
@@ -656,40 +776,44 @@ class OpenedWriter extends OpenedLog implements LogWriter {
         const packed = raw.length === 0 ? raw : await compress(raw);
         const zstd = packed.length < raw.length;
         const stored = zstd ? packed : raw;
-        return [
-          encodeBlockHead(
-            group.map(({ id, bytes }) => ({ id, length: bytes.length })),
-            raw.length,
-            stored,
-            zstd
-          ),
-          stored
-        ];
+        const table = group.map(({ id, bytes }) => ({ id, length: bytes.length }));
+        return { head: encodeBlockHead(table, raw.length, stored, zstd), stored };
       })
     );
-    const parts: Buffer[] = [];
-    const places: { id: string; block: number; entry: number }[] = [];
+    const parts: Uint8Array[] = [];
+    const places: { head: Buffer; block: number }[] = [];
     let offset = 0;
-    blocks.forEach((block, b) => {
-      (groups[b] ?? []).forEach((chunk, entry) => places.push({ id: chunk.id, block: offset, entry }));
-      for (const part of block) {
-        parts.push(part);
-        offset += part.length;
-      }
-    });
+    for (const { head, stored } of [...chunks.whole, ...blocks]) {
+      places.push({ head, block: offset });
+      parts.push(head, stored);
+      offset += head.length + stored.length;
+    }
     return { parts, places };
   }
 
-  /** Writes one frame and syncs it. When this returns, its changes are recorded. */
-  async #commit(calls: readonly Call[], flags = 0): Promise<Change[]> {
-    const { parts, places } = await this.#blocks(calls);
-    const changes = this.#place(calls.flatMap(call => call.appends));
-    if (changes.length === 0 && parts.length === 0 && flags === 0) return [];
-    const chunksLength = parts.reduce((sum, part) => sum + part.length, 0);
-    const raw = Buffer.from(changes.map(change => `${encodeRecord(change)}\n`).join(''));
+  /**
+   * Makes all of a frame that does not depend on where it will stand.
+   *
+   * @param former The frame that is being written, which this one will follow.
+   */
+  async #prepare(calls: readonly Call[], former?: PreparedFrame): Promise<PreparedFrame> {
+    const chunks = new FrameChunks(this.chunks, former?.chunks);
+    const { parts, places } = await this.#blocks(calls, chunks);
+    const seq = former === undefined ? this.#seq : former.seq;
+    const changes = this.#place(calls, seq, former === undefined ? this.#hlc : former.hlc);
+    const raw = encodeLines(changes);
     const packed = raw.length < 512 ? raw : await compress(raw);
-    const zstd = packed.length < raw.length;
-    const records = zstd ? packed : raw;
+    const records = packed.length < raw.length ? packed : raw;
+    const hlc = changes.at(-1)?.hlc ?? former?.hlc ?? this.#hlc;
+    return { changes, chunks, parts, places, raw, records, seq: seq + changes.length, hlc };
+  }
+
+  /** Writes one frame and syncs it. When this returns, its changes are recorded. */
+  async #write({ changes, parts, places, raw, records }: PreparedFrame, flags = 0): Promise<Change[]> {
+    if (changes.length === 0 && parts.length === 0 && flags === 0) return [];
+    let chunksLength = 0;
+    for (const part of parts) chunksLength += part.length;
+    const zstd = records !== raw;
 
     this.#openSegment();
     const length = FRAME_HEADER + records.length + chunksLength;
@@ -705,15 +829,12 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       recordsCrc: crc32(records)
     };
     const chain = chainOf(this.#chain, fields, raw);
-    const frame = Buffer.concat([encodeFrameHeader({ ...fields, chain }, this.#seed), records, ...parts], length);
+    const header = encodeFrameHeader({ ...fields, chain }, this.#seed);
     const segment = this.#segment as Segment;
     const fd = this.#fd as number;
     const start = this.#length;
     try {
-      let done = 0;
-      while (done < frame.length) {
-        done += (await writeAt(fd, frame, done, frame.length - done, start + done)).bytesWritten;
-      }
+      await writeParts(fd, [header, records, ...parts], length, start);
       await sync(fd);
     } catch (error) {
       // After a failed write or sync the state of this descriptor is unknown: it is never used again (format F-9).
@@ -727,8 +848,11 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     this.#hlc = changes.at(-1)?.hlc ?? this.#hlc;
     this.#appended = true;
     const base = start + FRAME_HEADER + records.length;
-    for (const place of places) {
-      this.chunks.add(place.id, { segment: segment.number, block: base + place.block, entry: place.entry });
+    for (const { head, block } of places) {
+      for (let entry = 0; entry * BLOCK_ENTRY < head.length - BLOCK_HEADER; entry += 1) {
+        const place = { segment: segment.number, block: base + block, entry };
+        this.chunks.addAt(head, BLOCK_HEADER + entry * BLOCK_ENTRY, place);
+      }
     }
     const position = this.indexed.get(this.device) as Position;
     position.index = this.#own.segments.indexOf(segment);
@@ -818,7 +942,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       await this.drain();
       clearTimeout(this.#headTimer);
       if (this.#appended) {
-        await this.#commit([], FLAG_CLOSE);
+        await this.#write(await this.#prepare([]), FLAG_CLOSE);
         this.#writeHead(true);
       }
     } catch (error) {

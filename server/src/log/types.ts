@@ -1,5 +1,6 @@
 /** What the log offers to the rest of the house. The bytes are in docs/format.md. */
 import type { Change, ChangeDraft, ContentRef } from '../core/change.ts';
+import type { ReadyBlock } from './ready-blocks.ts';
 
 /** Bytes on their way into the log: a chunk of some version's content. */
 export interface ChunkInput {
@@ -55,8 +56,10 @@ export interface LogWriter extends LogReader {
    * Appends changes in the order given. Resolves with the placed changes when they are durable (fsynced).
    * All of one call go into consecutive sequence numbers. Rejects DISK_FULL, DISK_READ_ONLY, DISK_ERROR, LOG_CLOSED; then
    * nothing of this call is in the log, and a later call may succeed.
+   *
+   * @param ready Blocks that hold chunks of these changes, beside the chunks that the changes bring themselves.
    */
-  append(appends: readonly Append[]): Promise<Change[]>;
+  append(appends: readonly Append[], ready?: readonly ReadyBlock[]): Promise<Change[]>;
   /** Stores chunks ahead of the change that will name them (large files). Resolves when written; durable with the next append. */
   putChunks(chunks: readonly ChunkInput[]): Promise<void>;
   /** Makes a {@link ContentRef} from ids in order; a long list becomes a chunk of its own, returned to be appended too. */

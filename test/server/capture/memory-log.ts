@@ -1,6 +1,7 @@
 /** A log in memory, for what a real one cannot be made to do at will: refuse. */
 import type { Change } from '../../../server/src/core/change.ts';
 import type { SyftError } from '../../../server/src/core/errors.ts';
+import { chunkCount, chunksOf, type ReadyBlock } from '../../../server/src/log/ready-blocks.ts';
 import type { Append, ChunkInput, LogWriter } from '../../../server/src/log/types.ts';
 
 export class MemoryLog implements LogWriter {
@@ -38,9 +39,13 @@ export class MemoryLog implements LogWriter {
     return Promise.resolve(0);
   }
 
-  async append(appends: readonly Append[]): Promise<Change[]> {
+  async append(appends: readonly Append[], ready: readonly ReadyBlock[] = []): Promise<Change[]> {
     await new Promise(resolve => setTimeout(resolve, 1));
     if (this.refuse !== undefined) throw this.refuse;
+    for (const block of ready) {
+      const all = Array.from({ length: chunkCount(block) }, (_, i) => i);
+      for (const chunk of chunksOf(block, all)) this.#chunks.set(chunk.id, Buffer.from(chunk.bytes));
+    }
     return appends.map(({ draft, chunks }) => {
       for (const chunk of chunks) this.#chunks.set(chunk.id, Buffer.from(chunk.bytes));
       const seq = this.list.length + 1;
