@@ -7,6 +7,7 @@ import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
 import { causeOf, type Intent } from '../core/received.ts';
 import { applyChange, type Tree } from '../core/tree.ts';
+import type { ReadyBlock } from '../log/ready-blocks.ts';
 import type { Append, ChunkInput, LogWriter } from '../log/types.ts';
 import type { KnownTree, StatValues } from './known.ts';
 import { ReadSlab } from './stable-read.ts';
@@ -15,16 +16,15 @@ import { ReadSlab } from './stable-read.ts';
 const BATCH_CHANGES = 1000;
 const BATCH_BYTES = ReadSlab.BYTES;
 /** Content on its way to the log above which reading waits. */
-const MAX_PENDING_BYTES = 12 * 1024 * 1024;
+const MAX_PENDING_BYTES = 32 * 1024 * 1024;
 const KEPT_SLABS = MAX_PENDING_BYTES / ReadSlab.BYTES;
 
 /** The latest version of a path as far as deciding needs it. */
 export type Latest = Pick<Change, 'type' | 'flags'> &
   Partial<Pick<Change, 'hash' | 'size' | 'mode' | 'mtime' | 'content' | 'kind'>>;
 
-interface Item {
-  readonly draft: ChangeDraft;
-  readonly chunks: readonly ChunkInput[];
+/** A change on its way to the log, with the stat values that go with it. */
+export interface Item extends Append {
   readonly stats: StatValues | undefined;
   readonly sure: boolean;
 }
@@ -157,6 +157,24 @@ export class Committer {
     if (this.#batch.length >= BATCH_CHANGES || this.#batchBytes >= BATCH_BYTES) this.send();
   }
 
+  /**
+   * Adds changes whose chunks lie in blocks that are ready for the log. They are one append: were they two, one could be
+   * refused and take the chunks of the other with it.
+   *
+   * @param bytes Content in the blocks.
+   * @param release Called when the log does not need the blocks any more.
+   */
+  addTogether(items: readonly Item[], blocks: readonly ReadyBlock[], bytes: number, release: () => void): void {
+    this.send();
+    const placed = items.map(item => {
+      const draft = this.#withCause(item.draft);
+      this.#pending.set(draft.path, draft);
+      return draft === item.draft ? item : { ...item, draft };
+    });
+    if (placed.length === 0) release();
+    else this.#dispatch(placed, bytes, [], blocks, release);
+  }
+
   /** Gives the present batch to the log. */
   send(): void {
     const items = this.#batch;
@@ -169,19 +187,31 @@ export class Committer {
     this.#batch = [];
     this.#batchBytes = 0;
     this.#slabs = [];
+    this.#dispatch(items, bytes, slabs, [], () => undefined);
+  }
+
+  #dispatch(
+    items: readonly Item[],
+    bytes: number,
+    slabs: readonly ReadSlab[],
+    blocks: readonly ReadyBlock[],
+    release: () => void
+  ): void {
     this.#inFlightBytes += bytes;
     this.#inFlightChanges += items.length;
-    const appended = this.#options.log.append(items.map(({ draft, chunks }): Append => ({ draft, chunks })));
+    const appended = this.#options.log.append(items, blocks);
     // Listeners hear of changes in the order of the log, so each batch waits for the one before.
     const before = this.#tail;
     const done = appended.then(
       async changes => {
         await before;
+        release();
         this.#finish(items, bytes, slabs);
         this.#apply(items, changes);
       },
       async (error: unknown) => {
         await before;
+        release();
         this.#finish(items, bytes, slabs);
         this.#failure = asLogError(error);
         this.#options.onFailure(this.#failure);

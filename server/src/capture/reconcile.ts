@@ -10,9 +10,10 @@ import type { IgnoreRules } from '../core/ignore-rules.ts';
 import { findMoves, sameIdentity, type Identity, type Lost, type Seen } from '../core/moves.ts';
 import type { PathName } from '../core/path-name.ts';
 import type { LogWriter } from '../log/types.ts';
-import type { Committer, Latest } from './commit.ts';
+import type { Committer, Item, Latest } from './commit.ts';
 import { birthOf, entryType, statValues, type KnownTree, type StatValues } from './known.ts';
-import type { Candidate, Findings, Scanner } from './scan.ts';
+import { STAT_FIELDS, type FilesRead, type ReadPool } from './read-pool.ts';
+import { Findings, type Candidate, type Scanner } from './scan.ts';
 import { isNotebook, isRacy, readLarge, readLink, readSmall, SMALL_BYTES } from './stable-read.ts';
 import type { TimeSlice } from './time-slice.ts';
 
@@ -66,6 +67,8 @@ const LAST_RETRY_MS = 400;
 const EMPTY_DIRECTORY_MS = 500;
 /** What changed less than this ago is left to settle when it was met by walking. Milliseconds. */
 const FRESH_MS = 20;
+const NO_FLAGS: readonly ChangeFlag[] = [];
+const NO_CHUNKS: readonly Chunk[] = [];
 const LANES = 2;
 /** Chunks of a large file go to the log in groups of this size. Bytes. */
 const LANE_GROUP_BYTES = 4 * 1024 * 1024;
@@ -78,6 +81,8 @@ export class Reconciler {
   readonly #emptySince = new Map<PathName, number>();
   /** Large files being read or waiting for it. `true`: look again afterwards. */
   readonly #lanes = new Map<PathName, boolean>();
+  /** Inodes of files that a reading thread has read. */
+  readonly #metInodes = new MaybeMet();
   readonly #laneQueue: { path: PathName; force: boolean }[] = [];
   #lanesRunning = 0;
 
@@ -117,6 +122,93 @@ export class Reconciler {
       pass.onDone?.(bytes);
     }
     this.#o.committer.send();
+  }
+
+  /**
+   * Records files of which nothing is known, found by a first pass. With a pool many are on their way at a time: call
+   * {@link finishFirst} in the end.
+   */
+  async reconcileFiles(files: readonly PathName[], pass: Pass, pool: ReadPool | undefined): Promise<void> {
+    if (pool === undefined) {
+      await this.#readHere(files, pass);
+      return;
+    }
+    pool.read(files);
+    while (pool.full) await this.#takeRead(pool, pass);
+    if (pass.slice.spent()) await pass.slice.rest();
+  }
+
+  /** Records what the pool has still to give. */
+  async finishFirst(pool: ReadPool, pass: Pass): Promise<void> {
+    while (!pool.empty) {
+      await this.#takeRead(pool, pass);
+      if (pass.slice.spent()) await pass.slice.rest();
+    }
+  }
+
+  async #takeRead(pool: ReadPool, pass: Pass): Promise<void> {
+    const read = await pool.take();
+    if (read === undefined) return;
+    if (!('answer' in read)) {
+      await this.#readHere(read, pass);
+      return;
+    }
+    this.#o.committer.takeAnnounced();
+    const left = this.#recordRead(read, pass);
+    if (this.#o.committer.mustHold()) await this.#o.committer.hold();
+    if (left.length > 0) await this.#readHere(left, pass);
+  }
+
+  /** Looks at files on this thread. */
+  async #readHere(files: readonly PathName[], pass: Pass): Promise<void> {
+    const findings = new Findings();
+    for (const path of files) {
+      try {
+        const stats = this.#o.scanner.stat(path);
+        if (stats === undefined) pass.again.add(path);
+        else findings.candidates.push({ path, stats: statValues(stats), walked: true });
+      } catch (error) {
+        this.#o.problem(path, errnoOf(error) ?? 'INTERNAL', String(error));
+      }
+    }
+    await this.reconcile(findings, pass);
+  }
+
+  /** Records files that the pool has read. Answers those that have to be looked at on this thread. */
+  #recordRead({ paths, answer, blocks, release }: FilesRead, pass: Pass): PathName[] {
+    const { committer, log, maxContentBytes } = this.#o;
+    const left: PathName[] = [];
+    const items: Item[] = [];
+    const cut = new Map(answer.cut);
+    const hashes = Buffer.from(answer.hashes.buffer, answer.hashes.byteOffset, answer.hashes.length);
+    paths.forEach((path, i) => {
+      const stats = new SentStats(answer.stats, i);
+      const plain = stats.read && stats.size <= maxContentBytes && committer.latest(path) === undefined;
+      // A second name of a file, or the new name of one that was renamed meanwhile, is for the ordinary way to tell.
+      if (!plain || this.#metInodes.add(stats.ino)) {
+        left.push(path);
+        return;
+      }
+      const hash = hashes.toString('hex', i * 32, i * 32 + 32);
+      const ids = cut.get(i);
+      const { ref, chunks } = ids === undefined ? { ref: { chunks: [hash] }, chunks: NO_CHUNKS } : log.contentRef(ids);
+      const draft: ChangeDraft = {
+        kind: 'created',
+        path,
+        type: 'file',
+        at: committer.nextAt(),
+        mode: stats.mode & 0o7777,
+        mtime: Math.round(stats.mtimeMs * 1000),
+        size: stats.size,
+        hash,
+        content: ref,
+        flags: NO_FLAGS
+      };
+      items.push({ draft, chunks, stats, sure: !isRacy(stats, stats.readAt) });
+      pass.onDone?.(stats.size);
+    });
+    committer.addTogether(items, blocks, answer.bytes, release);
+    return left;
   }
 
   /** Paths that did not hold still so far. */
@@ -703,6 +795,64 @@ export class Reconciler {
       }
     }
     await committer.settle();
+  }
+}
+
+/** Numbers that may have been met before: never wrong when it says no. */
+class MaybeMet {
+  readonly #bits = new Uint8Array(1 << 20);
+
+  /** Adds a number; answers whether it may have been there. */
+  add(n: number): boolean {
+    const at = n % this.#bits.length;
+    const met = this.#bits[at] === 1;
+    this.#bits[at] = 1;
+    return met;
+  }
+}
+
+/** Stat values as a reading thread sends them: a view, for there are very many. */
+class SentStats implements StatValues {
+  readonly #fields: Float64Array;
+  readonly #at: number;
+
+  constructor(fields: Float64Array, file: number) {
+    this.#fields = fields;
+    this.#at = file * STAT_FIELDS;
+  }
+
+  #field(n: number): number {
+    return this.#fields[this.#at + n] ?? 0;
+  }
+
+  /** False where nothing was read, or nothing at rest. */
+  get read(): boolean {
+    return !Number.isNaN(this.#field(0));
+  }
+  get dev(): number {
+    return this.#field(0);
+  }
+  get ino(): number {
+    return this.#field(1);
+  }
+  get size(): number {
+    return this.#field(2);
+  }
+  get mtimeMs(): number {
+    return this.#field(3);
+  }
+  get ctimeMs(): number {
+    return this.#field(4);
+  }
+  get birthtimeMs(): number {
+    return this.#field(5);
+  }
+  get mode(): number {
+    return this.#field(6);
+  }
+  /** When the read began, milliseconds since the epoch. */
+  get readAt(): number {
+    return this.#field(7);
   }
 }
 

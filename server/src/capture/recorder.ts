@@ -15,10 +15,11 @@ import { applyChange, type ReadonlyTree } from '../core/tree.ts';
 import type { LogWriter } from '../log/types.ts';
 import { Committer } from './commit.ts';
 import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
+import { FirstPass } from './first-pass.ts';
 import { KnownTree } from './known.ts';
 import { ReceivedIntents } from './received.ts';
 import { Reconciler, type Pass } from './reconcile.ts';
-import { Findings, Scanner, type ScanProblem } from './scan.ts';
+import { Scanner, type Findings, type ScanProblem } from './scan.ts';
 import { loadStatCache, saveStatCache, type RootIdentity } from './stat-cache.ts';
 import { TimeSlice } from './time-slice.ts';
 
@@ -623,12 +624,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     const first = empty && estimate <= maxFiles;
     if (first) progressPass.onTotal?.(estimate);
     // On a first pass what is found is recorded while the walk goes on; with something recorded, moves need the whole.
-    const streamed = async (some: Findings): Promise<void> => {
-      const batch = new Findings();
-      batch.candidates.push(...some.candidates.splice(0));
-      await this.#reconciler.reconcile(batch, { ...progressPass, onTotal: () => undefined });
-    };
-    const findings = await this.#scan(progressPass, first ? streamed : undefined);
+    const findings = first
+      ? await this.#firstScan({ ...progressPass, onTotal: () => undefined })
+      : await this.#scan(progressPass);
     await this.#reconciler.reconcile(findings, first ? { ...progressPass, onTotal: () => undefined } : progressPass);
     await this.#again(progressPass);
     this.#reconciler.finishUnsettled(unsettled, progressPass);
@@ -642,6 +640,18 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       errors: findings.problems,
       aside: progressPass.aside
     };
+  }
+
+  /** A scan that has what it finds recorded as it goes. */
+  async #firstScan(pass: Pass): Promise<Findings> {
+    const firstPass = new FirstPass(this.#root, this.#reconciler, pass);
+    try {
+      const findings = await this.#scan(pass, some => firstPass.take(some));
+      await firstPass.finish(findings);
+      return findings;
+    } finally {
+      await firstPass.close();
+    }
   }
 
   async #pathsPass(paths: readonly PathName[]): Promise<JobOutcome> {
@@ -1015,7 +1025,10 @@ function logIdentity(logDir: string): RootIdentity | undefined {
 
 function readIgnoreFile(root: string, dir: PathName): string | undefined {
   try {
-    return readFileSync(fsPath(`${root}/${dir === '' ? '' : `${dir}/`}${IGNORE_FILE}`), 'utf8');
+    const path = fsPath(`${root}/${dir === '' ? '' : `${dir}/`}${IGNORE_FILE}`);
+    // Most directories have none, and an error costs ten times what the question does.
+    if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+    return readFileSync(path, 'utf8');
   } catch {
     return undefined;
   }

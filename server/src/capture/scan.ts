@@ -29,6 +29,8 @@ export interface ScanProblem {
 /** What one scan found. */
 export class Findings {
   readonly candidates: Candidate[] = [];
+  /** Plain files met by a first pass: nothing is known of them, so their stat values are left to whoever opens them. */
+  readonly files: PathName[] = [];
   /** Known paths that were not there. `true`: found by walking a directory. */
   readonly gone = new Map<PathName, boolean>();
   readonly problems: ScanProblem[] = [];
@@ -259,16 +261,23 @@ export class Scanner {
     const stack: PathName[] = [start];
     for (let dir = stack.pop(); dir !== undefined; dir = stack.pop()) {
       if (slice.spent()) await slice.rest();
-      if (onSome !== undefined && findings.candidates.length >= ENOUGH_CANDIDATES) await onSome(findings);
-      const directories = await this.#directory(dir, findings, slice);
+      if (onSome !== undefined && findings.candidates.length + findings.files.length >= ENOUGH_CANDIDATES) {
+        await onSome(findings);
+      }
+      const directories = await this.#directory(dir, findings, slice, onSome !== undefined);
       for (let i = directories.length - 1; i >= 0; i -= 1) stack.push(directories[i] ?? '');
     }
   }
 
-  /** Looks at the entries of one directory; answers its subdirectories. */
-  async #directory(dir: PathName, findings: Findings, slice: TimeSlice): Promise<PathName[]> {
+  /**
+   * Looks at the entries of one directory; answers its subdirectories.
+   *
+   * @param first In a first pass plain files are named and not looked at.
+   */
+  async #directory(dir: PathName, findings: Findings, slice: TimeSlice, first = false): Promise<PathName[]> {
     const directories: PathName[] = [];
     const node = this.#known.dir(dir);
+    const files = findings.files.length;
     let own: Stats | undefined;
     let names: Iterable<string>;
     try {
@@ -280,7 +289,7 @@ export class Scanner {
         if (own !== undefined && dir !== '') this.#entry(dir, own, findings, true);
         return directories;
       }
-      names = this.#names(dir, own);
+      names = (first && node === undefined ? this.#plainFiles(dir, own, findings) : undefined) ?? this.#names(dir, own);
     } catch (error) {
       // What is below cannot be told; it is left as it is known.
       this.#problem(findings, dir, error);
@@ -291,7 +300,7 @@ export class Scanner {
       node.ignoredAt = this.rulesGeneration;
     }
     const present = new Set<string>();
-    let counting = 0;
+    let counting = findings.files.length - files;
     let met = 0;
     const prefix = dir === '' ? '' : `${dir}/`;
     for (const name of names) {
@@ -411,6 +420,32 @@ export class Scanner {
       code,
       message: error instanceof Error ? error.message.slice(0, 300) : String(error)
     });
+  }
+
+  /**
+   * Puts the plain files of a directory of which nothing is known among the findings, going by what the listing says they are.
+   *
+   * @returns The names of all else; `undefined` when the listing has to be read in another way.
+   */
+  #plainFiles(dir: PathName, own: Stats, findings: Findings): string[] | undefined {
+    if (own.size > BIG_DIRECTORY_BYTES) return undefined;
+    const entries = readdirSync(this.absolute(dir), { withFileTypes: true });
+    if (entries.some(({ name }) => name.includes('\uFFFD'))) return undefined;
+    // Patterns in the directory itself are read before what they may exclude.
+    if (entries.some(({ name }) => name === IGNORE_FILE)) return undefined;
+    const others: string[] = [];
+    const prefix = dir === '' ? '' : `${dir}/`;
+    for (const entry of entries) {
+      if (!entry.isFile()) {
+        others.push(entry.name);
+        continue;
+      }
+      const path = prefix + entry.name;
+      if (this.#rules.excludes(path, false)) continue;
+      this.#count(findings);
+      findings.files.push(path);
+    }
+    return others;
   }
 
   /** The names in a directory, in internal form. */

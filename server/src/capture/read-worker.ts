@@ -1,0 +1,154 @@
+/**
+ * A reading thread: reads the files it is told of, one stable read each, and answers with their bytes in blocks that are
+ * ready for the log. It decides nothing: whatever is not a plain file at rest is left to the main thread, which looks again.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { constants as zlibConstants, zstdCompressSync } from 'node:zlib';
+import { chunkContent, CHUNKING, type Chunk } from '../core/chunking.ts';
+import { fsPath, type PathName } from '../core/path-name.ts';
+import { BLOCK_SIZE } from '../log/layout.ts';
+import { readyBlock } from '../log/ready-blocks.ts';
+import { STAT_FIELDS, type PoolOptions, type ReadAnswer, type ReadRequest, type SentBlock } from './read-pool.ts';
+import { isNotebook, readSmall } from './stable-read.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('this file is a worker');
+const { root, slabs } = workerData as PoolOptions;
+
+const free = slabs.map((_, i) => i);
+let freed: (() => void) | undefined;
+let busy: Promise<void> = Promise.resolve();
+
+port.on('message', (request: ReadRequest) => {
+  if (request.kind === 'slab') {
+    free.push(request.slab);
+    freed?.();
+    return;
+  }
+  busy = busy.then(() => readAll(request.job, request.paths.split('\0')));
+});
+
+async function nextSlab(): Promise<number> {
+  for (;;) {
+    const slab = free.pop();
+    if (slab !== undefined) return slab;
+    await new Promise<void>(resolve => {
+      freed = resolve;
+    });
+  }
+}
+
+async function readAll(job: number, paths: readonly PathName[]): Promise<void> {
+  for (let from = 0; from < paths.length;) {
+    const filling = new Filling(await nextSlab(), paths.length - from);
+    let at = from;
+    while (at < paths.length && filling.add(paths[at] ?? '')) at += 1;
+    filling.send(job, from);
+    from = at;
+  }
+}
+
+/** One slab being filled. */
+class Filling {
+  readonly #number: number;
+  readonly #slab: Buffer;
+  readonly #stats: Float64Array;
+  readonly #hashes: Buffer;
+  readonly #cut: [number, string[]][] = [];
+  readonly #chunks: Chunk[] = [];
+  #used = 0;
+  #count = 0;
+
+  constructor(slab: number, most: number) {
+    this.#number = slab;
+    this.#slab = Buffer.from(slabs[slab] ?? new SharedArrayBuffer(0));
+    this.#stats = new Float64Array(most * STAT_FIELDS);
+    this.#hashes = Buffer.from(new ArrayBuffer(most * 32));
+  }
+
+  /** Reads one file. False: there is no room for it any more. */
+  add(path: PathName): boolean {
+    // Room for the largest file, or for none: its size is known only once it is open.
+    let full = false;
+    const result = readSmall(fsPath(`${root}/${path}`), path, size => {
+      full = this.#used + size > this.#slab.length;
+      return this.#slab.subarray(this.#used, full ? this.#used : this.#used + size);
+    });
+    if (full && this.#count > 0) return false;
+    const at = this.#count * STAT_FIELDS;
+    this.#count += 1;
+    if (full || result.kind !== 'content' || result.moved || result.broken) {
+      this.#stats[at] = NaN;
+      return true;
+    }
+    const { stats, bytes } = result;
+    this.#stats[at] = stats.dev;
+    this.#stats[at + 1] = stats.ino;
+    this.#stats[at + 2] = stats.size;
+    this.#stats[at + 3] = stats.mtimeMs;
+    this.#stats[at + 4] = stats.ctimeMs;
+    this.#stats[at + 5] = stats.birthtimeMs;
+    this.#stats[at + 6] = stats.mode;
+    this.#stats[at + 7] = result.readAt;
+    this.#hashes.write(result.hash, (this.#count - 1) * 32, 32, 'hex');
+    const chunks = chunkContent(bytes, { notebook: isNotebook(path), contentHash: result.hash });
+    if (chunks.length > 1 || chunks[0]?.id !== result.hash)
+      {this.#cut.push([this.#count - 1, chunks.map(chunk => chunk.id)]);}
+    this.#chunks.push(...chunks);
+    this.#used += bytes.length;
+    return true;
+  }
+
+  send(job: number, from: number): void {
+    const answer: ReadAnswer = {
+      job,
+      from,
+      count: this.#count,
+      stats: this.#stats,
+      hashes: this.#hashes,
+      cut: this.#cut,
+      blocks: this.#blocks(),
+      bytes: this.#used,
+      slab: this.#number
+    };
+    port?.postMessage(answer, [this.#stats.buffer as ArrayBuffer, this.#hashes.buffer as ArrayBuffer]);
+  }
+
+  #blocks(): SentBlock[] {
+    const blocks: SentBlock[] = [];
+    let start = 0;
+    let end = 0;
+    let first = 0;
+    const close = (next: number): void => {
+      const chunks = this.#chunks.slice(first, next);
+      if (chunks.length > 0) blocks.push(this.#block(chunks, start, end));
+      first = next;
+      start = end;
+    };
+    this.#chunks.forEach((chunk, i) => {
+      if (end - start + chunk.bytes.length > BLOCK_SIZE) close(i);
+      end += chunk.bytes.length;
+    });
+    close(this.#chunks.length);
+    return blocks;
+  }
+
+  /** The chunks lie one behind the other in the slab, from `start` to `end`. */
+  #block(chunks: readonly Chunk[], start: number, end: number): SentBlock {
+    const ids = Buffer.from(chunks.map(chunk => chunk.id).join(''), 'hex');
+    const lengths = chunks.map(chunk => chunk.bytes.length);
+    const raw = this.#slab.subarray(start, end);
+    // Many small files: what each costs is opening it, and compressing would cost as much again. They are stored as they are.
+    const packed = lengths.some(length => length > CHUNKING.whole) ? compress(raw) : undefined;
+    const { head, stored } = readyBlock(ids, lengths, raw, packed);
+    return { head, start, end, ...(stored !== raw && { stored }) };
+  }
+}
+
+function compress(raw: Uint8Array): Buffer {
+  return zstdCompressSync(raw, {
+    params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 },
+    pledgedSrcSize: raw.length,
+    chunkSize: BLOCK_SIZE
+  });
+}
