@@ -11,7 +11,7 @@ import { Findings } from './scan.ts';
 /** Files from which on threads are started: below, they would cost more than they bring. */
 const POOL_FROM = 2_000;
 /** Files handed to a thread at a time. */
-const TOGETHER = 512;
+const TOGETHER = 1_000;
 
 export class FirstPass {
   readonly #root: string;
@@ -19,7 +19,6 @@ export class FirstPass {
   readonly #pass: Pass;
   #pool: ReadPool | undefined;
   #files: PathName[] = [];
-  #met = 0;
 
   constructor(root: string, reconciler: Reconciler, pass: Pass) {
     this.#root = root;
@@ -36,7 +35,7 @@ export class FirstPass {
     }
     for (const path of findings.files.splice(0)) this.#files.push(path);
     if (batch.candidates.length > 0) await this.#reconciler.reconcile(batch, this.#pass);
-    if (this.#files.length >= TOGETHER) await this.#read();
+    if (this.#files.length >= (this.#pool === undefined ? POOL_FROM : TOGETHER)) await this.#read();
   }
 
   /** Records what is left. */
@@ -53,11 +52,9 @@ export class FirstPass {
 
   async #read(): Promise<void> {
     const threads = readingThreads();
+    if (this.#files.length >= POOL_FROM && threads > 0) this.#pool ??= new ReadPool(this.#root, threads);
     while (this.#files.length > 0) {
-      const files = this.#files.splice(0, TOGETHER);
-      this.#met += files.length;
-      if (this.#met > POOL_FROM && threads > 0) this.#pool ??= new ReadPool(this.#root, threads);
-      await this.#reconciler.reconcileFiles(files, this.#pass, this.#pool);
+      await this.#reconciler.reconcileFiles(this.#files.splice(0, TOGETHER), this.#pass, this.#pool);
     }
   }
 }

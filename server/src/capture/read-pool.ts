@@ -17,16 +17,18 @@ export const STAT_FIELDS = 8;
 export interface PoolOptions {
   /** Absolute. */
   readonly root: string;
-  /** The thread's slabs, larger than any file it reads. Shared: what is in one belongs to the thread until it is sent. */
+  /** The thread's slabs, larger than any file it reads. What is in one belongs to the main thread from when it is sent. */
   readonly slabs: readonly SharedArrayBuffer[];
+  /** For each slab 1 while the main thread has it, else 0; behind them a counter that rises with each one given back. */
+  readonly taken: Int32Array<SharedArrayBuffer>;
 }
 
 /** To a reading thread. */
-export type ReadRequest =
+export interface ReadRequest {
+  readonly job: number;
   /** Paths to read, separated by NUL. */
-  | { readonly kind: 'read'; readonly job: number; readonly paths: string }
-  /** The log has taken what is in the slab. */
-  | { readonly kind: 'slab'; readonly slab: number };
+  readonly paths: string;
+}
 
 /** A block whose chunks lie in the slab from `start` to `end`; `stored` when they are compressed. */
 export interface SentBlock {
@@ -78,6 +80,7 @@ interface Job {
 interface Reader {
   readonly worker: Worker;
   readonly slabs: readonly Buffer[];
+  readonly taken: Int32Array<SharedArrayBuffer>;
   readonly jobs: Job[];
   alive: boolean;
 }
@@ -85,7 +88,7 @@ interface Reader {
 const SLABS = 8;
 const SLAB_BYTES = 2 * SMALL_BYTES;
 /** Jobs that a thread is given ahead. */
-const JOBS_AHEAD = 3;
+const JOBS_AHEAD = 4;
 const MOST_THREADS = 4;
 
 /** Threads that are worth having on this machine; 0 where there is one processor only. */
@@ -123,7 +126,7 @@ export class ReadPool {
     this.#next += 1;
     this.#queue.push(job);
     reader?.jobs.push(job);
-    reader?.worker.postMessage({ kind: 'read', job: job.id, paths: paths.join('\0') } satisfies ReadRequest);
+    reader?.worker.postMessage({ job: job.id, paths: paths.join('\0') } satisfies ReadRequest);
   }
 
   /**
@@ -167,17 +170,20 @@ export class ReadPool {
         return { head: Buffer.from(head.buffer, head.byteOffset, head.length), raw, stored: stored ?? raw };
       }),
       release: () => {
-        if (reader?.alive !== true || this.#closed) return;
-        reader.worker.postMessage({ kind: 'slab', slab: answer.slab } satisfies ReadRequest);
+        if (reader === undefined) return;
+        Atomics.store(reader.taken, answer.slab, 0);
+        Atomics.add(reader.taken, SLABS, 1);
+        Atomics.notify(reader.taken, SLABS);
       }
     };
   }
 
   #start(root: string, file: URL): Reader {
     const slabs = Array.from({ length: SLABS }, () => new SharedArrayBuffer(SLAB_BYTES));
-    const options: PoolOptions = { root, slabs };
+    const taken = new Int32Array(new SharedArrayBuffer((SLABS + 1) * Int32Array.BYTES_PER_ELEMENT));
+    const options: PoolOptions = { root, slabs, taken };
     const worker = new Worker(file, { workerData: options, resourceLimits: { maxYoungGenerationSizeMb: 16 } });
-    const reader: Reader = { worker, slabs: slabs.map(slab => Buffer.from(slab)), jobs: [], alive: true };
+    const reader: Reader = { worker, slabs: slabs.map(slab => Buffer.from(slab)), taken, jobs: [], alive: true };
     worker.on('message', (answer: ReadAnswer) => {
       const job = reader.jobs[0];
       if (job?.id !== answer.job) return;

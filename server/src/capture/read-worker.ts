@@ -13,34 +13,26 @@ import { isNotebook, readSmall } from './stable-read.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('this file is a worker');
-const { root, slabs } = workerData as PoolOptions;
+const { root, slabs, taken } = workerData as PoolOptions;
 
-const free = slabs.map((_, i) => i);
-let freed: (() => void) | undefined;
-let busy: Promise<void> = Promise.resolve();
-
-port.on('message', (request: ReadRequest) => {
-  if (request.kind === 'slab') {
-    free.push(request.slab);
-    freed?.();
-    return;
-  }
-  busy = busy.then(() => readAll(request.job, request.paths.split('\0')));
+port.on('message', ({ job, paths }: ReadRequest) => {
+  readAll(job, paths.split('\0'));
 });
 
-async function nextSlab(): Promise<number> {
+/** Waits until the main thread has given a slab back; there is nothing else to do meanwhile. */
+function nextSlab(): number {
   for (;;) {
-    const slab = free.pop();
-    if (slab !== undefined) return slab;
-    await new Promise<void>(resolve => {
-      freed = resolve;
-    });
+    const givenBack = Atomics.load(taken, slabs.length);
+    for (let slab = 0; slab < slabs.length; slab += 1) {
+      if (Atomics.compareExchange(taken, slab, 0, 1) === 0) return slab;
+    }
+    Atomics.wait(taken, slabs.length, givenBack);
   }
 }
 
-async function readAll(job: number, paths: readonly PathName[]): Promise<void> {
+function readAll(job: number, paths: readonly PathName[]): void {
   for (let from = 0; from < paths.length;) {
-    const filling = new Filling(await nextSlab(), paths.length - from);
+    const filling = new Filling(nextSlab(), paths.length - from);
     let at = from;
     while (at < paths.length && filling.add(paths[at] ?? '')) at += 1;
     filling.send(job, from);
