@@ -3,6 +3,11 @@
  * must not set such things for its user.
  */
 import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+type Collect = (options?: { type: 'minor' }) => void;
+
+let collect: Collect | undefined;
 
 /**
  * Makes the heap grow in small steps. What a scan leaves behind dies young, so a large young generation buys nothing, and
@@ -13,4 +18,24 @@ import { setFlagsFromString } from 'node:v8';
 export function keepHeapSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
   setFlagsFromString('--heap-growing-percent=20');
+  setFlagsFromString('--expose-gc');
+  collect = runInNewContext('gc') as Collect;
+}
+
+/** Whether this thread keeps its heap small: what a thread that it starts should be told. */
+export function isHeapSmall(): boolean {
+  return collect !== undefined;
+}
+
+/**
+ * Frees what much work has left behind, for none may follow that would. Takes some tens of milliseconds with 100,000 files.
+ * Does nothing unless the heap is kept small.
+ */
+export function dropGarbage(): void {
+  collect?.();
+}
+
+/** Frees what died young, buffers above all, of which the heap itself feels only the handles. Takes less than a millisecond. */
+export function dropYoungGarbage(): void {
+  collect?.({ type: 'minor' });
 }

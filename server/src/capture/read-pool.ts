@@ -9,6 +9,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { PathName } from '../core/path-name.ts';
 import type { ReadyBlock } from '../log/ready-blocks.ts';
+import { isHeapSmall } from './heap.ts';
 import { SMALL_BYTES } from './stable-read.ts';
 
 /** dev, ino, size, mtimeMs, ctimeMs, birthtimeMs, mode, time of the read. */
@@ -21,6 +22,8 @@ export interface PoolOptions {
   readonly slabs: readonly SharedArrayBuffer[];
   /** For each slab 1 while the main thread has it, else 0; behind them a counter that rises with each one given back. */
   readonly taken: Int32Array<SharedArrayBuffer>;
+  /** Whether the process keeps its heap small. */
+  readonly small: boolean;
 }
 
 /** To a reading thread. */
@@ -85,7 +88,7 @@ interface Reader {
   alive: boolean;
 }
 
-const SLABS = 8;
+const SLABS = 6;
 const SLAB_BYTES = 2 * SMALL_BYTES;
 /** Jobs that a thread is given ahead. */
 const JOBS_AHEAD = 4;
@@ -181,7 +184,7 @@ export class ReadPool {
   #start(root: string, file: URL): Reader {
     const slabs = Array.from({ length: SLABS }, () => new SharedArrayBuffer(SLAB_BYTES));
     const taken = new Int32Array(new SharedArrayBuffer((SLABS + 1) * Int32Array.BYTES_PER_ELEMENT));
-    const options: PoolOptions = { root, slabs, taken };
+    const options: PoolOptions = { root, slabs, taken, small: isHeapSmall() };
     const worker = new Worker(file, { workerData: options, resourceLimits: { maxYoungGenerationSizeMb: 16 } });
     const reader: Reader = { worker, slabs: slabs.map(slab => Buffer.from(slab)), taken, jobs: [], alive: true };
     worker.on('message', (answer: ReadAnswer) => {

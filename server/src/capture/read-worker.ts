@@ -4,16 +4,19 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { constants as zlibConstants, zstdCompressSync } from 'node:zlib';
-import { chunkContent, CHUNKING, type Chunk } from '../core/chunking.ts';
+import { chunkContent, type Chunk } from '../core/chunking.ts';
 import { fsPath, type PathName } from '../core/path-name.ts';
 import { BLOCK_SIZE } from '../log/layout.ts';
 import { readyBlock } from '../log/ready-blocks.ts';
+import { dropYoungGarbage, keepHeapSmall } from './heap.ts';
 import { STAT_FIELDS, type PoolOptions, type ReadAnswer, type ReadRequest, type SentBlock } from './read-pool.ts';
 import { isNotebook, readSmall } from './stable-read.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('this file is a worker');
-const { root, slabs, taken } = workerData as PoolOptions;
+const { root, slabs, taken, small } = workerData as PoolOptions;
+
+if (small) keepHeapSmall();
 
 port.on('message', ({ job, paths }: ReadRequest) => {
   readAll(job, paths.split('\0'));
@@ -36,6 +39,7 @@ function readAll(job: number, paths: readonly PathName[]): void {
     let at = from;
     while (at < paths.length && filling.add(paths[at] ?? '')) at += 1;
     filling.send(job, from);
+    dropYoungGarbage();
     from = at;
   }
 }
@@ -84,8 +88,9 @@ class Filling {
     this.#stats[at + 7] = result.readAt;
     this.#hashes.write(result.hash, (this.#count - 1) * 32, 32, 'hex');
     const chunks = chunkContent(bytes, { notebook: isNotebook(path), contentHash: result.hash });
-    if (chunks.length > 1 || chunks[0]?.id !== result.hash)
-      {this.#cut.push([this.#count - 1, chunks.map(chunk => chunk.id)]);}
+    if (chunks.length > 1 || chunks[0]?.id !== result.hash) {
+      this.#cut.push([this.#count - 1, chunks.map(chunk => chunk.id)]);
+    }
     this.#chunks.push(...chunks);
     this.#used += bytes.length;
     return true;
@@ -130,17 +135,17 @@ class Filling {
     const ids = Buffer.from(chunks.map(chunk => chunk.id).join(''), 'hex');
     const lengths = chunks.map(chunk => chunk.bytes.length);
     const raw = this.#slab.subarray(start, end);
-    // Many small files: what each costs is opening it, and compressing would cost as much again. They are stored as they are.
-    const packed = lengths.some(length => length > CHUNKING.whole) ? compress(raw) : undefined;
-    const { head, stored } = readyBlock(ids, lengths, raw, packed);
+    const { head, stored } = readyBlock(ids, lengths, raw, compress(raw));
     return { head, start, end, ...(stored !== raw && { stored }) };
   }
 }
 
+/** The lowest level: on a first pass time counts, and what the next one would save is a few in a hundred. */
 function compress(raw: Uint8Array): Buffer {
   return zstdCompressSync(raw, {
-    params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 },
+    params: { [zlibConstants.ZSTD_c_compressionLevel]: 1 },
     pledgedSrcSize: raw.length,
-    chunkSize: BLOCK_SIZE
+    // Smaller than what the allocator maps anew each time.
+    chunkSize: 64 * 1024
   });
 }

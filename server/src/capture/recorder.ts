@@ -16,6 +16,7 @@ import type { LogWriter } from '../log/types.ts';
 import { Committer } from './commit.ts';
 import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
 import { FirstPass } from './first-pass.ts';
+import { dropGarbage } from './heap.ts';
 import { KnownTree } from './known.ts';
 import { ReceivedIntents } from './received.ts';
 import { Reconciler, type Pass } from './reconcile.ts';
@@ -384,6 +385,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       await this.#hints?.stop();
       throw error;
     }
+    dropGarbage();
     this.#watchClock();
     this.#setState(this.#paused ? 'paused' : 'recording');
     this.#scheduleScan(this.#scanInterval());

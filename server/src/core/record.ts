@@ -46,8 +46,9 @@ export function encodeRecord(change: Change): string {
   if (flags.length > 0) line += `,"flags":${JSON.stringify(flags)}`;
   if (from !== undefined) line += pathMembers('from', from);
   // Most content is one chunk named by the content's own hash; `true` says so in four bytes.
-  if (content !== undefined)
-    {line += isPlain(content, hash) ? ',"content":true' : `,"content":${JSON.stringify(content)}`;}
+  if (content !== undefined) {
+    line += isPlain(content, hash) ? ',"content":true' : `,"content":${JSON.stringify(content)}`;
+  }
   if (cause !== undefined) line += `,"cause":${JSON.stringify(cause)}`;
   return `${line}}`;
 }

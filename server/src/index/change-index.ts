@@ -67,7 +67,7 @@ const OPENING_FILE = 'opening';
 const DOUBTFUL_SUFFIX = '.doubtful';
 /** Milliseconds changes are collected before they are applied. */
 const BATCH_DELAY = 40;
-const BATCH_SIZE = 8192;
+const BATCH_SIZE = 2048;
 /** Changes held for the index before it is told to read them from the log instead. */
 const PENDING_LIMIT = 20_000;
 /** Milliseconds before DuckDB is tried again after it could not be used. */
@@ -215,7 +215,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
       return await DuckdbHistory.open(api, {
         dir,
         workspaceId: log.workspaceId,
-        memoryLimit: this.#options.memoryLimit ?? '128MB'
+        memoryLimit: this.#options.memoryLimit ?? '64MB'
       });
     } catch (error) {
       if (isElsewhere(error)) {
