@@ -70,7 +70,21 @@ fs.write = ((fd: number, bytes: Buffer, offset: number, length: number, position
   if (what === 'tear') die();
   done(eio());
 }) as typeof fs.write;
-Object.assign(fs.write, { [Symbol.for('nodejs.util.promisify.custom')]: undefined });
+fs.writev = ((fd: number, parts: readonly Buffer[], position: number, done: Done): void => {
+  const what = fate(undefined, true);
+  if (what === 'kill') die();
+  if (what === 'pass') {
+    real.writev(fd, parts, position, done);
+    return;
+  }
+  const bytes = Buffer.concat(parts);
+  real.writeSync(fd, bytes, 0, bytes.length >> 1, position);
+  if (what === 'tear') die();
+  done(eio());
+}) as typeof fs.writev;
+for (const call of [fs.write, fs.writev]) {
+  Object.assign(call, { [Symbol.for('nodejs.util.promisify.custom')]: undefined });
+}
 
 fs.fdatasync = ((fd: number, done: Done): void => {
   const what = fate(undefined);
@@ -107,6 +121,17 @@ for (let session = 0; session < 2; session += 1) {
     const hash = createHash('sha256').update(bytes).digest('hex');
     for (const change of changes) say(`acknowledged ${change.seq} ${change.path} ${hash}`);
   }
+  // Several at once: the second frame is prepared while the first is being written, and leans on what that holds.
+  const large = (seed: string): Buffer =>
+    createHash('shake256', { outputLength: 1_100_000 }).update(`${session}${seed}`).digest();
+  const [one, two] = [large('one'), large('two')];
+  await Promise.all(
+    [one, two, one].map(async (bytes, n) => {
+      const changes = await twice(() => log.append([version(log, `burst-${session}-${n}`, bytes)]));
+      const hash = createHash('sha256').update(bytes).digest('hex');
+      for (const change of changes) say(`acknowledged ${change.seq} ${change.path} ${hash}`);
+    })
+  );
   await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
 }
 armed = false;

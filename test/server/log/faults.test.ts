@@ -102,7 +102,7 @@ test('any of them fails once: what is refused is refused with a code, and a seco
   await everyCall('fail', done => {
     expect(done.signal).toBeNull();
     expect(done.calls).toBeDefined();
-    expect(done.acknowledged.length).toBe(6);
+    expect(done.acknowledged.length).toBe(12);
     for (const code of done.refused) expect(code).toMatch(/^DISK_/);
   });
 }, 300_000);
