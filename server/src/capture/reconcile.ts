@@ -65,6 +65,8 @@ const FIRST_RETRY_MS = 10;
 const LAST_RETRY_MS = 400;
 /** An empty directory is recorded when it is still empty after this time. Milliseconds. */
 const EMPTY_DIRECTORY_MS = 500;
+/** A file that is empty since less than this is most likely about to be written: emptying comes first. Milliseconds. */
+const EMPTIED_MS = 300;
 /** What changed less than this ago is left to settle when it was met by walking. Milliseconds. */
 const FRESH_MS = 20;
 const NO_FLAGS: readonly ChangeFlag[] = [];
@@ -79,6 +81,8 @@ export class Reconciler {
   readonly #unsettled = new Map<PathName, Unsettled>();
   /** Empty directories seen, and when first. */
   readonly #emptySince = new Map<PathName, number>();
+  /** Files met empty, and since when. */
+  readonly #emptied = new Map<PathName, number>();
   /** Large files being read or waiting for it. `true`: look again afterwards. */
   readonly #lanes = new Map<PathName, boolean>();
   /** Inodes of files that a reading thread has read. */
@@ -223,7 +227,9 @@ export class Reconciler {
         this.#unsettled.delete(path);
         this.#o.settled(path);
       }
-      if (!pass.aside.has(path)) this.#emptySince.delete(path);
+      if (pass.aside.has(path)) continue;
+      this.#emptySince.delete(path);
+      this.#emptied.delete(path);
     }
   }
 
@@ -544,6 +550,7 @@ export class Reconciler {
         if ((result.moved || (result.broken && !isKnownTorn(latest, hash))) && !this.#putAside(path, pass)) {
           return bytes.length;
         }
+        if (this.#isBeingRefilled(path, bytes, stats, pass)) return 0;
         const flags: ChangeFlag[] = result.moved || result.broken ? ['torn'] : [];
         const sure = !result.moved && !isRacy(stats, result.readAt);
         if (bytes.length > this.#o.maxContentBytes) flags.push('no-content');
@@ -563,6 +570,21 @@ export class Reconciler {
         return bytes.length;
       }
     }
+  }
+
+  /** A file that was emptied a moment ago is looked at again before that counts as a version, but not for ever. */
+  #isBeingRefilled(path: PathName, bytes: Buffer, stats: StatValues, pass: Pass): boolean {
+    const now = performance.now();
+    const age = Date.now() - stats.ctimeMs;
+    const since = this.#emptied.get(path) ?? now;
+    if (!pass.live || bytes.length > 0 || age < 0 || age >= EMPTIED_MS || now - since >= GIVE_UP_MS) {
+      this.#emptied.delete(path);
+      return false;
+    }
+    this.#emptied.set(path, since);
+    pass.aside.add(path);
+    this.#o.later(path, EMPTIED_MS - age + 5);
+    return true;
   }
 
   #statQuietly(path: PathName): StatValues | undefined {

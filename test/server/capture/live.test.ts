@@ -240,6 +240,23 @@ for line in sys.stdin:
     }
   );
 
+  test('a file that is emptied in order to be written anew does not show as empty; one that stays empty does', async () => {
+    w.write('a', 'before');
+    await (await w.open(live)).start();
+    w.taken();
+    w.write('a', '');
+    await sleep(100);
+    w.write('a', 'after');
+    await until(() => w.recorder.tree.get('a')?.hash === sha(Buffer.from('after')), 'the new content');
+    expect(w.taken()).toEqual(['modified a']);
+    w.write('a', '');
+    await until(() => w.recorder.tree.get('a')?.size === 0, 'the empty file');
+    // Whoever asks for the state of now gets it.
+    w.write('b', '');
+    await w.recorder.flush();
+    expect(w.recorder.tree.get('b')?.size).toBe(0);
+  });
+
   test('paused, nothing is recorded; resumed, all of it is', async () => {
     await (await w.open(live)).start();
     w.recorder.pause();
