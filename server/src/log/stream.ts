@@ -300,6 +300,21 @@ export class Stream {
     }
   }
 
+  /** The records of a frame as they were written, uncompressed; `undefined` when they are damaged, which is reported by `records`. */
+  rawRecords({ header, segment, offset }: Frame): Buffer | undefined {
+    const stored = readUpTo(this.open(segment), offset + FRAME_HEADER, header.recordsStored);
+    if (stored.length !== header.recordsStored || crc32(stored) !== header.recordsCrc) return undefined;
+    try {
+      const raw =
+        (header.flags & FLAG_ZSTD) !== 0
+          ? zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.recordsRaw) })
+          : stored;
+      return raw.length === header.recordsRaw ? raw : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** The changes of a frame; damage is reported and yields none. `tail`: the last frame, where a torn one is no damage. */
   records(frame: Frame, tail: boolean): Change[] {
     const { header, segment, offset } = frame;

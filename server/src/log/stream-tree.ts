@@ -1,0 +1,68 @@
+/** Grows the Merkle tree of a stream from the records that stand in it. Reads only; where tiles go is the caller's business. */
+import { HASH_SIZE, leafHashesOf, LOST_LEAF, TILE_WIDTH, type TileTree } from '../core/merkle.ts';
+import type { Position, Segment, Stream } from './stream.ts';
+import { readTile } from './tile-files.ts';
+
+/** Follows one stream with a tree. The leaf at index i is the record with sequence number i + 1. */
+export class StreamTree {
+  readonly tree: TileTree;
+  readonly #stream: Stream;
+  #position: Position | undefined;
+
+  /** @param tree As it is for the first records of the stream; the rest is read. */
+  constructor(stream: Stream, tree: TileTree) {
+    this.#stream = stream;
+    this.tree = tree;
+  }
+
+  /** Before the first frame that may hold a record the tree lacks. */
+  #start(): Position {
+    const { segments } = this.#stream;
+    let index = 0;
+    for (let i = 1; i < segments.length; i += 1) {
+      const [before, here] = [segments[index], segments[i]];
+      if (here !== undefined && here.firstSeq <= this.tree.size + 1 && here.firstSeq !== before?.firstSeq) index = i;
+    }
+    const firstSeq = segments[index]?.firstSeq ?? 1;
+    return { index, offset: 0, chain: index === 0 ? Buffer.alloc(32) : undefined, nextSeq: index === 0 ? 1 : firstSeq };
+  }
+
+  /**
+   * Takes in whole frames, so far as `limit` lets it read.
+   *
+   * @param budget Records after which to stop, so that a caller can let others run.
+   * @returns True when nothing is left to read.
+   */
+  advance(limit?: { segment: Segment; length: number }, budget = Number.POSITIVE_INFINITY): boolean {
+    this.#position ??= this.#start();
+    let done = 0;
+    for (const frame of this.#stream.walk(this.#position, limit)) {
+      if (done >= budget) return false;
+      const { firstSeq, count } = frame.header;
+      done += count + 1;
+      const known = this.tree.size + 1 - firstSeq;
+      if (count === 0 || known >= count) continue;
+      if (known < 0) this.#lost(-known);
+      const raw = this.#stream.rawRecords(frame);
+      const leaves = raw === undefined ? undefined : leafHashesOf(raw, count);
+      if (leaves === undefined) this.#lost(count - Math.max(0, known));
+      else this.tree.append(leaves.subarray(Math.max(0, known) * HASH_SIZE));
+    }
+    return true;
+  }
+
+  /** Records that cannot be read keep the leaves they have in tiles; what is in none counts as an empty leaf, for ever. */
+  #lost(count: number): void {
+    for (let i = 0; i < count; i += 1) {
+      const { size } = this.tree;
+      const place = { level: 0, index: Math.floor(size / TILE_WIDTH), width: (size % TILE_WIDTH) + 1 };
+      const leaf = readTile(this.#stream.dir, place)?.subarray(-HASH_SIZE);
+      this.tree.append(leaf ?? LOST_LEAF);
+    }
+  }
+
+  /** Fills up to `size` where records are missing at the end of the stream. */
+  fill(size: number): void {
+    this.#lost(Math.max(0, size - this.tree.size));
+  }
+}

@@ -1,0 +1,96 @@
+/** Tiles on disk, at the paths of C2SP tlog-tiles: `tile/<level>/<index>[.p/<width>]` below the directory of a stream. */
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { HASH_SIZE, TILE_WIDTH, type TilePlace } from '../core/merkle.ts';
+import { errnoOf } from '../core/errors.ts';
+import { syncDirectory, writeFully } from '../storage/durable.ts';
+
+/** Path of a tile below the stream's directory; three digits a part, all but the last behind an `x`. */
+export function tilePath({ level, index, width }: TilePlace): string {
+  const digits = String(index);
+  const padded = digits.padStart(Math.ceil(digits.length / 3) * 3, '0');
+  const parts = padded.match(/\d{3}/g) ?? [];
+  const name = parts.map((part, i) => (i === parts.length - 1 ? part : `x${part}`)).join('/');
+  return `tile/${level}/${name}${width === TILE_WIDTH ? '' : `.p/${width}`}`;
+}
+
+function bytesOf(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+/** The first `width` hashes of a tile: from its own file, or from a wider one of the same place. */
+export function readTile(streamDir: string, place: TilePlace): Buffer | undefined {
+  const length = place.width * HASH_SIZE;
+  const exact = bytesOf(join(streamDir, tilePath(place)));
+  if (exact?.length === length) return exact;
+  if (place.width === TILE_WIDTH) return undefined;
+  const full = bytesOf(join(streamDir, tilePath({ ...place, width: TILE_WIDTH })));
+  if (full?.length === TILE_WIDTH * HASH_SIZE) return full.subarray(0, length);
+  const partials = dirname(join(streamDir, tilePath(place)));
+  let widths: number[] = [];
+  try {
+    widths = readdirSync(partials).map(Number);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+  }
+  for (const width of widths.filter(width => width > place.width && width < TILE_WIDTH)) {
+    const wider = bytesOf(join(partials, String(width)));
+    if (wider?.length === width * HASH_SIZE) return wider.subarray(0, length);
+  }
+  return undefined;
+}
+
+/**
+ * Writes tiles so that they are durable, names included, when this returns. Tiles that are there already are left alone, but for
+ * those that do not hold what they should: a tile of a place and width can only be one, so what stands there is damaged.
+ */
+export async function writeTiles(
+  streamDir: string,
+  tiles: readonly { readonly place: TilePlace; readonly bytes: Buffer }[]
+): Promise<void> {
+  const directories = new Set<string>();
+  for (const [i, { place, bytes }] of tiles.entries()) {
+    // Each costs a sync; whoever waits for something else gets his turn between them.
+    if (i % 8 === 7) await new Promise(resolve => setImmediate(resolve));
+    const path = join(streamDir, tilePath(place));
+    if (bytesOf(path)?.equals(bytes) === true) continue;
+    const dir = dirname(path);
+    if (!directories.has(dir)) makeBelow(streamDir, dir, directories);
+    const temporary = `${path}.tmp`;
+    const fd = openSync(temporary, 'w', 0o600);
+    try {
+      writeFully(fd, bytes, 0);
+      fsyncSync(fd);
+    } catch (error) {
+      closeSync(fd);
+      rmSync(temporary, { force: true });
+      throw error;
+    }
+    closeSync(fd);
+    renameSync(temporary, path);
+  }
+  for (const dir of directories) syncDirectory(dir);
+}
+
+/** Makes a directory, and notes it and those above it up to the stream's, to be synced. */
+function makeBelow(streamDir: string, dir: string, directories: Set<string>): void {
+  const first = mkdirSync(dir, { recursive: true, mode: 0o700 });
+  directories.add(dir);
+  if (first === undefined) return;
+  for (let made = dir; ; made = dirname(made)) {
+    directories.add(dirname(made));
+    if (made === first || dirname(made) === streamDir) return;
+  }
+}
+
+/** Removes the partial tiles that stand beside a full one, which holds all of them. */
+export function dropPartials(streamDir: string, full: readonly TilePlace[]): void {
+  for (const place of full) {
+    rmSync(join(streamDir, `${tilePath({ ...place, width: TILE_WIDTH })}.p`), { recursive: true, force: true });
+  }
+}
