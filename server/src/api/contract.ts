@@ -81,6 +81,10 @@ export const StatusSchema = z.object({
   watcher: z.object({ kind: z.string(), healthy: z.boolean(), detail: z.string().optional() }).optional(),
   index: z.object({ ready: z.boolean(), detail: z.string().optional() }),
   error: z.object({ code: z.string(), message: z.string() }).optional(),
+  damage: z
+    .array(z.object({ kind: z.string(), where: z.string(), message: z.string() }))
+    .optional()
+    .meta({ description: 'Damage of the log found since it was opened: rewritten, cut off or unreadable' }),
   setup: z
     .object({
       reason: z.enum(['home', 'filesystem-root', 'too-many-files']),

@@ -46,6 +46,12 @@ const OPTIONS = {
   'dry-run': { type: 'boolean', short: 'n', help: 'list what would happen, change nothing' },
   force: { type: 'boolean', help: 'replace even what cannot be recorded first' },
   'read-data': { type: 'boolean', help: 'read and verify every content too' },
+  repair: {
+    type: 'boolean',
+    help: 'make anew what can be derived; deletes nothing, moves what is damaged to quarantine/'
+  },
+  accept: { type: 'boolean', help: 'take the log as it is for the true one, after a backup was put back on purpose' },
+  output: { type: 'string', short: 'o', value: 'FILE', help: 'write to this file instead of stdout' },
   exclude: {
     type: 'string',
     multiple: true,
@@ -152,9 +158,23 @@ export const COMMANDS = {
   fsck: {
     usage: 'fsck',
     does: 'checks the log; prints each damage and exits 3 when there is any',
-    options: ['read-data'],
+    options: ['read-data', 'repair', 'accept'],
     positionals: [0, 0],
     example: 'syft-sync fsck --read-data'
+  },
+  prove: {
+    usage: 'prove VERSION [-o FILE]',
+    does: 'writes a proof that the version was recorded, signed by its device, which can be checked without the log',
+    options: ['output'],
+    positionals: [1, 1],
+    example: 'syft-sync prove model.pkl@latest -o model.tlog-proof'
+  },
+  'verify-proof': {
+    usage: 'verify-proof FILE',
+    does: 'checks a proof offline and shows what it proves; exits 3 when it proves nothing',
+    options: [],
+    positionals: [1, 1],
+    example: 'syft-sync verify-proof model.tlog-proof'
   },
   explore: {
     usage: 'explore',
@@ -272,7 +292,7 @@ export function parseCommandLine(argv: readonly string[]):
     else if (typeof value === 'string') texts.set(option, value);
   }
   if (flags.has('quiet') && flags.has('verbose')) throw wrong('-q and -v are opposites; give one of them.');
-  for (const option of ['directory', 'log', 'to']) {
+  for (const option of ['directory', 'log', 'to', 'output']) {
     if (texts.get(option) === '') throw wrong(`--${option} was given an empty name.`);
   }
   const exclude = values['exclude'];

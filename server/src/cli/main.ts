@@ -12,7 +12,10 @@ import { LogView, momentOf } from '../library/log-view.ts';
 import { printable, readableSize } from '../library/terminal-text.ts';
 import { VERSION } from '../library/version.ts';
 import { checkRoot, LogCounts, statsOf, trackedFiles, Workspace } from '../library/workspace.ts';
+import { configurationDirectory } from '../crypto/device-key.ts';
 import { fsckLog } from '../log/fsck.ts';
+import { repairLog } from '../log/repair.ts';
+import { RewriteGuard } from '../log/rewrite-guard.ts';
 import {
   helpObjects,
   helpText,
@@ -26,6 +29,7 @@ import { recordingOptions, type CommandContext } from './context.ts';
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
 import { changeLine, jsonLine, Output } from './output.ts';
+import { proveCommand, verifyProofCommand } from './prove.ts';
 import { restoreCommand } from './restore.ts';
 
 function isCaptureSummary(
@@ -240,10 +244,22 @@ async function fsck(context: CommandContext): Promise<number> {
       }
     }
   );
+  const { flags } = context.invocation;
+  if (flags.has('repair')) {
+    for (const repair of await repairLog(context.logDir)) {
+      await output.result({ repaired: repair }, `${repair.did}  ${repair.where}  ${repair.why}`);
+    }
+  }
+  if (flags.has('accept')) {
+    const guard = new RewriteGuard(context.logDir, configurationDirectory());
+    guard.accept();
+    guard.close();
+  }
   let damages = 0;
   const started = Date.now();
   for await (const damage of fsckLog(context.logDir, {
-    readData: context.invocation.flags.has('read-data'),
+    readData: flags.has('read-data'),
+    configDir: configurationDirectory(),
     signal: context.signal,
     onProgress: p => output.progress(p, started, 'bytes')
   })) {
@@ -258,6 +274,11 @@ async function fsck(context: CommandContext): Promise<number> {
   output.endProgress();
   if (!output.json) await output.write(damages === 0 ? 'no damage found\n' : `${damages} damages found\n`);
   return damages === 0 ? 0 : 3;
+}
+
+async function prove(context: CommandContext): Promise<number> {
+  await using view = await openView(context);
+  return proveCommand(context, versionId(view.version(context.invocation.args[0] ?? '', context.cwd)));
 }
 
 async function explore(context: CommandContext): Promise<number> {
@@ -358,6 +379,10 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return stats(context);
     case 'fsck':
       return fsck(context);
+    case 'prove':
+      return prove(context);
+    case 'verify-proof':
+      return verifyProofCommand(context);
     case 'explore':
       return explore(context);
     case 'serve':

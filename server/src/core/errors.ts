@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'LOG_NEWER_FORMAT'
   | 'LOG_LOCKED'
   | 'LOG_DAMAGED'
+  | 'LOG_REWRITTEN'
   | 'LOG_CLOSED'
   | 'ARCHIVE_INVALID'
   | 'DISK_FULL'
@@ -43,6 +44,7 @@ export function exitStatus(code: ErrorCode): number {
     case 'PATH_INVALID':
       return 2;
     case 'LOG_DAMAGED':
+    case 'LOG_REWRITTEN':
     case 'ARCHIVE_INVALID':
       return 3;
     case 'WATCH_PATH_MISSING':

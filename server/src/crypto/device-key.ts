@@ -55,8 +55,8 @@ function load(path: string): DeviceKey {
   }
 }
 
-function loadOrCreate(dir: string): DeviceKey {
-  const path = join(dir, 'device-key.pem');
+function loadOrCreate(dir: string, number: number): DeviceKey {
+  const path = join(dir, number === 1 ? 'device-key.pem' : `device-key-${number}.pem`);
   try {
     return load(path);
   } catch (error) {
@@ -86,13 +86,14 @@ function loadOrCreate(dir: string): DeviceKey {
  * The installation's key, made on first use.
  *
  * @param keyDir Directory; where it cannot be written to (a read-only or missing home), `fallbackDir` is used.
+ * @param number Which key: further ones are made where a stream of the first may not be gone on with (format F-14).
  */
-export function deviceKey(keyDir: string, fallbackDir: string): DeviceKey {
+export function deviceKey(keyDir: string, fallbackDir: string, number = 1): DeviceKey {
   try {
-    return loadOrCreate(keyDir);
+    return loadOrCreate(keyDir, number);
   } catch (error) {
     if (!['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
-    return loadOrCreate(fallbackDir);
+    return loadOrCreate(fallbackDir, number);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { lstat, mkdir, open, readdir, readFile, rename, type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative as pathBelow } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { GITIGNORE, refuseStrangers } from '../log/format-file.ts';
 import { readHead } from '../log/head.ts';
@@ -101,17 +101,51 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
     await mkdir(this.#to, { recursive: true, mode: 0o700 });
     await this.#replace('.gitignore', GITIGNORE);
     await this.#replace('format.json', await readFile(join(this.#from, 'format.json')));
+    // A stream that may not be copied does not keep back the others: after a rollback the recorder goes on in a new one.
+    let refused: Error | undefined;
     for (const device of await readdir(join(this.#from, 'log'))) {
-      const relative = join('log', device);
-      await this.#checkStream(relative);
-      // What the head says of the segments must be there before it: it is read first and written last.
-      const head = await contentOf(join(this.#from, relative, 'head.json'));
-      await mkdir(join(this.#to, relative), { recursive: true, mode: 0o700 });
-      const names = (await readdir(join(this.#from, relative))).sort();
-      await this.#replace(join(relative, 'device.json'), await contentOf(join(this.#from, relative, 'device.json')));
-      for (const name of names.filter(name => name.endsWith('.seg'))) await this.#extend(join(relative, name));
-      await this.#replace(join(relative, 'head.json'), head);
+      await this.#copyStream(join('log', device)).catch((error: unknown) => {
+        refused ??= error instanceof Error ? error : new SyftError('DISK_ERROR', String(error), { cause: error });
+      });
     }
+    if (refused !== undefined) throw refused;
+  }
+
+  async #copyStream(relative: string): Promise<void> {
+    await this.#checkStream(relative);
+    // What the head says of the segments must be there before it: it is read first and written last.
+    const head = await contentOf(join(this.#from, relative, 'head.json'));
+    const notes = new Map<string, Buffer | undefined>();
+    for (const name of ['checkpoint', 'seen']) {
+      notes.set(name, await contentOf(join(this.#from, relative, name)));
+    }
+    await mkdir(join(this.#to, relative), { recursive: true, mode: 0o700 });
+    const names = (await readdir(join(this.#from, relative))).sort();
+    await this.#replace(join(relative, 'device.json'), await contentOf(join(this.#from, relative, 'device.json')));
+    for (const name of names.filter(name => name.endsWith('.seg'))) await this.#extend(join(relative, name));
+    await this.#copyTree(relative, notes);
+    await this.#replace(join(relative, 'head.json'), head);
+  }
+
+  /** A checkpoint comes behind the tiles that it needs, and only a new one brings new tiles. */
+  async #copyTree(relative: string, notes: ReadonlyMap<string, Buffer | undefined>): Promise<void> {
+    const checkpoint = notes.get('checkpoint');
+    const copied = await contentOf(join(this.#to, relative, 'checkpoint'));
+    if (checkpoint !== undefined && copied?.equals(checkpoint) !== true) {
+      const entries = await readdir(join(this.#from, relative, 'tile'), { recursive: true, withFileTypes: true });
+      for (const entry of entries.filter(entry => entry.isFile() && !entry.name.endsWith('.tmp'))) {
+        const tile = join(
+          relative,
+          'tile',
+          pathBelow(join(this.#from, relative, 'tile'), entry.parentPath),
+          entry.name
+        );
+        if ((await sizeOf(join(this.#to, tile))) === (await sizeOf(join(this.#from, tile)))) continue;
+        await mkdir(dirname(join(this.#to, tile)), { recursive: true, mode: 0o700 });
+        await this.#replace(tile, await contentOf(join(this.#from, tile)));
+      }
+    }
+    for (const [name, note] of notes) await this.#replace(join(relative, name), note);
   }
 
   /** Another log, or a folder of somebody else, is not to be written over. */

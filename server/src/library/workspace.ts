@@ -230,6 +230,9 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
       skipped: Object.values(recorder.skipped).reduce((sum, n) => sum + n, 0),
       watcher: recorder.watcher,
       ...(recorder.error !== undefined && { error: recorder.error }),
+      ...(this.log.damages.length > 0 && {
+        damage: this.log.damages.map(({ kind, where, message }) => ({ kind, where, message }))
+      }),
       ...(this.#include !== undefined && { include: [...this.#include] })
     };
   }

@@ -15,11 +15,24 @@ export interface Head {
   readonly chain: string;
   /** The stream was closed cleanly here. */
   readonly closed: boolean;
+  /** Size of the checkpoint that stood beside it; absent where there was none. */
+  readonly tree?: number;
+  /** How many other streams the note `seen` beside it named; absent where there was none. Only with `tree`. */
+  readonly others?: number;
 }
 
 function sum(head: Head): string {
   return createHash('sha256')
-    .update(JSON.stringify([head.segment, head.length, head.seq, head.chain, head.closed]))
+    .update(
+      JSON.stringify([
+        head.segment,
+        head.length,
+        head.seq,
+        head.chain,
+        head.closed,
+        ...[head.tree, head.others].filter(value => value !== undefined)
+      ])
+    )
     .digest('hex');
 }
 
@@ -36,8 +49,25 @@ export function readHead(streamDir: string): Head | 'damaged' | undefined {
     return errnoOf(error) === 'ENOENT' ? undefined : 'damaged';
   }
   try {
-    const { segment, length, seq, chain, closed, sum: found } = JSON.parse(text) as Head & { sum: string };
-    const head: Head = { segment, length, seq, chain, closed };
+    const {
+      segment,
+      length,
+      seq,
+      chain,
+      closed,
+      tree,
+      others,
+      sum: found
+    } = JSON.parse(text) as Head & { sum: string };
+    const head: Head = {
+      segment,
+      length,
+      seq,
+      chain,
+      closed,
+      ...(tree !== undefined && { tree }),
+      ...(others !== undefined && { others })
+    };
     return found === sum(head) && text === encodeHead(head).toString() ? head : 'damaged';
   } catch {
     return 'damaged';

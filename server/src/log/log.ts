@@ -23,7 +23,7 @@ import { compareChanges, versionId, type Change, type ContentRef } from '../core
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { displayPath } from '../core/path-name.ts';
 import { encodeRecord } from '../core/record.ts';
-import { configurationDirectory, deviceId, deviceKey } from '../crypto/device-key.ts';
+import { configurationDirectory } from '../crypto/device-key.ts';
 import { makePrivateDirectory, replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
 import { ChunkIndex } from './chunk-index.ts';
 import { configDigest, createFormatFile, isLogDirectory, readFormatFile, refuseStrangers } from './format-file.ts';
@@ -49,8 +49,10 @@ import {
   type FrameHeader
 } from './layout.ts';
 import { WriterLock } from './lock.ts';
+import { chooseOwnStream, type OwnStream } from './own-stream.ts';
 import { FrameChunks, type ReadyBlock } from './ready-blocks.ts';
 import { readBlock, Stream, streamStart, type Block, type Frame, type Position, type Segment } from './stream.ts';
+import { TreeKeeper } from './tree-keeper.ts';
 import type { Append, ChunkInput, Damage, LogReader, LogWriter, OpenLogOptions, OpenWriterOptions } from './types.ts';
 
 const DEVICE = /^[a-z2-7]{8}$/;
@@ -96,7 +98,7 @@ class OpenedLog implements LogReader {
   /** How far each stream's changes were handed out. */
   readonly #delivered = new Map<string, Position>();
   readonly #configs = new Map<string, Buffer | undefined>();
-  readonly #reported = new Set<string>();
+  readonly #reported = new Map<string, Damage>();
   readonly #onDamage: (damage: Damage) => void;
   readonly #cache = new Map<string, { table: readonly BlockEntry[]; offsets: readonly number[]; raw: Buffer }>();
 
@@ -110,8 +112,12 @@ class OpenedLog implements LogReader {
   protected damage(damage: Damage): void {
     const key = `${damage.kind} ${damage.where}`;
     if (this.#reported.has(key)) return;
-    this.#reported.add(key);
+    this.#reported.set(key, damage);
     this.#onDamage(damage);
+  }
+
+  get damages(): readonly Damage[] {
+    return [...this.#reported.values()];
   }
 
   #config(device: string): Buffer | undefined {
@@ -463,6 +469,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
   readonly device: string;
   readonly #lock: WriterLock;
   readonly #own: Stream;
+  readonly #tree: TreeKeeper;
   readonly #config: Buffer;
   readonly #seed: number;
   readonly #queue: Call[] = [];
@@ -481,20 +488,32 @@ class OpenedWriter extends OpenedLog implements LogWriter {
   /** A write failed: cut back to what is durable before the next one. */
   #broken = false;
   #headTimer: NodeJS.Timeout | undefined;
+  /** The head as it was found, when it was that of a clean close and nothing has come after it. */
+  #closedHead = false;
 
   constructor(
     options: OpenLogOptions,
     format: { workspace: string; bytes: Buffer },
     lock: WriterLock,
-    device: string,
+    own: OwnStream,
     deviceFile: Buffer
   ) {
     super(options, format);
     this.#lock = lock;
+    const { device } = own;
     this.device = device;
     this.#config = configDigest(format.bytes, deviceFile);
     this.#own = this.stream(device);
     this.#seed = frameSeed(format.workspace, device);
+    this.#tree = new TreeKeeper({
+      logDir: options.dir,
+      workspace: format.workspace,
+      own,
+      stream: this.#own,
+      limit: () => this.limit(this.#own),
+      busy: () => this.#working !== undefined
+    });
+    for (const damage of own.damages) this.damage(damage);
   }
 
   get pendingBytes(): number {
@@ -507,22 +526,31 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     const position = this.indexed.get(this.device) as Position;
     const segment = this.#own.segments[position.index] ?? this.#own.segments.at(-1);
     const head = readHead(this.#own.dir);
-    if (head !== undefined && head !== 'damaged' && head.seq > position.nextSeq - 1) {
+    // A number that was given out is never given out again, even where its record is lost.
+    const given = Math.max(head === undefined || head === 'damaged' ? 0 : head.seq, this.#tree.tree.size);
+    if (given > position.nextSeq - 1) {
+      const where = head === undefined || head === 'damaged' ? '' : `/${head.segment}`;
       this.damage({
         kind: 'truncated',
-        where: `log/${this.device}/${head.segment}`,
+        where: `log/${this.device}${where}`,
         versions: Array.from(
-          { length: Math.min(1000, head.seq - position.nextSeq + 1) },
+          { length: Math.min(1000, given - position.nextSeq + 1) },
           (_, i) => `${this.device}.${position.nextSeq + i}`
         ),
-        message: `The log ends at ${this.device}.${position.nextSeq - 1}, but ${this.device}.${head.seq} was recorded once.`
+        message: `The log ends at ${this.device}.${position.nextSeq - 1}, but ${this.device}.${given} was recorded once.`
       });
     }
-    // A number that was given out is never given out again, even where its record is lost.
-    this.#seq = Math.max(position.nextSeq - 1, head === undefined || head === 'damaged' ? 0 : head.seq);
+    this.#seq = Math.max(position.nextSeq - 1, given);
     this.#chain = position.chain ?? Buffer.alloc(32);
     if (segment !== undefined) this.#recover(segment, position, head);
     for (const stream of this.streams.values()) this.#learnClock(stream);
+    this.#closedHead =
+      head !== undefined &&
+      head !== 'damaged' &&
+      head.closed &&
+      head.seq === this.#seq &&
+      head.chain === this.#chain.toString('hex');
+    if (this.#tree.tree.size < this.#seq) this.#tree.wake();
   }
 
   /** The last segment: whole to its end, torn at the end, or damaged. */
@@ -536,7 +564,11 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       // Below what the head vouches for nothing can be torn: that is damage, and stays as evidence.
       if (acknowledged || last.header.firstSeq + last.header.count <= this.#seq) return;
       end = last.offset;
-      this.#seq = Math.max(last.header.firstSeq - 1, head === undefined || head === 'damaged' ? 0 : head.seq);
+      this.#seq = Math.max(
+        last.header.firstSeq - 1,
+        head === undefined || head === 'damaged' ? 0 : head.seq,
+        this.#tree.tree.size
+      );
       position.offset = end;
       position.nextSeq = last.header.firstSeq;
       this.#chain = this.#chainBefore(segment, end);
@@ -690,6 +722,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     this.#working = undefined;
     clearTimeout(this.#headTimer);
     this.#headTimer = setTimeout(() => this.#writeHead(false), HEAD_IDLE_MS).unref();
+    this.#tree.wake();
   }
 
   #queuedBytes(): number {
@@ -863,6 +896,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       this.#closeFile();
       this.#segment = undefined;
       this.#writeHead(false);
+      this.#tree.wake();
     }
     return changes;
   }
@@ -927,7 +961,14 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     try {
       replaceFile(
         join(this.#own.dir, 'head.json'),
-        encodeHead({ segment: last.name, length, seq: this.#seq, chain: this.#chain.toString('hex'), closed })
+        encodeHead({
+          segment: last.name,
+          length,
+          seq: this.#seq,
+          chain: this.#chain.toString('hex'),
+          closed,
+          ...this.#tree.head
+        })
       );
     } catch (error) {
       // The head is a witness, not the truth: without it recording goes on, and the next one comes soon.
@@ -941,10 +982,9 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     try {
       await this.drain();
       clearTimeout(this.#headTimer);
-      if (this.#appended) {
-        await this.#write(await this.#prepare([]), FLAG_CLOSE);
-        this.#writeHead(true);
-      }
+      if (this.#appended) await this.#write(await this.#prepare([]), FLAG_CLOSE);
+      await this.#tree.close();
+      if (this.#appended || (this.#tree.wrote && this.#closedHead)) this.#writeHead(true);
     } catch (error) {
       throw writeError(error, 'the log could not be closed');
     } finally {
@@ -990,8 +1030,8 @@ export async function openLogWriter(options: OpenWriterOptions): Promise<LogWrit
   }
   try {
     const format = isLogDirectory(dir) ? readFormatFile(dir) : createFormatFile(dir);
-    const key = deviceKey(options.keyDir ?? configurationDirectory(), join(dir, 'keys'));
-    const device = deviceId(key.publicKey, format.workspace);
+    const own = chooseOwnStream(dir, options.keyDir ?? configurationDirectory(), format.workspace);
+    const { key, device } = own;
     const streamDir = join(dir, 'log', device);
     const devicePath = join(streamDir, 'device.json');
     makePrivateDirectory(streamDir);
@@ -1009,7 +1049,7 @@ export async function openLogWriter(options: OpenWriterOptions): Promise<LogWrit
       deviceFile = Buffer.from(`${JSON.stringify(body, null, 1)}\n`);
       replaceFile(devicePath, deviceFile);
     }
-    const log = new OpenedWriter(options, format, lock, device, deviceFile);
+    const log = new OpenedWriter(options, format, lock, own, deviceFile);
     log.start();
     return log;
   } catch (error) {

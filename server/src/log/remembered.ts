@@ -14,6 +14,8 @@ export interface Memory {
   readonly device: string;
   /** Which log directory, as a short hash of its path. */
   readonly place: string;
+  /** The path of that directory when this was written, for messages. */
+  readonly log: string;
   readonly publicKey: Buffer;
   /** The furthest checkpoint seen; `undefined`: the stream was accepted as having none, or as gone. */
   readonly checkpoint: Checkpoint | undefined;
@@ -75,6 +77,7 @@ export class Remembered {
       return {
         device,
         place,
+        log: String(body.log),
         publicKey,
         checkpoint,
         accepted: body.accepted.flatMap(note => open(note) ?? [])

@@ -3,6 +3,12 @@ import { HASH_SIZE, leafHashesOf, LOST_LEAF, TILE_WIDTH, type TileTree } from '.
 import type { Position, Segment, Stream } from './stream.ts';
 import { readTile } from './tile-files.ts';
 
+/** How many bytes of a segment may be read. */
+export interface SegmentLimit {
+  readonly segment: Segment;
+  readonly length: number;
+}
+
 /** Follows one stream with a tree. The leaf at index i is the record with sequence number i + 1. */
 export class StreamTree {
   readonly tree: TileTree;
@@ -28,16 +34,18 @@ export class StreamTree {
   }
 
   /**
-   * Takes in whole frames, so far as `limit` lets it read.
+   * Takes in whole frames.
    *
-   * @param budget Records after which to stop, so that a caller can let others run.
+   * @param options `limit`: how much of the last segment may be read; `budget`: records after which to stop, so that a caller can
+   *   let others run; `until`: size at which to stop.
    * @returns True when nothing is left to read.
    */
-  advance(limit?: { segment: Segment; length: number }, budget = Number.POSITIVE_INFINITY): boolean {
+  advance(options: { limit?: SegmentLimit | undefined; budget?: number; until?: number } = {}): boolean {
+    const { limit, budget = Number.POSITIVE_INFINITY, until = Number.POSITIVE_INFINITY } = options;
     this.#position ??= this.#start();
     let done = 0;
     for (const frame of this.#stream.walk(this.#position, limit)) {
-      if (done >= budget) return false;
+      if (done >= budget || this.tree.size >= until) return false;
       const { firstSeq, count } = frame.header;
       done += count + 1;
       const known = this.tree.size + 1 - firstSeq;
@@ -59,10 +67,5 @@ export class StreamTree {
       const leaf = readTile(this.#stream.dir, place)?.subarray(-HASH_SIZE);
       this.tree.append(leaf ?? LOST_LEAF);
     }
-  }
-
-  /** Fills up to `size` where records are missing at the end of the stream. */
-  fill(size: number): void {
-    this.#lost(Math.max(0, size - this.tree.size));
   }
 }

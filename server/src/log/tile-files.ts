@@ -1,7 +1,15 @@
 /** Tiles on disk, at the paths of C2SP tlog-tiles: `tile/<level>/<index>[.p/<width>]` below the directory of a stream. */
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { HASH_SIZE, TILE_WIDTH, type TilePlace } from '../core/merkle.ts';
+import {
+  HASH_SIZE,
+  levelWidth,
+  partialTiles,
+  TILE_WIDTH,
+  TileTree,
+  type TilePlace,
+  type TileTreeOptions
+} from '../core/merkle.ts';
 import { errnoOf } from '../core/errors.ts';
 import { syncDirectory, writeFully } from '../storage/durable.ts';
 
@@ -88,9 +96,58 @@ function makeBelow(streamDir: string, dir: string, directories: Set<string>): vo
   }
 }
 
-/** Removes the partial tiles that stand beside a full one, which holds all of them. */
-export function dropPartials(streamDir: string, full: readonly TilePlace[]): void {
-  for (const place of full) {
-    rmSync(join(streamDir, `${tilePath({ ...place, width: TILE_WIDTH })}.p`), { recursive: true, force: true });
+/** The tiles of one stream on disk, and those that are full and not written yet. */
+export class DiskTiles {
+  readonly #dir: string;
+  readonly #pending = new Map<string, { readonly place: TilePlace; readonly bytes: Buffer }>();
+  /** For a tree whose full tiles lie here. */
+  readonly options: TileTreeOptions;
+
+  /** @param streamDir `log/<device>`. */
+  constructor(streamDir: string) {
+    this.#dir = streamDir;
+    this.options = {
+      load: (level, index) =>
+        this.#pending.get(`${level}/${index}`)?.bytes ?? readTile(streamDir, { level, index, width: TILE_WIDTH }),
+      onFull: (level, index, bytes) =>
+        void this.#pending.set(`${level}/${index}`, { place: { level, index, width: TILE_WIDTH }, bytes })
+    };
+  }
+
+  /** The tree of `size` leaves from its tiles; `undefined` when one at its right edge is missing. */
+  resume(size: number): TileTree | undefined {
+    return TileTree.resume(size, place => readTile(this.#dir, place), this.options);
+  }
+
+  /** Full tiles that wait to be written. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** Writes the full tiles. When this returns they are durable. */
+  async flush(): Promise<void> {
+    const tiles = [...this.#pending.entries()];
+    await writeTiles(
+      this.#dir,
+      tiles.map(([, tile]) => tile)
+    );
+    for (const [key] of tiles) this.#pending.delete(key);
+  }
+
+  /** Writes the partial tiles that a checkpoint of the whole tree needs beside the full ones. */
+  async writePartials(tree: TileTree): Promise<void> {
+    const tiles = partialTiles(tree.size).map(place => ({ place, bytes: tree.tile(place) }));
+    await writeTiles(this.#dir, tiles);
+  }
+
+  /** Removes the partial tiles beside tiles that have become full since the tree had `before` leaves: those hold all of them. */
+  dropPartials(before: number, size: number): void {
+    for (let level = 0; levelWidth(size, level) >= TILE_WIDTH; level += 1) {
+      const from = Math.floor(levelWidth(before, level) / TILE_WIDTH);
+      const to = Math.floor(levelWidth(size, level) / TILE_WIDTH);
+      if (from >= to) continue;
+      const partial = dirname(join(this.#dir, tilePath({ level, index: from, width: 1 })));
+      rmSync(partial, { recursive: true, force: true });
+    }
   }
 }

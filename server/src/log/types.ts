@@ -52,6 +52,8 @@ export interface LogReader extends AsyncDisposable {
 /** Write side: one a log, guarded by the lock. */
 export interface LogWriter extends LogReader {
   readonly device: string;
+  /** Damage found so far, at opening above all. */
+  readonly damages: readonly Damage[];
   /**
    * Appends changes in the order given. Resolves with the placed changes when they are durable (fsynced).
    * All of one call go into consecutive sequence numbers. Rejects DISK_FULL, DISK_READ_ONLY, DISK_ERROR, LOG_CLOSED; then

@@ -128,6 +128,8 @@ export interface SyncStatus {
     readonly logPath: string;
     readonly workspaceId?: string;
     readonly reachable: boolean;
+    /** The log is not the one that was seen before; nothing is taken from it. */
+    readonly refused: boolean;
     readonly error?: string;
   }[];
 }
@@ -221,7 +223,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         message: `${damage.message} (${damage.where})`
       });
     this.#sources = [...new Set(logs.map(path => resolve(path)))].map(
-      logPath => new Source(new FollowedLog(logPath, { onHint, onDamage }))
+      logPath => new Source(new FollowedLog(logPath, { onHint, onDamage, guarded: true }))
     );
     if (this.#sources.some(source => source.log.logPath === this.#ownLogDir)) {
       throw new SyftError('BAD_REQUEST', 'A directory cannot receive from its own log. Give the log of another one.', {
@@ -322,7 +324,8 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         logPath: log.logPath,
         ...(log.workspaceId !== undefined && { workspaceId: log.workspaceId }),
         reachable: log.reader !== undefined,
-        ...(error !== undefined && { error: error.message })
+        ...(error !== undefined && { error: error.message }),
+        refused: error instanceof SyftError && error.code === 'LOG_REWRITTEN'
       }))
     };
   }
@@ -416,7 +419,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     const { log } = source;
     let changes: readonly Change[];
     try {
-      changes = await log.next();
+      changes = await log.next({ force });
       if (source.error !== undefined) {
         this.#log(`${log.logPath} is back`);
         source.error = undefined;
@@ -1322,7 +1325,8 @@ export type ReceiveEvent =
 /**
  * Runs a receiver for the command line until the signal, or once.
  *
- * @returns Exit status: 0; with `once` 1 when halted or something could not be applied, 4 when no log was there.
+ * @returns Exit status: 0; with `once` 1 when halted or something could not be applied, 3 when a log was refused for being
+ *   rewritten, 4 when no log was there.
  */
 export async function runReceive(options: RunReceiveOptions): Promise<number> {
   const receiver = new SyftLogReceiver({
@@ -1370,6 +1374,9 @@ export async function runReceive(options: RunReceiveOptions): Promise<number> {
     if (options.once) {
       const report = await receiver.runOnce();
       const { sources } = receiver.getSyncStatus();
+      if (sources.some(source => source.refused)) {
+        return 3;
+      }
       if (sources.every(source => !source.reachable)) {
         return 4;
       }

@@ -4,7 +4,9 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
+import { configurationDirectory } from '../crypto/device-key.ts';
 import { openLogReader } from '../log/log.ts';
+import { RewriteGuard, rewrittenError } from '../log/rewrite-guard.ts';
 import type { Damage, LogReader } from '../log/types.ts';
 import { Histories } from './history.ts';
 
@@ -66,11 +68,15 @@ export class FollowedLog {
   readonly hints: LogHints;
   histories: Histories | undefined;
   readonly #onDamage: (damage: Damage) => void;
+  readonly #guarded: boolean;
   #reader: LogReader | undefined;
+  #guard: RewriteGuard | undefined;
   #read = false;
 
-  constructor(logPath: string, options: { onHint: () => void; onDamage: (damage: Damage) => void }) {
+  /** @param options `guarded`: refuse a log that is not the one that was seen before. */
+  constructor(logPath: string, options: { onHint: () => void; onDamage: (damage: Damage) => void; guarded?: boolean }) {
     this.logPath = logPath;
+    this.#guarded = options.guarded ?? false;
     this.hints = new LogHints(logPath, options.onHint);
     this.#onDamage = options.onDamage;
   }
@@ -86,9 +92,10 @@ export class FollowedLog {
   /**
    * What is new since the last call; everything at the first, and after the log has been away.
    *
-   * @throws SyftError LOG_MISSING and what else opening a log throws. The next call tries again.
+   * @param options `force`: a log that was rewritten is taken for the true one from now on.
+   * @throws SyftError LOG_REWRITTEN, LOG_MISSING and what else opening a log throws. The next call tries again.
    */
-  async next(): Promise<readonly Change[]> {
+  async next(options: { force?: boolean } = {}): Promise<readonly Change[]> {
     try {
       const present = await readdir(join(this.logPath, 'log')).catch((error: unknown) => {
         if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') {
@@ -103,6 +110,7 @@ export class FollowedLog {
         throw new SyftError('LOG_MISSING', `The log at ${this.logPath} has been emptied.`, { path: this.logPath });
       }
       this.#reader ??= await openLogReader({ dir: this.logPath, onDamage: this.#onDamage });
+      this.#checkHistory(options.force === true);
       await this.hints.refresh();
       if (this.#read) {
         return await this.#reader.refresh();
@@ -120,8 +128,21 @@ export class FollowedLog {
     }
   }
 
+  #checkHistory(force: boolean): void {
+    if (!this.#guarded) return;
+    if (this.#guard === undefined) {
+      this.#guard = new RewriteGuard(this.logPath, configurationDirectory());
+      // Said once, for what is there now: what happens to the log later is refused again.
+      if (force) this.#guard.accept();
+    }
+    const damages = this.#guard.check();
+    if (damages.length > 0) throw rewrittenError(this.logPath, damages);
+  }
+
   async #leave(): Promise<void> {
     this.#read = false;
+    this.#guard?.close();
+    this.#guard = undefined;
     const reader = this.#reader;
     this.#reader = undefined;
     await reader?.close().catch(() => undefined);

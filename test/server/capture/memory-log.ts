@@ -9,6 +9,7 @@ export class MemoryLog implements LogWriter {
   readonly workspaceId = '0123456789abcdef0123456789abcdef';
   readonly device = 'aaaaaaaa';
   readonly pendingBytes = 0;
+  readonly damages = [];
   readonly list: Change[] = [];
   readonly #chunks = new Map<string, Buffer>();
   /** When set, appends are refused with it. */

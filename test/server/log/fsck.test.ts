@@ -27,9 +27,11 @@ test('no byte of a closed log can change without being named', async () => {
   expect(guarded.map(file => file.replace(/^log\/[^/]+\//, '')).sort()).toEqual([
     '.gitignore',
     '00000000000000000001-000000.seg',
+    'checkpoint',
     'device.json',
     'format.json',
-    'head.json'
+    'head.json',
+    'tile/0/000.p/5'
   ]);
   const unnoticed: string[] = [];
   for (const file of guarded) {

@@ -22,6 +22,7 @@ async function crashed(scratch: Scratch): Promise<{ lengths: number[]; headless:
   const headless = join(scratch.base, 'crashed');
   cpSync(scratch.dir, headless, { recursive: true });
   await log.close();
+  scratch.forget();
   rmSync(join(headless, 'locks'), { recursive: true, force: true });
   return { lengths, headless };
 }
@@ -60,6 +61,7 @@ describe('a tail that was torn', () => {
       expect(readFileSync(torn).subarray(0, lengths[1]).equals(whole.subarray(0, lengths[1]))).toBe(true);
       expect(await scratch.fsck(true, dir)).toEqual([]);
       rmSync(dir, { recursive: true });
+      scratch.forget();
     }
   });
 
@@ -83,6 +85,7 @@ describe('a tail that was torn', () => {
       await log.close();
       expect(await scratch.fsck(true, dir)).toEqual([]);
       rmSync(dir, { recursive: true });
+      scratch.forget();
     }
   });
 

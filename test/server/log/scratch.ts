@@ -23,6 +23,11 @@ export class Scratch implements Disposable {
     return openLogReader({ dir: this.dir, onDamage });
   }
 
+  /** As if this installation had never seen a checkpoint: what a test copies and goes on with is then no rewritten history. */
+  forget(): void {
+    rmSync(join(this.keys, 'seen'), { recursive: true, force: true });
+  }
+
   /** The only segment, or the one at `index`, as an absolute path. */
   segment(index = 0): string {
     const found = this.segments()[index];
@@ -42,14 +47,21 @@ export class Scratch implements Disposable {
 
   /** All files of the log, relative to it. */
   files(at = ''): string[] {
-    return readdirSync(join(this.dir, at))
-      .map(name => (at === '' ? name : `${at}/${name}`))
-      .flatMap(path => (statSync(join(this.dir, path)).isDirectory() ? this.files(path) : [path]));
+    return this.filesOf(this.dir, at);
   }
 
-  async fsck(readData = true, dir = this.dir): Promise<Damage[]> {
+  filesOf(dir: string, at = ''): string[] {
+    return readdirSync(join(dir, at))
+      .map(name => (at === '' ? name : `${at}/${name}`))
+      .flatMap(path => (statSync(join(dir, path)).isDirectory() ? this.filesOf(dir, path) : [path]));
+  }
+
+  /** @param configDir Where what was seen before is remembered; without it only the log is asked. */
+  async fsck(readData = true, dir = this.dir, configDir?: string): Promise<Damage[]> {
     const found: Damage[] = [];
-    for await (const damage of fsckLog(dir, { readData })) found.push(damage);
+    for await (const damage of fsckLog(dir, { readData, ...(configDir !== undefined && { configDir }) })) {
+      found.push(damage);
+    }
     return found;
   }
 

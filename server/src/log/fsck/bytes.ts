@@ -1,0 +1,43 @@
+/** What every part of the check reads with. */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, readSync } from 'node:fs';
+
+export const MEBI = 1024 * 1024;
+/** No section, block or chunk may claim more. */
+export const LARGEST = 256 * MEBI;
+export const HEX = /^[0-9a-f]{64}$/;
+export const DEVICE = /^[a-z2-7]{8}$/;
+export const whole = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value);
+
+export function sha256(...parts: Uint8Array[]): Buffer {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+}
+
+export function bytesAt(fd: number, offset: number, length: number): Buffer {
+  const out = Buffer.alloc(length);
+  let got = 0;
+  while (got < length) {
+    const n = readSync(fd, out, got, length - got, offset + got);
+    if (n === 0) break;
+    got += n;
+  }
+  return out.subarray(0, got);
+}
+
+export function listing(dir: string): string[] {
+  try {
+    return readdirSync(dir).sort();
+  } catch {
+    return [];
+  }
+}
+
+export function fileBytes(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,45 @@
+/** The top of a log: format.json, and nothing that does not belong there. */
+import { join } from 'node:path';
+import type { Damage } from '../types.ts';
+import { DEVICE, fileBytes, listing } from './bytes.ts';
+import type { CheckedLog } from './checked-log.ts';
+
+const SAFE = ['index', 'cache', 'locks', 'keys', 'conflicts', 'receive', 'quarantine', '.gitignore'];
+
+/** Checks what stands at the top of a log, and notes what the rest needs of it. */
+export function* checkLayout(log: CheckedLog): Generator<Damage> {
+  const bad = (kind: string, where: string, message: string): Damage => ({ kind, where, versions: [], message });
+  const format = fileBytes(join(log.dir, 'format.json'));
+  if (format === undefined) {
+    yield bad('missing', 'format.json', 'format.json is missing.');
+  } else {
+    log.format = format;
+    try {
+      const body = JSON.parse(format.toString()) as Record<string, unknown>;
+      log.workspace = String(body['workspace']);
+      if (body['format'] !== 'syft-sync-log' || !/^[0-9a-f]{32}$/.test(log.workspace)) throw new Error();
+    } catch {
+      yield bad('config', 'format.json', 'format.json does not describe a log.');
+    }
+  }
+  const names = listing(log.dir);
+  if (!names.includes('log')) yield bad('missing', 'log', 'The directory of the streams is missing.');
+  if (fileBytes(join(log.dir, '.gitignore'))?.toString() !== '*\n') {
+    yield bad(
+      'missing',
+      '.gitignore',
+      '.gitignore is missing or altered: a repository around the log would take it in.'
+    );
+  }
+  for (const name of names) {
+    if (name === 'format.json' || name === 'log' || SAFE.includes(name) || name.endsWith('.tmp')) continue;
+    yield bad('unknown-file', name, `${name} does not belong to a log.`);
+  }
+  const devices = listing(join(log.dir, 'log'));
+  if (names.includes('log') && devices.length === 0) yield bad('missing', 'log', 'All streams are missing.');
+  for (const name of devices) {
+    if (!DEVICE.test(name)) {
+      yield bad('unknown-file', `log/${name}`, `log/${name} does not belong to a log.`);
+    }
+  }
+}

@@ -1,0 +1,266 @@
+/** The segments of a stream, frame by frame, record by record. */
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32, zstdDecompressSync } from 'node:zlib';
+import { SyftError } from '../../core/errors.ts';
+import type { Damage } from '../types.ts';
+import { checkBlocks } from './blocks.ts';
+import { bytesAt, LARGEST, MEBI, sha256 } from './bytes.ts';
+import type { CheckedLog } from './checked-log.ts';
+import { contentOf, recordProblem } from './records.ts';
+import type { LeafList } from './tree.ts';
+
+/** How far a stream has been read, and what must come next. */
+export interface StreamState {
+  chain: Buffer | undefined;
+  seq: number;
+  hlc: number;
+  /** Bytes of the last segment that hold sound frames. */
+  length: number;
+  readonly leaves: LeafList;
+}
+
+interface FoundFrame {
+  readonly header: Buffer;
+  readonly records: number;
+  readonly chunks: number;
+  readonly length: number;
+}
+
+/**
+ * Checks one segment.
+ *
+ * @param vouched Bytes of it that `head.json` says are durable: a torn tail lies behind them.
+ */
+export function* checkSegment(
+  log: CheckedLog,
+  device: string,
+  name: string,
+  isLast: boolean,
+  vouched: number,
+  deviceFile: Buffer | undefined,
+  state: StreamState
+): Generator<Damage | undefined> {
+  const where = `log/${device}/${name}`;
+  const fd = openSync(join(log.dir, where), 'r');
+  try {
+    const size = fstatSync(fd).size;
+    const bad = (kind: string, offset: number, message: string, versions: string[] = []): Damage => ({
+      kind,
+      where: `${where}:${offset}`,
+      versions,
+      message
+    });
+    const header = bytesAt(fd, 0, 128);
+    if (size < 128 && isLast && vouched === 0) return;
+    if (
+      header.length < 128 ||
+      header.toString('latin1', 0, 8) !== 'SYFTSEG1' ||
+      header.readUInt32LE(124) !== crc32(header.subarray(0, 124))
+    ) {
+      yield bad('checksum', 0, 'The header of the segment is damaged.');
+      state.chain = undefined;
+    } else {
+      if (
+        header.readUInt16LE(8) !== 1 ||
+        header.readUInt16LE(10) !== 128 ||
+        header.readUInt32LE(12) !== 0 ||
+        header.readUInt32LE(120) !== 0
+      ) {
+        throw new SyftError(
+          'LOG_NEWER_FORMAT',
+          `${where} is of a newer format than this program knows. Update syft-sync.`
+        );
+      }
+      const first = Number(header.readBigUInt64LE(40));
+      if (
+        header.toString('hex', 16, 32) !== log.workspace ||
+        header.toString('latin1', 32, 40) !== device ||
+        first !== Number(name.slice(0, 20))
+      ) {
+        yield bad('config', 0, 'The segment belongs to another log, device or place.');
+      }
+      if (deviceFile !== undefined && !sha256(log.format, deviceFile).equals(header.subarray(88, 120))) {
+        yield bad('config', 0, 'format.json or device.json is not what it was when the segment began.');
+      }
+      if (state.chain !== undefined && !state.chain.equals(header.subarray(56, 88))) {
+        yield bad('missing', 0, 'What came before this segment is missing or altered.');
+      }
+      state.chain = Buffer.from(header.subarray(56, 88));
+    }
+    // The header says whose frames these are, even where format.json can no longer say it.
+    const owner = header.length === 128 && state.chain !== undefined ? header.subarray(16, 32) : undefined;
+    const workspace = owner ?? Buffer.from(log.workspace, 'hex');
+    const seed = crc32(Buffer.concat([workspace, Buffer.from(device, 'latin1')]));
+    let offset = 128;
+    while (offset < size) {
+      const frame = frameAt(fd, offset, size, seed);
+      if (frame === undefined) {
+        const next = nextFrame(fd, offset + 1, size, seed, state.seq);
+        if (next === undefined && isLast && offset >= vouched) break;
+        yield bad(
+          next === undefined ? 'truncated' : 'checksum',
+          offset,
+          `${(next ?? size) - offset} bytes cannot be read.`
+        );
+        state.chain = undefined;
+        offset = next ?? size;
+        continue;
+      }
+      const tail = isLast && offset >= vouched && offset + frame.length >= size;
+      const before = { ...state, contents: log.contents.length, leafCount: state.leaves.length };
+      const found = [...frameDamage(log, fd, device, where, offset, frame, state)];
+      if (found.length > 0 && tail) {
+        // A frame whose sync never came back may be torn inside; nobody was told that it is there.
+        log.contents.length = before.contents;
+        state.leaves.length = before.leafCount;
+        state.chain = before.chain;
+        state.seq = before.seq;
+        state.hlc = before.hlc;
+        break;
+      }
+      yield* found;
+      offset += frame.length;
+      log.tick(frame.length);
+      yield undefined;
+    }
+    state.length = offset;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function frameAt(fd: number, offset: number, size: number, seed: number): FoundFrame | undefined {
+  const header = bytesAt(fd, offset, 96);
+  if (
+    header.length < 96 ||
+    header.toString('latin1', 0, 4) !== 'SYFR' ||
+    header.readUInt32LE(92) !== crc32(header.subarray(0, 92), seed)
+  ) {
+    return undefined;
+  }
+  if ((header.readUInt16LE(4) & ~(1 | 4 | 8)) !== 0) {
+    throw new SyftError('LOG_NEWER_FORMAT', 'The log holds what this program does not know. Update syft-sync.');
+  }
+  const records = header.readUInt32LE(32);
+  const chunks = header.readUInt32LE(36);
+  const length = 96 + records + chunks;
+  return records > LARGEST || chunks > LARGEST || offset + length > size
+    ? undefined
+    : { header, records, chunks, length };
+}
+
+function nextFrame(fd: number, from: number, size: number, seed: number, seq: number): number | undefined {
+  for (let at = from; at < size; at += MEBI) {
+    const window = bytesAt(fd, at, Math.min(MEBI + 96, size - at));
+    for (let i = window.indexOf('SYFR', 0, 'latin1'); i >= 0; i = window.indexOf('SYFR', i + 1, 'latin1')) {
+      // A lower number than is due: a copy of this log, kept as a content.
+      const frame = frameAt(fd, at + i, size, seed);
+      if (frame !== undefined && Number(frame.header.readBigUInt64LE(8)) >= seq) return at + i;
+    }
+  }
+  return undefined;
+}
+
+function* frameDamage(
+  log: CheckedLog,
+  fd: number,
+  device: string,
+  where: string,
+  offset: number,
+  frame: FoundFrame,
+  state: StreamState
+): Generator<Damage> {
+  const { header } = frame;
+  const spot = `${where}:${offset}`;
+  const first = Number(header.readBigUInt64LE(8));
+  const count = header.readUInt32LE(16);
+  const ids = (from: number, n: number): string[] =>
+    Array.from({ length: Math.min(1000, n) }, (_, i) => `${device}.${from + i}`);
+  if (first !== state.seq) {
+    yield {
+      kind: 'sequence',
+      where: spot,
+      versions: ids(state.seq, Math.max(0, first - state.seq)),
+      message: `${device}.${state.seq} was expected, ${device}.${first} stands there.`
+    };
+  }
+  state.seq = first + count;
+  const stored = bytesAt(fd, offset + 96, frame.records);
+  let raw: Buffer | undefined;
+  if (crc32(stored) === header.readUInt32LE(40)) {
+    try {
+      raw =
+        (header.readUInt16LE(4) & 1) === 0
+          ? stored
+          : zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.readUInt32LE(20)) });
+    } catch {
+      raw = undefined;
+    }
+  }
+  if (raw?.length !== header.readUInt32LE(20)) {
+    yield {
+      kind: 'checksum',
+      where: spot,
+      versions: ids(first, count),
+      message: `The records of ${device}.${first} to ${device}.${first + count - 1} are damaged.`
+    };
+  } else {
+    const fields = Buffer.from(header.subarray(4, 32));
+    fields.writeUInt16LE(fields.readUInt16LE(0) & ~1, 0);
+    const chain = state.chain === undefined ? undefined : sha256(state.chain, fields, sha256(raw));
+    if (chain !== undefined && !chain.equals(header.subarray(44, 76))) {
+      yield {
+        kind: 'chain',
+        where: spot,
+        versions: ids(first, count),
+        message: 'The frame does not follow from the one before it.'
+      };
+    }
+    yield* checkRecords(log, raw, device, spot, first, count, state);
+  }
+  state.chain = Buffer.from(header.subarray(44, 76));
+  yield* checkBlocks(log, fd, where, offset + 96 + frame.records, offset + frame.length);
+}
+
+function* checkRecords(
+  log: CheckedLog,
+  raw: Buffer,
+  device: string,
+  where: string,
+  first: number,
+  count: number,
+  state: StreamState
+): Generator<Damage> {
+  const lines = raw.toString('utf8').split('\n');
+  if (lines.pop() !== '' || lines.length !== count) {
+    yield {
+      kind: 'record',
+      where,
+      versions: [],
+      message: `${count} records were expected, ${lines.length} stand there.`
+    };
+    return;
+  }
+  state.leaves.add(first, raw, lines.length);
+  for (const [i, line] of lines.entries()) {
+    const version = `${device}.${first + i}`;
+    let problem: string | undefined = 'it is not JSON';
+    try {
+      const record = JSON.parse(line) as Record<string, unknown>;
+      problem = record['seq'] !== first + i ? 'its number is wrong' : recordProblem(record);
+      const hlc = Number(record['hlc'] ?? record['at']);
+      if (problem === undefined && hlc <= state.hlc) problem = 'its clock runs backwards';
+      if (problem === undefined) {
+        state.hlc = hlc;
+        const content = contentOf(record, version, where);
+        if (content !== undefined) log.contents.push(content);
+      }
+    } catch {
+      // `problem` says it.
+    }
+    if (problem !== undefined) {
+      yield { kind: 'record', where, versions: [version], message: `The record of ${version} is wrong: ${problem}.` };
+    }
+  }
+}
