@@ -4,15 +4,16 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { changeToJson } from '../../../server/src/core/change.ts';
+import { changeToJson, versionId } from '../../../server/src/core/change.ts';
+import { decodeProof, inclusionProof, verifyInclusionProof } from '../../../server/src/log/prove.ts';
 import { all, Scratch, sha256, version } from './scratch.ts';
 
 const FIXTURES = fileURLToPath(new URL('../../fixtures/', import.meta.url));
 
 /** The frozen log, unpacked into the test's folder. */
-function unpack(scratch: Scratch): string {
-  execFileSync('tar', ['-xf', join(FIXTURES, 'log-v1.tar'), '-C', scratch.base]);
-  return join(scratch.base, 'log-v1');
+function unpack(scratch: Scratch, name = 'log-v1'): string {
+  execFileSync('tar', ['-xf', join(FIXTURES, `${name}.tar`), '-C', scratch.base]);
+  return join(scratch.base, name);
 }
 
 test('every change and every content of a frozen log is read as it was written', async () => {
@@ -40,4 +41,18 @@ test('a frozen log is gone on with, and what it held stays', async () => {
   expect(after.slice(0, -1)).toEqual(before);
   await log.close();
   expect(await scratch.fsck(true, dir)).toEqual([]);
+});
+
+test('a frozen log with its tree: sound, and what was proven with it is proven still', async () => {
+  using scratch = new Scratch();
+  const dir = unpack(scratch, 'log-v1-tree');
+  expect(await scratch.fsck(true, dir)).toEqual([]);
+  const proofs = JSON.parse(readFileSync(join(FIXTURES, 'log-v1-tree.json'), 'utf8')) as Record<string, string>;
+  expect(Object.keys(proofs)).toHaveLength(6);
+  for (const [id, text] of Object.entries(proofs)) {
+    const proven = verifyInclusionProof(decodeProof(text));
+    expect(proven === undefined ? undefined : versionId(proven.change)).toBe(id);
+    // The log has grown since some of them were made; each version is proven by its newest checkpoint too.
+    expect(verifyInclusionProof(inclusionProof(dir, id))?.change).toEqual(proven?.change);
+  }
 });
