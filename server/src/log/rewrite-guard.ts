@@ -2,7 +2,7 @@
  * Watches whether a log is still the one that was seen before: for receivers, who must not take a rewritten history for new
  * changes. Reads the log by itself, frame by frame as it grows, and remembers the checkpoints that it has found to hold.
  */
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { TileTree } from '../core/merkle.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
@@ -19,6 +19,8 @@ const DEVICE = /^[a-z2-7]{8}$/;
 interface Watched {
   readonly stream: Stream;
   readonly grown: StreamTree;
+  /** The segments as they were when last read: `<device>:<inode>` of the file, and its size. */
+  readonly files: Map<string, { readonly file: string; readonly size: number }>;
 }
 
 export class RewriteGuard {
@@ -42,6 +44,11 @@ export class RewriteGuard {
 
   #watched(device: string): Watched {
     let watched = this.#streams.get(device);
+    // What was read is no longer what is there: a log that is put back keeps its names. It is read from the beginning.
+    if (watched !== undefined && !unreplaced(watched)) {
+      watched.stream.close();
+      watched = undefined;
+    }
     if (watched === undefined) {
       const stream = new Stream(join(this.#logDir, 'log', device), device, {
         workspace: this.#workspace,
@@ -50,10 +57,14 @@ export class RewriteGuard {
         // The reader of the log tells of what cannot be read.
         onDamage: () => undefined
       });
-      watched = { stream, grown: new StreamTree(stream, new TileTree()) };
+      watched = { stream, grown: new StreamTree(stream, new TileTree()), files: new Map() };
       this.#streams.set(device, watched);
     }
     watched.stream.discover();
+    for (const { path } of watched.stream.segments) {
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found !== undefined) watched.files.set(path, { file: `${found.dev}:${found.ino}`, size: found.size });
+    }
     return watched;
   }
 
@@ -160,6 +171,15 @@ export class RewriteGuard {
     for (const { stream } of this.#streams.values()) stream.close();
     this.#streams.clear();
   }
+}
+
+/** True while every segment that was read is the same file still, and no shorter. */
+function unreplaced({ files }: Watched): boolean {
+  for (const [path, { file, size }] of files) {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found === undefined || `${found.dev}:${found.ino}` !== file || found.size < size) return false;
+  }
+  return true;
 }
 
 /** The refusal that goes with a damage of {@link RewriteGuard}. */

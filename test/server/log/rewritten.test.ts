@@ -199,6 +199,53 @@ describe('a log that is not the one that was seen', () => {
     expect(kinds(await scratch.fsck())).toEqual(['missing']);
   });
 
+  test('put back, or cut off, while a receiver watches is noticed at its next look', async () => {
+    using scratch = new Scratch();
+    const device = await append(scratch, 'one');
+    const backup = join(scratch.base, 'backup');
+    cpSync(scratch.dir, backup, { recursive: true });
+    await append(scratch, 'two');
+    const guard = new RewriteGuard(scratch.dir, scratch.keys);
+    expect(guard.check()).toEqual([]);
+    const present = join(scratch.base, 'present');
+    renameSync(scratch.dir, present);
+    cpSync(backup, scratch.dir, { recursive: true });
+    expect(kinds(guard.check())).toEqual(['rollback']);
+    rmSync(scratch.dir, { recursive: true });
+    renameSync(present, scratch.dir);
+    expect(guard.check()).toEqual([]);
+    // In place, as a backup that writes into files does.
+    const segment = scratch.segment();
+    truncateSync(segment, readFileSync(segment).length - 200);
+    expect(guard.check()).toMatchObject([{ kind: 'truncated', versions: [`${device}.2`] }]);
+    guard.close();
+  });
+
+  test('a whole stream that is gone is missed by whoever has received it, though nothing in the log says so', async () => {
+    using scratch = new Scratch();
+    const first = await append(scratch, 'one');
+    const other = join(scratch.base, 'other-keys');
+    const log = await scratch.writer({ keyDir: other });
+    await log.append([version(log, 'b', 'two')]);
+    await log.close();
+    const received = join(scratch.base, 'receiver');
+    const guard = new RewriteGuard(scratch.dir, received);
+    expect(guard.check()).toEqual([]);
+    guard.close();
+    rmSync(join(scratch.dir, 'log', first), { recursive: true });
+    const stream = join(scratch.dir, 'log', log.device);
+    rmSync(join(stream, 'seen'));
+    const head = readHead(stream);
+    if (head === undefined || head === 'damaged') throw new Error('no head');
+    const { others, ...rest } = head;
+    expect(others).toBe(1);
+    writeFileSync(join(stream, 'head.json'), encodeHead(rest));
+    expect(await scratch.fsck()).toEqual([]);
+    expect(await scratch.fsck(true, scratch.dir, received)).toMatchObject([
+      { kind: 'missing', where: `log/${first}`, versions: [`${first}.1`] }
+    ]);
+  });
+
   test('a copy that lags behind, and one that has grown elsewhere, are no damage; the one behind gets a stream of its own', async () => {
     using scratch = new Scratch();
     const first = await append(scratch, 'one');
