@@ -55,6 +55,13 @@ module.exports = {
       }
     },
     {
+      name: 'fsck-stands-alone',
+      comment: 'It is written from docs/format.md: what the writer misunderstands it must not misunderstand too.',
+      severity: 'error',
+      from: { path: '^server/src/log/fsck(/|\\.ts$)' },
+      to: { path: '^server/src/', pathNot: '^server/src/(log/fsck/|log/types\\.ts$|core/errors\\.ts$)' }
+    },
+    {
       name: 'no-cycles',
       severity: 'error',
       from: {},

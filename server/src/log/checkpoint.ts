@@ -1,5 +1,5 @@
 /** Checkpoints (https://c2sp.org/tlog-checkpoint): the size and root of a stream's tree, signed by its device. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { HASH_SIZE } from '../core/merkle.ts';
 import { errnoOf } from '../core/errors.ts';
@@ -88,10 +88,14 @@ export function openSeen(
   return seen;
 }
 
+/** More is not read: in a foreign log anything may stand there. */
+const MAX_FILE = 64 * 1024;
+
 /** Text of a small file of a stream; `undefined` when there is none or it cannot be read. */
 export function streamFile(streamDir: string, name: string): string | undefined {
   try {
-    return readFileSync(join(streamDir, name), 'utf8');
+    const path = join(streamDir, name);
+    return statSync(path).size > MAX_FILE ? undefined : readFileSync(path, 'utf8');
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     return undefined;

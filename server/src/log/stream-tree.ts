@@ -1,7 +1,11 @@
 /** Grows the Merkle tree of a stream from the records that stand in it. Reads only; where tiles go is the caller's business. */
+import { SyftError } from '../core/errors.ts';
 import { HASH_SIZE, leafHashesOf, LOST_LEAF, TILE_WIDTH, type TileTree } from '../core/merkle.ts';
 import type { Position, Segment, Stream } from './stream.ts';
-import { readTile } from './tile-files.ts';
+import { widestTile } from './tile-files.ts';
+
+/** Records of a stream that may be lost before it is given up: a foreign log may claim any number, and each costs a hash. */
+const MOST_LOST = 2 ** 22;
 
 /** How many bytes of a segment may be read. */
 export interface SegmentLimit {
@@ -14,6 +18,7 @@ export class StreamTree {
   readonly tree: TileTree;
   readonly #stream: Stream;
   #position: Position | undefined;
+  #lostSoFar = 0;
 
   /** @param tree As it is for the first records of the stream; the rest is read. */
   constructor(stream: Stream, tree: TileTree) {
@@ -39,6 +44,7 @@ export class StreamTree {
    * @param options `limit`: how much of the last segment may be read; `budget`: records after which to stop, so that a caller can
    *   let others run; `until`: size at which to stop.
    * @returns True when nothing is left to read.
+   * @throws SyftError LOG_DAMAGED when more records are lost than can be believed.
    */
   advance(options: { limit?: SegmentLimit | undefined; budget?: number; until?: number } = {}): boolean {
     const { limit, budget = Number.POSITIVE_INFINITY, until = Number.POSITIVE_INFINITY } = options;
@@ -61,11 +67,23 @@ export class StreamTree {
 
   /** Records that cannot be read keep the leaves they have in tiles; what is in none counts as an empty leaf, for ever. */
   #lost(count: number): void {
-    for (let i = 0; i < count; i += 1) {
+    this.#lostSoFar += count;
+    if (this.#lostSoFar > MOST_LOST) {
+      throw new SyftError(
+        'LOG_DAMAGED',
+        `The stream of device ${this.#stream.device} lacks more than ${MOST_LOST} records; it is not gone on with.`,
+        { path: this.#stream.dir }
+      );
+    }
+    for (let left = count; left > 0;) {
       const { size } = this.tree;
-      const place = { level: 0, index: Math.floor(size / TILE_WIDTH), width: (size % TILE_WIDTH) + 1 };
-      const leaf = readTile(this.#stream.dir, place)?.subarray(-HASH_SIZE);
-      this.tree.append(leaf ?? LOST_LEAF);
+      const at = size % TILE_WIDTH;
+      const n = Math.min(left, TILE_WIDTH - at);
+      const known = widestTile(this.#stream.dir, 0, Math.floor(size / TILE_WIDTH)) ?? Buffer.alloc(0);
+      const leaves = known.subarray(at * HASH_SIZE, (at + n) * HASH_SIZE);
+      this.tree.append(leaves);
+      for (let i = leaves.length / HASH_SIZE; i < n; i += 1) this.tree.append(LOST_LEAF);
+      left -= n;
     }
   }
 }

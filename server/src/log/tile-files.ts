@@ -1,5 +1,15 @@
 /** Tiles on disk, at the paths of C2SP tlog-tiles: `tile/<level>/<index>[.p/<width>]` below the directory of a stream. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   HASH_SIZE,
@@ -24,7 +34,8 @@ export function tilePath({ level, index, width }: TilePlace): string {
 
 function bytesOf(path: string): Buffer | undefined {
   try {
-    return readFileSync(path);
+    // In a foreign log anything may stand there.
+    return statSync(path).size > TILE_WIDTH * HASH_SIZE ? undefined : readFileSync(path);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     return undefined;
@@ -37,18 +48,24 @@ export function readTile(streamDir: string, place: TilePlace): Buffer | undefine
   const exact = bytesOf(join(streamDir, tilePath(place)));
   if (exact?.length === length) return exact;
   if (place.width === TILE_WIDTH) return undefined;
-  const full = bytesOf(join(streamDir, tilePath({ ...place, width: TILE_WIDTH })));
-  if (full?.length === TILE_WIDTH * HASH_SIZE) return full.subarray(0, length);
-  const partials = dirname(join(streamDir, tilePath(place)));
+  const widest = widestTile(streamDir, place.level, place.index);
+  return widest !== undefined && widest.length >= length ? widest.subarray(0, length) : undefined;
+}
+
+/** As many hashes of a tile as any file of it has; `undefined` when there is none. */
+export function widestTile(streamDir: string, level: number, index: number): Buffer | undefined {
+  const full = bytesOf(join(streamDir, tilePath({ level, index, width: TILE_WIDTH })));
+  if (full?.length === TILE_WIDTH * HASH_SIZE) return full;
+  const partials = dirname(join(streamDir, tilePath({ level, index, width: 1 })));
   let widths: number[] = [];
   try {
     widths = readdirSync(partials).map(Number);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
   }
-  for (const width of widths.filter(width => width > place.width && width < TILE_WIDTH)) {
-    const wider = bytesOf(join(partials, String(width)));
-    if (wider?.length === width * HASH_SIZE) return wider.subarray(0, length);
+  for (const width of widths.filter(width => width > 0 && width < TILE_WIDTH).sort((a, b) => b - a)) {
+    const bytes = bytesOf(join(partials, String(width)));
+    if (bytes?.length === width * HASH_SIZE) return bytes;
   }
   return undefined;
 }

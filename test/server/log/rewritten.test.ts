@@ -14,6 +14,8 @@ import {
   frameSeed,
   SEGMENT_HEADER
 } from '../../../server/src/log/layout.ts';
+import { deviceKey } from '../../../server/src/crypto/device-key.ts';
+import { signCheckpoint } from '../../../server/src/log/checkpoint.ts';
 import { encodeHead, readHead } from '../../../server/src/log/head.ts';
 import { inclusionProof } from '../../../server/src/log/prove.ts';
 import { RewriteGuard } from '../../../server/src/log/rewrite-guard.ts';
@@ -54,7 +56,7 @@ async function otherHistory(scratch: Scratch, at: string, ...texts: string[]): P
 }
 
 /** Changes one letter in a record of a frame that is stored as it is, and makes every checksum and chain value right again. */
-function forge(scratch: Scratch, device: string, from: string, to: string): void {
+function forge(scratch: Scratch, device: string, from: string, to: string, firstSeq?: number): void {
   const path = scratch.segment();
   const bytes = readFileSync(path);
   const { workspace } = JSON.parse(readFileSync(join(scratch.dir, 'format.json'), 'utf8')) as { workspace: string };
@@ -66,7 +68,8 @@ function forge(scratch: Scratch, device: string, from: string, to: string): void
     const records = bytes.subarray(at + FRAME_HEADER, at + FRAME_HEADER + header.recordsStored);
     const found = records.indexOf(from);
     if (found >= 0) records.write(to, found);
-    const fields = { ...header, recordsCrc: crc32(records) };
+    const moved = found >= 0 && firstSeq !== undefined ? { firstSeq } : {};
+    const fields = { ...header, ...moved, recordsCrc: crc32(records) };
     chain = chainOf(chain, fields, records);
     encodeFrameHeader({ ...fields, chain }, seed).copy(bytes, at);
     at += FRAME_HEADER + header.recordsStored + header.chunksLength;
@@ -285,6 +288,27 @@ describe('a log that is not the one that was seen', () => {
     rmSync(join(stream, 'checkpoint'));
     expect(await scratch.fsck()).toMatchObject([{ kind: 'missing', where: `log/${device}/checkpoint` }]);
   });
+});
+
+test('a foreign log that claims numbers no log can have is told so, and holds nobody up', async () => {
+  using scratch = new Scratch();
+  const log = await scratch.writer();
+  await log.append([version(log, 'first', 'one')]);
+  await log.append([version(log, 'second', 'two')]);
+  await log.close();
+  const stream = join(scratch.segment(), '..');
+  const key = deviceKey(scratch.keys, scratch.keys);
+  const checkpoint = signCheckpoint(log.workspaceId, log.device, 2 ** 50, Buffer.alloc(32, 7), key);
+  writeFileSync(join(stream, 'checkpoint'), checkpoint.note);
+  expect(kinds(await scratch.fsck())).toEqual(['truncated']);
+  let guard = new RewriteGuard(scratch.dir, join(scratch.base, 'receiver'));
+  expect(kinds(guard.check())).toEqual(['truncated']);
+  guard.close();
+  forge(scratch, log.device, 'second', 'record', 2 ** 50);
+  expect(kinds(await scratch.fsck())).toEqual(['sequence', 'truncated']);
+  guard = new RewriteGuard(scratch.dir, join(scratch.base, 'receiver'));
+  expect(() => guard.check()).toThrow(expect.objectContaining({ code: 'LOG_DAMAGED' }));
+  guard.close();
 });
 
 test('tiles and checkpoint are those that verifiers of transparency logs expect, partial tiles included', async () => {

@@ -1,10 +1,12 @@
 /** What every part of the check reads with. */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, readSync } from 'node:fs';
+import { readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 
 export const MEBI = 1024 * 1024;
 /** No section, block or chunk may claim more. */
 export const LARGEST = 256 * MEBI;
+/** Records of one stream that may be missing before a number counts as nonsense: each costs memory and time. */
+export const MOST_LOST = 4 * MEBI;
 export const HEX = /^[0-9a-f]{64}$/;
 export const DEVICE = /^[a-z2-7]{8}$/;
 export const whole = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value);
@@ -34,9 +36,10 @@ export function listing(dir: string): string[] {
   }
 }
 
-export function fileBytes(path: string): Buffer | undefined {
+/** A small file; `undefined` when there is none, or it is larger than any that belongs to a log. */
+export function fileBytes(path: string, most = MEBI): Buffer | undefined {
   try {
-    return readFileSync(path);
+    return statSync(path).size > most ? undefined : readFileSync(path);
   } catch {
     return undefined;
   }

@@ -111,7 +111,7 @@ function* judge(device: string, stream: CheckedStream | undefined, claims: reado
       message = `The stream ends at ${device}.${size}, but ${claim.who} has seen ${device}.${claim.size}: the log was put back to an older state.`;
     } else if (roots.get(claim.size)?.equals(claim.root) !== true) {
       // Where records cannot be read, which is told already, there is nothing to compare.
-      if (Array.from({ length: claim.size }, (_, i) => i).some(i => leaves.at(i) === undefined)) continue;
+      if (!leaves.whole(claim.size)) continue;
       kind = stream.agrees ? 'fork' : 'edited';
       message = stream.agrees
         ? `The device has signed two histories: the first ${claim.size} records are not those that ${claim.who} has seen.`

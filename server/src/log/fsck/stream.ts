@@ -125,7 +125,7 @@ function closedCleanly(dir: string, names: readonly string[]): boolean {
   const segments = names.filter(name => name.endsWith('.seg'));
   if (segments.length > 1) return true;
   const last = segments.at(-1);
-  const bytes = last === undefined ? undefined : fileBytes(join(dir, last));
+  const bytes = last === undefined ? undefined : fileBytes(join(dir, last), Number.POSITIVE_INFINITY);
   if (bytes === undefined || bytes.length < 128 + 96) return false;
   const tail = bytes.subarray(bytes.length - 96);
   return tail.subarray(0, 4).toString('latin1') === 'SYFR' && (tail.readUInt16LE(4) & 8) !== 0;

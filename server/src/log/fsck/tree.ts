@@ -16,32 +16,64 @@ const NONE = sha256();
 const LOST = sha256(Buffer.of(0));
 const node = (left: Buffer, right: Buffer): Buffer => sha256(Buffer.of(1), left, right);
 
-/** Leaf hashes by sequence number; those of records that could not be read are missing. */
+/** Leaf hashes by sequence number; those of records that could not be read are missing. 33 bytes each, not an object. */
 export class LeafList {
-  readonly #leaves: (Buffer | undefined)[] = [];
+  #hashes = Buffer.alloc(32 * 1024);
+  /** 1 where a hash stands. */
+  #present = Buffer.alloc(1024);
+  #length = 0;
+  #known = 0;
 
-  get length(): number {
-    return this.#leaves.length;
+  /** How many were added. */
+  get known(): number {
+    return this.#known;
   }
 
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Only ever made shorter from outside. */
   set length(length: number) {
-    this.#leaves.length = length;
+    if (length < this.#length) this.#present.fill(0, length, this.#length);
+    this.#length = length;
   }
 
   /** The records of a frame, which begins with number `first`. */
   add(first: number, raw: Buffer, count: number): void {
+    this.#reserve(first - 1 + count);
     let start = 0;
     for (let i = 0; i < count; i += 1) {
       const end = raw.indexOf('\n', start);
       const at = first - 1 + i;
-      while (this.#leaves.length < at) this.#leaves.push(undefined);
-      this.#leaves[at] ??= sha256(Buffer.of(0), raw.subarray(start, end));
+      if (this.#present[at] === 0) {
+        sha256(Buffer.of(0), raw.subarray(start, end)).copy(this.#hashes, at * 32);
+        this.#present[at] = 1;
+        this.#known += 1;
+      }
       start = end + 1;
     }
+    this.#length = Math.max(this.#length, first - 1 + count);
+  }
+
+  #reserve(count: number): void {
+    if (count <= this.#present.length) return;
+    const room = Math.max(count, 2 * this.#present.length);
+    this.#hashes = Buffer.concat([this.#hashes], room * 32);
+    this.#present = Buffer.concat([this.#present], room);
   }
 
   at(index: number): Buffer | undefined {
-    return this.#leaves[index];
+    return index < this.#length && this.#present[index] === 1
+      ? this.#hashes.subarray(index * 32, index * 32 + 32)
+      : undefined;
+  }
+
+  /** True when the first `count` are all there. */
+  whole(count: number): boolean {
+    if (count > this.#length) return false;
+    const missing = this.#present.indexOf(0);
+    return missing < 0 || missing >= count;
   }
 }
 
@@ -148,20 +180,26 @@ export function* checkTree(log: CheckedLog, stream: CheckedStream): Generator<Da
   }
 
   // Leaf hashes that tiles hold, where the records themselves can no longer be read.
-  const inTiles = new Map<number, Buffer>();
-  for (const tile of tiles) {
-    if (tile.level > 0) continue;
-    for (let i = 0; i < tile.bytes.length / 32; i += 1) {
-      inTiles.set(tile.index * 256 + i, tile.bytes.subarray(i * 32, i * 32 + 32));
-    }
+  const lowest = new Map<number, Buffer>();
+  for (const { level, index, bytes } of tiles) {
+    if (level === 0 && bytes.length > (lowest.get(index)?.length ?? 0)) lowest.set(index, bytes);
   }
-  const fromRecords = (i: number): Buffer => leaves.at(i) ?? inTiles.get(i) ?? LOST;
+  const inTile = (i: number): Buffer | undefined => {
+    const at = (i % 256) * 32;
+    const bytes = lowest.get(Math.floor(i / 256));
+    return bytes !== undefined && bytes.length >= at + 32 ? bytes.subarray(at, at + 32) : undefined;
+  };
+  // A checkpoint may claim any size; behind what records and tiles cover there is nothing to compare.
+  let reach = size;
+  while (inTile(reach) !== undefined) reach += 1;
+  const fromRecords = (i: number): Buffer => leaves.at(i) ?? inTile(i) ?? LOST;
   /** As it was when it was signed, should a record that is read now have been unreadable then. */
-  const lostThen = (i: number): Buffer => (inTiles.get(i)?.equals(LOST) === true ? LOST : fromRecords(i));
+  const lostThen = (i: number): Buffer => (inTile(i)?.equals(LOST) === true ? LOST : fromRecords(i));
   let trusted = fromRecords;
   const { checkpoint } = stream;
   if (checkpoint !== undefined) {
     const agrees = (leaf: (i: number) => Buffer): boolean =>
+      checkpoint.size <= reach &&
       rootsAt(leaf, [checkpoint.size]).get(checkpoint.size)?.equals(checkpoint.root) === true;
     if (checkpoint.size > size && !stream.told.has('truncated')) {
       stream.told.add('truncated');
@@ -178,13 +216,13 @@ export function* checkTree(log: CheckedLog, stream: CheckedStream): Generator<Da
       stream.agrees = true;
     }
     // What cannot be read and is in no tile is told already; the rest cannot be judged then.
-    let judged = true;
-    for (let i = 0; i < checkpoint.size && judged; i += 1) judged = leaves.at(i) !== undefined || inTiles.has(i);
+    let judged = checkpoint.size <= reach;
+    for (let i = 0; i < checkpoint.size && judged; i += 1) judged = (leaves.at(i) ?? inTile(i)) !== undefined;
     if (!stream.agrees && judged) {
-      const signed = agrees(i => inTiles.get(i) ?? fromRecords(i));
+      const signed = agrees(i => inTile(i) ?? fromRecords(i));
       const versions: string[] = [];
       for (let i = 0; signed && i < checkpoint.size && versions.length < 1000; i += 1) {
-        const [record, tile] = [leaves.at(i), inTiles.get(i)];
+        const [record, tile] = [leaves.at(i), inTile(i)];
         if (record !== undefined && tile?.equals(record) === false) versions.push(`${device}.${i + 1}`);
       }
       stream.told.add('edited');
@@ -202,14 +240,7 @@ export function* checkTree(log: CheckedLog, stream: CheckedStream): Generator<Da
 
   // Against records that are known to be other than the signed ones, tiles cannot be judged.
   if (stream.told.has('edited')) return;
-  yield* checkTiles(
-    tiles,
-    device,
-    Math.max(size, checkpoint?.size ?? 0),
-    trusted,
-    checkpoint?.size ?? 0,
-    stream.agrees
-  );
+  yield* checkTiles(tiles, device, reach, trusted, checkpoint?.size ?? 0, stream.agrees);
 }
 
 function* checkTiles(
@@ -225,7 +256,7 @@ function* checkTiles(
     const key = `${level}/${index}`;
     held.set(key, Math.max(width, held.get(key) ?? 0));
   }
-  for (const { level, index, width } of neededTiles(signed)) {
+  for (const { level, index, width } of neededTiles(Math.min(signed, size))) {
     if ((held.get(`${level}/${index}`) ?? 0) >= width) continue;
     yield {
       kind: 'missing',
@@ -236,16 +267,17 @@ function* checkTiles(
   }
   if (tiles.length === 0) return;
   // Level by level: the hashes of one are the roots of 256 each of the one below.
-  let level: Buffer[] = Array.from({ length: size }, (_, i) => leaf(i));
-  for (let l = 0; ; l += 1) {
+  let level = Buffer.alloc(size * 32);
+  for (let i = 0; i < size; i += 1) leaf(i).copy(level, i * 32);
+  const highest = tiles.reduce((most, tile) => Math.max(most, tile.level), 0);
+  for (let l = 0; l <= highest; l += 1) {
     for (const tile of tiles.filter(tile => tile.level === l)) {
-      const from = tile.index * 256;
-      const present = level.slice(from, from + tile.width);
-      const expected = Buffer.concat(present);
+      const from = tile.index * 256 * 32;
+      const expected = level.subarray(from, from + tile.width * 32);
       // A tile may reach beyond what can be read; whether it may is for the checkpoint to say.
       const same =
         tile.bytes.length === tile.width * 32 &&
-        (present.length === tile.width || !agrees) &&
+        (expected.length === tile.bytes.length || !agrees) &&
         tile.bytes.subarray(0, expected.length).equals(expected);
       if (!same) {
         yield {
@@ -256,12 +288,12 @@ function* checkTiles(
         };
       }
     }
-    if (level.length === 0) break;
-    const above: Buffer[] = [];
-    for (let i = 0; i + 256 <= level.length; i += 256) {
-      const group = level.slice(i, i + 256);
-      above.push(rootsAt(j => group[j] as Buffer, [256]).get(256) as Buffer);
+    const below = level;
+    level = Buffer.alloc(Math.floor(below.length / (256 * 32)) * 32);
+    for (let i = 0; i < level.length / 32; i += 1) {
+      const from = i * 256;
+      const root = rootsAt(j => below.subarray((from + j) * 32, (from + j + 1) * 32), [256]).get(256);
+      root?.copy(level, i * 32);
     }
-    level = above;
   }
 }
