@@ -51,6 +51,7 @@ const OPTIONS = {
     help: 'make anew what can be derived; deletes nothing, moves what is damaged to quarantine/'
   },
   accept: { type: 'boolean', help: 'take the log as it is for the true one, after a backup was put back on purpose' },
+  history: { type: 'string', value: 'FILE', help: 'a proof of history: that the log still had all of it later' },
   output: { type: 'string', short: 'o', value: 'FILE', help: 'write to this file instead of stdout' },
   exclude: {
     type: 'string',
@@ -169,10 +170,17 @@ export const COMMANDS = {
     positionals: [1, 1],
     example: 'syft-sync prove model.pkl@latest -o model.tlog-proof'
   },
+  'prove-history': {
+    usage: 'prove-history PROOF [-o FILE]',
+    does: 'writes a proof that the log still has, unchanged, all that it had when PROOF was made',
+    options: ['output'],
+    positionals: [1, 1],
+    example: 'syft-sync prove-history model.tlog-proof -o since-then.txt'
+  },
   'verify-proof': {
-    usage: 'verify-proof FILE',
+    usage: 'verify-proof PROOF [--history FILE]',
     does: 'checks a proof offline and shows what it proves; exits 3 when it proves nothing',
-    options: [],
+    options: ['history'],
     positionals: [1, 1],
     example: 'syft-sync verify-proof model.tlog-proof'
   },
@@ -292,7 +300,7 @@ export function parseCommandLine(argv: readonly string[]):
     else if (typeof value === 'string') texts.set(option, value);
   }
   if (flags.has('quiet') && flags.has('verbose')) throw wrong('-q and -v are opposites; give one of them.');
-  for (const option of ['directory', 'log', 'to', 'output']) {
+  for (const option of ['directory', 'log', 'to', 'output', 'history']) {
     if (texts.get(option) === '') throw wrong(`--${option} was given an empty name.`);
   }
   const exclude = values['exclude'];

@@ -29,7 +29,7 @@ import { recordingOptions, type CommandContext } from './context.ts';
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
 import { changeLine, jsonLine, Output } from './output.ts';
-import { proveCommand, verifyProofCommand } from './prove.ts';
+import { proveCommand, proveHistoryCommand, verifyProofCommand } from './prove.ts';
 import { restoreCommand } from './restore.ts';
 
 function isCaptureSummary(
@@ -381,6 +381,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return fsck(context);
     case 'prove':
       return prove(context);
+    case 'prove-history':
+      return proveHistoryCommand(context);
     case 'verify-proof':
       return verifyProofCommand(context);
     case 'explore':

@@ -1,9 +1,10 @@
 /**
- * Proofs that a version was recorded: its record, the audit path to a signed checkpoint, and the checkpoint. They are checked
- * without the log, and written as C2SP tlog-proof (https://c2sp.org/tlog-proof).
+ * Proofs that are checked without the log. That a version was recorded: its record, the audit path to a signed checkpoint, and the
+ * checkpoint, written as C2SP tlog-proof (https://c2sp.org/tlog-proof). That a stream still begins with what it was at an earlier
+ * checkpoint: the consistency proof to a later one, written as witnesses take it (https://c2sp.org/tlog-witness, add-checkpoint).
  */
 import { join } from 'node:path';
-import { HASH_SIZE, leafHash, rootFromInclusion, TileMissing, TileTree } from '../core/merkle.ts';
+import { HASH_SIZE, leafHash, rootFromInclusion, TileMissing, TileTree, verifyConsistency } from '../core/merkle.ts';
 import { parseVersionId, type Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import { decodeRecord } from '../core/record.ts';
@@ -41,7 +42,6 @@ const FORMAT = 'c2sp.org/tlog-proof@v1';
 
 /** The bytes of one record; `undefined` when it is not there. */
 function recordBytes(stream: Stream, seq: number): Buffer | undefined {
-  stream.discover();
   const index = stream.segments.findLastIndex(segment => segment.firstSeq <= seq);
   const first = stream.segments.findIndex(segment => segment.firstSeq === stream.segments[index]?.firstSeq);
   const position = { index: Math.max(0, first), offset: 0, chain: undefined, nextSeq: 1 };
@@ -55,6 +55,30 @@ function recordBytes(stream: Stream, seq: number): Buffer | undefined {
     return raw?.subarray(start, raw.indexOf('\n', start));
   }
   return undefined;
+}
+
+/** Asks the tree of a checkpoint, from its tiles or, where they do not show it, from the records; `undefined`: neither has it. */
+function fromTree(stream: Stream, signed: Checkpoint, ask: (tree: TileTree) => Buffer[]): Buffer[] | undefined {
+  const onDisk = new DiskTiles(stream.dir).resume(signed.size);
+  try {
+    if (onDisk !== undefined && holds(onDisk, signed)) return ask(onDisk);
+  } catch (error) {
+    if (!(error instanceof TileMissing)) throw error;
+  }
+  const grown = new TileTree();
+  new StreamTree(stream, grown).advance({ until: signed.size });
+  return holds(grown, signed) ? ask(grown) : undefined;
+}
+
+function openStream(dir: string, device: string, workspace: string): Stream {
+  const stream = new Stream(dir, device, {
+    workspace,
+    config: () => undefined,
+    nextNumber: () => 0,
+    onDamage: () => undefined
+  });
+  stream.discover();
+  return stream;
 }
 
 /**
@@ -72,12 +96,7 @@ export function inclusionProof(logDir: string, version: string): InclusionProof 
   const dir = join(logDir, 'log', device);
   const publicKey = streamKey(dir, workspace, device);
   if (publicKey === undefined) throw new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
-  const stream = new Stream(dir, device, {
-    workspace,
-    config: () => undefined,
-    nextNumber: () => 0,
-    onDamage: () => undefined
-  });
+  const stream = openStream(dir, device, workspace);
   try {
     const leaf = recordBytes(stream, seq);
     if (leaf === undefined) throw new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
@@ -88,19 +107,7 @@ export function inclusionProof(logDir: string, version: string): InclusionProof 
         `No signed checkpoint covers ${version} yet; one is written within seconds while recording, and at its end.`
       );
     }
-    let tree = new DiskTiles(dir).resume(signed.size);
-    let hashes: Buffer[] | undefined;
-    try {
-      if (tree !== undefined && holds(tree, signed)) hashes = tree.inclusion(seq - 1, signed.size);
-    } catch (error) {
-      if (!(error instanceof TileMissing)) throw error;
-    }
-    if (hashes === undefined) {
-      // Tiles that are missing can be grown from the records.
-      tree = new TileTree();
-      new StreamTree(stream, tree).advance({ until: signed.size });
-      if (holds(tree, signed)) hashes = tree.inclusion(seq - 1, signed.size);
-    }
+    const hashes = fromTree(stream, signed, tree => tree.inclusion(seq - 1, signed.size));
     const proof = {
       leaf: Buffer.from(leaf),
       index: seq - 1,
@@ -186,5 +193,84 @@ export function decodeProof(text: string): InclusionProof {
   };
   // Written otherwise than we write it, it could differ where nobody looks.
   if (encodeProof(proof) !== text) throw invalid();
+  return proof;
+}
+
+export interface HistoryProof {
+  /** Size of the earlier tree. */
+  readonly old: number;
+  /** Consistency proof, 32 bytes each (RFC 6962, 2.1.2). */
+  readonly hashes: readonly Buffer[];
+  /** The signed note of the later tree. */
+  readonly checkpoint: string;
+}
+
+/**
+ * Proves that a stream still begins with all that it was at an earlier checkpoint.
+ *
+ * @param logDir The log.
+ * @param earlier What an earlier proof showed.
+ * @throws SyftError NOT_FOUND when the log has no such stream; LOG_REWRITTEN when the stream is not what it was.
+ */
+export function historyProof(logDir: string, earlier: Proven): HistoryProof {
+  const { workspace } = readFormatFile(logDir);
+  const { device } = earlier.change;
+  const dir = join(logDir, 'log', device);
+  const publicKey = streamKey(dir, workspace, device);
+  const signed = publicKey === undefined ? undefined : readCheckpoint(dir, workspace, device, publicKey);
+  if (earlier.workspace !== workspace || signed === undefined) {
+    throw new SyftError('NOT_FOUND', `The log holds no stream of device ${device} with a checkpoint.`, {
+      path: logDir
+    });
+  }
+  const { size, root } = earlier.checkpoint;
+  const stream = openStream(dir, device, workspace);
+  try {
+    const hashes =
+      size > signed.size ? undefined : fromTree(stream, signed, tree => tree.consistency(size, signed.size));
+    if (hashes === undefined || !verifyConsistency({ size, root }, signed, hashes)) {
+      throw new SyftError(
+        'LOG_REWRITTEN',
+        `The stream of device ${device} does not begin with the ${size} records of that proof. Run fsck.`,
+        { path: dir }
+      );
+    }
+    return { old: size, hashes, checkpoint: signed.note };
+  } finally {
+    stream.close();
+  }
+}
+
+/**
+ * Checks a proof of history, without the log.
+ *
+ * @param earlier What the earlier proof showed.
+ * @param publicKey Of the earlier proof: both must be signed by one key.
+ * @returns The later checkpoint; `undefined` when nothing is shown.
+ */
+export function verifyHistoryProof(proof: HistoryProof, earlier: Proven, publicKey: Buffer): Checkpoint | undefined {
+  const later = openCheckpoint(proof.checkpoint, earlier.workspace, earlier.change.device, publicKey);
+  if (later === undefined || proof.old !== earlier.checkpoint.size) return undefined;
+  return verifyConsistency(earlier.checkpoint, later, proof.hashes) ? later : undefined;
+}
+
+/** A proof of history as the body of a witness's add-checkpoint request. */
+export function encodeHistoryProof(proof: HistoryProof): string {
+  return [`old ${proof.old}`, ...proof.hashes.map(hash => hash.toString('base64')), '', proof.checkpoint].join('\n');
+}
+
+/** Inverse of {@link encodeHistoryProof}. Throws ARCHIVE_INVALID when the text is no such file. */
+export function decodeHistoryProof(text: string): HistoryProof {
+  const end = text.indexOf('\n\n');
+  const [first = '', ...hashes] = text.slice(0, Math.max(0, end)).split('\n');
+  const old = /^old (0|[1-9]\d{0,15})$/.exec(first)?.[1];
+  const proof = {
+    old: Number(old),
+    hashes: hashes.map(hash => Buffer.from(hash, 'base64')),
+    checkpoint: text.slice(end + 2)
+  };
+  if (old === undefined || encodeHistoryProof(proof) !== text) {
+    throw new SyftError('ARCHIVE_INVALID', 'This is not a proof of history that syft-sync has written.');
+  }
   return proof;
 }

@@ -75,6 +75,15 @@ test('a version is proven to somebody without the log; a proof that was altered 
   const elsewhere = new CommandLine(dir, join(dir, 'other-home'));
   const [proven] = await elsewhere.ok('verify-proof', file);
   expect(proven).toMatchObject({ proven: change, checkpoint: { size: 1 } });
+  // Later, somebody with that proof asks whether the log still has all of it.
+  await writeFile(join(ws, 'model.pkl'), 'better weights');
+  await cli.ok('capture');
+  const history = join(dir, 'since-then.txt');
+  await cli.ok('prove-history', file, '-o', history);
+  const [still] = await elsewhere.ok('verify-proof', file, '--history', history);
+  expect(still).toMatchObject({ proven: change, checkpoint: { size: 1 }, later: { size: 2 } });
+  await writeFile(history, (await readFile(history, 'utf8')).replace('old 1', 'old 2'));
+  expect((await elsewhere.run(['verify-proof', file, '--history', history])).status).toBe(3);
   const text = await readFile(file, 'utf8');
   const index = text.indexOf('\n1\n') + 1;
   await writeFile(file, `${text.slice(0, index)}2${text.slice(index + 1)}`);
