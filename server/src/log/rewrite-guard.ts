@@ -29,6 +29,7 @@ export class RewriteGuard {
   readonly #remembered: Remembered;
   readonly #place: string;
   readonly #streams = new Map<string, Watched>();
+  #replaced = false;
 
   /**
    * @param logDir The log.
@@ -48,6 +49,7 @@ export class RewriteGuard {
     if (watched !== undefined && !unreplaced(watched)) {
       watched.stream.close();
       watched = undefined;
+      this.#replaced = true;
     }
     if (watched === undefined) {
       const stream = new Stream(join(this.#logDir, 'log', device), device, {
@@ -89,6 +91,13 @@ export class RewriteGuard {
       if (damage !== undefined) damages.push(damage);
     }
     return damages;
+  }
+
+  /** True once after files were found replaced by others: whoever has them open must open them again. */
+  takeReplaced(): boolean {
+    const replaced = this.#replaced;
+    this.#replaced = false;
+    return replaced;
   }
 
   #devices(): string[] {

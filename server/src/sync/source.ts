@@ -111,6 +111,12 @@ export class FollowedLog {
       }
       this.#reader ??= await openLogReader({ dir: this.logPath, onDamage: this.#onDamage });
       this.#checkHistory(options.force === true);
+      if (this.#guard?.takeReplaced() === true) {
+        // A folder that is synchronised brings a grown segment as another file; the open ones would never grow.
+        await this.#reader.close();
+        this.#read = false;
+        this.#reader = await openLogReader({ dir: this.logPath, onDamage: this.#onDamage });
+      }
       await this.hints.refresh();
       if (this.#read) {
         return await this.#reader.refresh();
