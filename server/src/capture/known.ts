@@ -10,7 +10,8 @@
 import type { Stats } from 'node:fs';
 import type { EntryType } from '../core/change.ts';
 import type { Identity } from '../core/moves.ts';
-import { baseName, joinPath, parentOf, type PathName } from '../core/path-name.ts';
+import { baseName, decodePath, encodePath, joinPath, parentOf, type PathName } from '../core/path-name.ts';
+import type { TimeSlice } from './time-slice.ts';
 
 /** A directory that holds recorded paths, directly or further below. */
 export interface DirNode {
@@ -86,6 +87,7 @@ export class KnownTree {
   #names: string[] = [];
   #free: number[] = [];
   #count = 0;
+  #generation = 0;
 
   constructor(capacity = 1024) {
     this.#columns = newColumns(capacity);
@@ -97,6 +99,11 @@ export class KnownTree {
   /** Recorded paths. */
   get size(): number {
     return this.#count;
+  }
+
+  /** Another number after each change. */
+  get generation(): number {
+    return this.#generation;
   }
 
   dir(path: PathName): DirNode | undefined {
@@ -162,17 +169,20 @@ export class KnownTree {
     this.#columns.ctime[slot] = stats.ctimeMs;
     this.#columns.birth[slot] = birthOf(stats);
     this.#mode[slot] = stats.mode & 0o7777;
+    this.#generation += 1;
     const young = entryType(stats.mode) === 'file' && Date.now() - stats.ctimeMs < MAPPED_MS;
     this.#flags[slot] = sure ? SURE | (young ? YOUNG : 0) : 0;
   }
 
   /** Marks the stat values of a slot as not to be trusted: the file is read at the next look. */
   doubt(slot: number): void {
+    this.#generation += 1;
     this.#flags[slot] = 0;
   }
 
   /** Forgets the stat values of a slot. */
   forget(slot: number): void {
+    this.#generation += 1;
     for (const column of COLUMNS) this.#columns[column][slot] = NaN;
     this.#flags[slot] = 0;
   }
@@ -264,9 +274,76 @@ export class KnownTree {
     }
   }
 
-  /** All slots in use with their directories, for persisting. */
-  *nodes(): Generator<DirNode> {
-    yield* this.#dirs.values();
+  /**
+   * What is known, for {@link restored}: paths in no order, and of each what is sure enough to last.
+   *
+   * @param slice Lets others run in between; what changes meanwhile may be in it or not.
+   */
+  async image(slice: TimeSlice): Promise<{ readonly count: number; readonly parts: readonly Uint8Array[] }> {
+    const order = new Uint32Array(this.#count);
+    const names: Buffer[] = [];
+    let count = 0;
+    for (const node of [...this.#dirs.values()]) {
+      if (slice.spent()) await slice.rest();
+      if (node.entries.size === 0) continue;
+      const here = [...node.entries].slice(0, order.length - count);
+      for (const [, slot] of here) order[count++] = slot;
+      const path = encodePath(node.path);
+      const list = encodePath(here.map(([name]) => name).join('\0'));
+      const head = Buffer.alloc(12);
+      head.writeUInt32LE(path.length, 0);
+      head.writeUInt32LE(here.length, 4);
+      head.writeUInt32LE(list.length, 8);
+      names.push(head, path, list);
+    }
+    const slots = order.subarray(0, count);
+    const columns = COLUMNS.map(column => {
+      const values = this.#columns[column];
+      return new Uint8Array(Float64Array.from(slots, slot => values[slot] ?? NaN).buffer);
+    });
+    const mode = new Uint8Array(Uint16Array.from(slots, slot => this.#mode[slot] ?? 0).buffer);
+    const type = Uint8Array.from(slots, slot => this.#type[slot] ?? 0);
+    const flags = Uint8Array.from(slots, slot => (this.isSettled(slot) ? SURE : 0));
+    const directories = Buffer.concat(names);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(directories.length);
+    return { count, parts: [length, directories, ...columns, mode, type, flags] };
+  }
+
+  /**
+   * @param count Paths.
+   * @param take Answers the next so many bytes.
+   * @throws RangeError when they cannot be an image.
+   */
+  static restored(count: number, take: (bytes: number) => Buffer): KnownTree {
+    const known = new KnownTree(count + 64);
+    const directories = take(take(4).readUInt32LE());
+    for (let at = 0; at < directories.length;) {
+      const pathLength = directories.readUInt32LE(at);
+      const entries = directories.readUInt32LE(at + 4);
+      const listLength = directories.readUInt32LE(at + 8);
+      at += 12;
+      const node = known.#makeDir(decodePath(directories.subarray(at, at + pathLength)));
+      at += pathLength;
+      const names = decodePath(directories.subarray(at, at + listLength)).split('\0');
+      at += listLength;
+      if (names.length !== entries) throw new RangeError('Names are missing.');
+      for (const name of names) {
+        node.entries.set(name, known.#nodes.length);
+        known.#nodes.push(node);
+        known.#names.push(name);
+      }
+    }
+    if (known.#nodes.length !== count) throw new RangeError('Paths are missing.');
+    known.#count = count;
+    for (const column of COLUMNS) {
+      const bytes = take(count * 8);
+      new Uint8Array(known.#columns[column].buffer).set(bytes);
+    }
+    new Uint8Array(known.#mode.buffer).set(take(count * 2));
+    known.#type.set(take(count));
+    known.#flags.set(take(count));
+    return known;
   }
 
   #makeDir(path: PathName): DirNode {
@@ -301,6 +378,7 @@ export class KnownTree {
   }
 
   #clear(slot: number): void {
+    this.#generation += 1;
     for (const column of COLUMNS) this.#columns[column][slot] = NaN;
     this.#mode[slot] = 0;
     this.#type[slot] = 0;

@@ -5,14 +5,16 @@
 import { EventEmitter } from 'node:events';
 import { accessSync, constants, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
-import type { Cause, Change } from '../core/change.ts';
+import { compareChanges, type Cause, type Change, type ChangePlace } from '../core/change.ts';
 import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
 import { IGNORE_FILE, IgnoreRules, LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import { fsPath, type PathName } from '../core/path-name.ts';
 import { SettleQueue } from '../core/settle.ts';
 import { PackedTree } from '../core/packed-tree.ts';
 import { applyChange, type ReadonlyTree } from '../core/tree.ts';
+import type { StreamMark } from '../log/marks.ts';
 import type { LogWriter } from '../log/types.ts';
+import { loadCheckpoint, saveCheckpoint, type Checkpoint, type RootIdentity } from './checkpoint.ts';
 import { Committer } from './commit.ts';
 import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
 import { FirstPass } from './first-pass.ts';
@@ -21,7 +23,6 @@ import { KnownTree } from './known.ts';
 import { ReceivedIntents } from './received.ts';
 import { Reconciler, type Pass } from './reconcile.ts';
 import { Scanner, type Findings, type ScanProblem } from './scan.ts';
-import { loadStatCache, saveStatCache, type RootIdentity } from './stat-cache.ts';
 import { TimeSlice } from './time-slice.ts';
 
 export interface RecorderLogger {
@@ -38,7 +39,7 @@ export interface RecorderOptions {
   readonly log: LogWriter;
   /** Always excluded when inside `root`. */
   readonly logDir: string;
-  /** Disposable: the stat cache lives here. */
+  /** Disposable: the checkpoint lives here. */
   readonly cacheDir: string;
   /** Gitignore syntax relative to the root, after the built-in defaults and before `.syftignore` files. */
   readonly excludePatterns?: readonly string[] | undefined;
@@ -53,6 +54,17 @@ export interface RecorderOptions {
   /** Default `chokidar`. */
   readonly hints?: 'chokidar' | 'none' | HintSource | undefined;
   readonly logger?: RecorderLogger | undefined;
+  /** Kept in step with the log, and in the checkpoint. Changes recorded later are for its owner to add. */
+  readonly fold?: Fold | undefined;
+}
+
+/** Something that is made of all changes in their order. */
+export interface Fold {
+  add(change: Change): void;
+  /** All of it, for {@link load}. */
+  text(): string;
+  load(text: string): void;
+  clear(): void;
 }
 
 /** What one full pass did. */
@@ -152,6 +164,10 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   readonly #stopSignal = new AbortController();
   /** Which file `format.json` is, which never changes; `undefined` where there is none. */
   readonly #logIdentity: RootIdentity | undefined;
+  /** How far the streams of other devices are in the tree: as far as they were when this was opened. */
+  readonly #foreignMarks: readonly StreamMark[];
+  /** The last change in the tree. */
+  #last: ChangePlace | undefined;
   #rootIdentity: RootIdentity;
   #rootKnownEarlier: boolean;
   #jobs: QueuedJob[] = [];
@@ -171,6 +187,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   #scanTookMs = 0;
   #lastScanAt: number | undefined;
   #lastSaveAt = performance.now();
+  /** Generations of what the checkpoint on disk holds. */
+  #saved: string | undefined;
   #skipped: Readonly<Record<string, number>> = {};
   #unreadable = 0;
   #watcher = { kind: 'none', healthy: true, detail: '' };
@@ -182,12 +200,14 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   private constructor(
     options: RecorderOptions,
-    tree: PackedTree,
-    known: KnownTree,
+    { tree, known, last, saved }: State,
     root: RootIdentity,
-    rootKnownEarlier: boolean
+    { rootKnownEarlier, foreign }: { rootKnownEarlier: boolean; foreign: readonly StreamMark[] }
   ) {
     super();
+    this.#last = last;
+    this.#foreignMarks = foreign;
+    if (rootKnownEarlier) this.#saved = saved;
     this.#options = options;
     this.#root = options.root;
     this.#logIdentity = logIdentity(options.logDir);
@@ -259,30 +279,19 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   }
 
   /**
-   * Prepares to record: folds the log into the tree and reads the stat cache.
+   * Prepares to record: takes up the checkpoint and what the log has behind it, or folds the whole log.
    *
    * @throws WATCH_PATH_MISSING, WATCH_PATH_NOT_DIRECTORY, WATCH_PATH_UNREADABLE; what reading the log throws.
    */
   static async open(options: RecorderOptions): Promise<Recorder> {
     const identity = inspectRoot(resolve(options.root));
     const root = realpathSync(options.root);
-    const tree = new PackedTree();
-    for await (const change of options.log.changes()) applyChange(tree, change);
-    const known = new KnownTree(Math.max(1024, tree.size + 64));
-    for (const [path, type] of tree.types()) known.add(path, type);
-    let before: RootIdentity | undefined;
-    try {
-      before = loadStatCache(options.cacheDir, options.log.workspaceId, known, tree);
-    } catch (error) {
-      options.logger?.warn('the stat cache cannot be read; files will be read instead', { error: String(error) });
-    }
-    return new Recorder(
-      { ...options, root, logDir: realPath(options.logDir) },
-      tree,
-      known,
-      before ?? identity,
-      before !== undefined
-    );
+    const before = await resume(options);
+    const state = before ?? (await replay(options));
+    return new Recorder({ ...options, root, logDir: realPath(options.logDir) }, state, before?.root ?? identity, {
+      rootKnownEarlier: before !== undefined,
+      foreign: (options.log.marks() ?? []).filter(mark => mark.device !== options.log.device)
+    });
   }
 
   /** The latest state of every recorded path. */
@@ -466,7 +475,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#arm();
   }
 
-  /** Records what is pending, persists the stat cache, and ends. */
+  /** Records what is pending, writes a checkpoint, and ends. */
   async stop(): Promise<void> {
     if (this.#state === 'stopped') return;
     if (this.#live && !this.#paused && this.#error === undefined) {
@@ -767,6 +776,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   #durable(changes: readonly Change[]): void {
     const now = performance.now();
+    this.#last = changes.at(-1) ?? this.#last;
     for (const change of changes) {
       if (this.#live) this.#settle.versioned(change.path, now);
       this.emit('change', change);
@@ -958,22 +968,87 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     return path === '' || path === '..' || path.startsWith(`..${sep}`) ? undefined : path;
   }
 
+  /** Writes a checkpoint, when nothing is on its way. */
   async #saveCache(): Promise<void> {
     this.#lastSaveAt = performance.now();
+    const { log, cacheDir, fold, logger } = this.#options;
+    const own = log.marks()?.filter(mark => mark.device === log.device);
+    if (this.#committer.pending > 0 || own === undefined) return;
+    const state = `${this.#tree.generation} ${this.#known.generation}`;
+    if (state === this.#saved) return;
     try {
-      await saveStatCache(
-        this.#options.cacheDir,
-        this.#options.log.workspaceId,
-        this.#rootIdentity,
-        this.#known,
-        this.#tree
-      );
+      const saved = await saveCheckpoint(cacheDir, log.workspaceId, {
+        tree: this.#tree,
+        known: this.#known,
+        root: this.#rootIdentity,
+        marks: [...own, ...this.#foreignMarks],
+        last: this.#last,
+        folded: fold?.text() ?? ''
+      });
+      // Something was recorded meanwhile: the next scan tries again.
+      if (saved) this.#saved = state;
+      else this.#lastSaveAt = -Infinity;
     } catch (error) {
-      this.#options.logger?.warn('the stat cache cannot be written; the next start reads every file', {
+      logger?.warn('the checkpoint cannot be written; the next start reads the whole log and every file', {
         error: String(error)
       });
     }
   }
+}
+
+/** What a recorder begins with. */
+interface State extends Pick<Checkpoint, 'tree' | 'known' | 'last'> {
+  /** Generations of what the checkpoint on disk holds. */
+  readonly saved?: string;
+}
+
+/** The state of a checkpoint, brought up to date with the log; `undefined` when there is none that goes with it. */
+async function resume(options: RecorderOptions): Promise<(State & { root: RootIdentity }) | undefined> {
+  const { cacheDir, log, fold, logger } = options;
+  try {
+    const state = loadCheckpoint(cacheDir, log.workspaceId);
+    const rest = state === undefined ? undefined : log.changesAfter(state.marks);
+    if (state === undefined || rest === undefined || (fold !== undefined && state.folded === '')) return undefined;
+    const { tree, known } = state;
+    const saved = `${tree.generation} ${known.generation}`;
+    fold?.load(state.folded);
+    let { last } = state;
+    const touched = new Set<PathName>();
+    for await (const change of rest) {
+      // A stream that came later with older changes: the fold has to be made in their common order.
+      if (last !== undefined && compareChanges(change, last) < 0) return undefined;
+      last = change;
+      applyChange(tree, change);
+      fold?.add(change);
+      touched.add(change.path);
+      if (change.from !== undefined) touched.add(change.from);
+    }
+    for (const path of touched) {
+      const now = tree.get(path);
+      if (now === undefined) known.remove(path);
+      else known.forget(known.add(path, now.type));
+    }
+    return { tree, known, last, root: state.root, saved };
+  } catch (error) {
+    if (error instanceof SyftError) throw error;
+    logger?.warn('the checkpoint cannot be used; the log and every file are read instead', { error: String(error) });
+    return undefined;
+  }
+}
+
+/** The state that the whole log makes, with nothing known of the files. */
+async function replay({ log, fold }: RecorderOptions): Promise<State> {
+  const tree = new PackedTree();
+  let last: ChangePlace | undefined;
+  fold?.clear();
+  for await (const change of log.changes()) {
+    applyChange(tree, change);
+    fold?.add(change);
+    last = change;
+  }
+  const known = new KnownTree(Math.max(1024, tree.size + 64));
+  for (const [path, type] of tree.types()) known.add(path, type);
+  return { tree, known, last };
 }
 
 function newPass(live: boolean, signal?: AbortSignal, force = false): Pass {

@@ -87,8 +87,11 @@ export function utimeSeconds(us: number): number {
   return (seconds - whole) * 1e9 < (us - whole * 1e6) * 1000 ? (us + 0.3) / 1e6 : seconds;
 }
 
+/** Where a change stands in the common order of all streams. */
+export type ChangePlace = Pick<Change, 'device' | 'seq' | 'hlc'>;
+
 /** The order of changes across streams: hybrid logical clock, then device, then seq. */
-export function compareChanges(a: Change, b: Change): number {
+export function compareChanges(a: ChangePlace, b: ChangePlace): number {
   return a.hlc - b.hlc || (a.device < b.device ? -1 : a.device > b.device ? 1 : a.seq - b.seq);
 }
 

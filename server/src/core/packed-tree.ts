@@ -28,6 +28,19 @@ interface Block {
   used: number;
 }
 
+/** What {@link PackedTree.image} says of the bytes that follow. */
+export interface PackedTreeHead {
+  readonly size: number;
+  readonly taken: number;
+  readonly live: number;
+  readonly written: number;
+  /** Slots of the table. */
+  readonly capacity: number;
+  readonly devices: readonly string[];
+  /** Bytes used of each block. */
+  readonly blocks: readonly number[];
+}
+
 export class PackedTree implements Tree {
   readonly #devices = new DeviceNumbers();
   #blocks: Block[] = [];
@@ -41,9 +54,15 @@ export class PackedTree implements Tree {
   #taken = 0;
   #live = 0;
   #written = 0;
+  #generation = 0;
 
   get size(): number {
     return this.#size;
+  }
+
+  /** Another number after each change. */
+  get generation(): number {
+    return this.#generation;
   }
 
   has(path: PathName): boolean {
@@ -84,6 +103,7 @@ export class PackedTree implements Tree {
       this.#size += 1;
     }
     this.#store(slot, row);
+    this.#generation += 1;
     if (this.#written - this.#live > Math.max(MIN_WASTE, this.#live)) this.#rewrite();
     return this;
   }
@@ -95,6 +115,7 @@ export class PackedTree implements Tree {
     this.#live -= rowLength(block.bytes, this.#offset[slot] as number);
     this.#block[slot] = ABSENT;
     this.#size -= 1;
+    this.#generation += 1;
     return true;
   }
 
@@ -104,6 +125,67 @@ export class PackedTree implements Tree {
     this.#offset = new Uint32Array(START);
     this.#hash = new Uint32Array(START);
     this.#size = this.#taken = this.#live = this.#written = 0;
+    this.#generation += 1;
+  }
+
+  /** The tree in the form in which it lies in memory, for {@link restored}. Views: to be used before the tree changes. */
+  image(): { readonly head: PackedTreeHead; readonly parts: readonly Uint8Array[] } {
+    const head = {
+      size: this.#size,
+      taken: this.#taken,
+      live: this.#live,
+      written: this.#written,
+      capacity: this.#block.length,
+      devices: [...this.#devices.names],
+      blocks: this.#blocks.map(({ used }) => used)
+    };
+    const tables = [this.#block, this.#offset, this.#hash].map(table => new Uint8Array(table.buffer));
+    return { head, parts: [...tables, ...this.#blocks.map(({ bytes, used }) => bytes.subarray(0, used))] };
+  }
+
+  /**
+   * A tree from its image.
+   *
+   * @param take Answers the next so many bytes behind the head.
+   * @throws RangeError when they cannot be a tree.
+   */
+  static restored(head: PackedTreeHead, take: (bytes: number) => Buffer): PackedTree {
+    const tree = new PackedTree();
+    const { capacity } = head;
+    if (capacity < START || (capacity & (capacity - 1)) !== 0) {
+      throw new RangeError('The table has an impossible size.');
+    }
+    for (const device of head.devices) tree.#devices.number(device);
+    const table = (): Uint32Array<ArrayBuffer> => {
+      const words = new Uint32Array(capacity);
+      new Uint8Array(words.buffer).set(take(capacity * 4));
+      return words;
+    };
+    tree.#block = table();
+    tree.#offset = table();
+    tree.#hash = table();
+    tree.#blocks = head.blocks.map(used => {
+      const bytes = Buffer.allocUnsafeSlow(Math.max(BLOCK, used));
+      bytes.set(take(used));
+      return { bytes, used };
+    });
+    let size = 0;
+    for (let slot = 0; slot < capacity; slot += 1) {
+      const number = tree.#block[slot] as number;
+      if (number === 0 || number === ABSENT) continue;
+      const block = tree.#blocks[number - 1];
+      const at = tree.#offset[slot] as number;
+      if (block === undefined || at < 4 || at + block.bytes.readUInt32LE(at - 4) > block.used) {
+        throw new RangeError('A row lies outside of its block.');
+      }
+      size += 1;
+    }
+    if (size !== head.size || head.taken < size || head.taken >= capacity) throw new RangeError('The count is wrong.');
+    tree.#size = size;
+    tree.#taken = head.taken;
+    tree.#live = head.live;
+    tree.#written = head.written;
+    return tree;
   }
 
   /** In no order. The tree must not change meanwhile. */

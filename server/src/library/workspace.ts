@@ -11,7 +11,7 @@ import { errnoOf, SyftError } from '../core/errors.ts';
 import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import { decodePath, displayPath, normalizeRelative, parseDisplayPath, type PathName } from '../core/path-name.ts';
 import type { ReadonlyTree } from '../core/tree.ts';
-import { Recorder, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
+import { Recorder, type Fold, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { LogWriter } from '../log/types.ts';
 import {
@@ -50,9 +50,9 @@ interface WorkspaceEvents {
 }
 
 /** Running counts over the log: what `stats` answers without reading the log again. */
-export class LogCounts {
-  readonly byKind: Record<ChangeKind, number> = { created: 0, modified: 0, deleted: 0, moved: 0 };
-  readonly devices = new Set<string>();
+export class LogCounts implements Fold {
+  byKind: Record<ChangeKind, number> = { created: 0, modified: 0, deleted: 0, moved: 0 };
+  devices = new Set<string>();
   changes = 0;
   versions = 0;
   contentBytes = 0;
@@ -65,6 +65,20 @@ export class LogCounts {
     if (change.kind === 'deleted') return;
     this.versions += 1;
     this.contentBytes += change.size ?? 0;
+  }
+
+  text(): string {
+    const { byKind, devices, changes, versions, contentBytes } = this;
+    return JSON.stringify({ byKind, devices: [...devices], changes, versions, contentBytes });
+  }
+
+  load(text: string): void {
+    const counts = JSON.parse(text) as Omit<LogCounts, 'devices' | keyof Fold> & { devices: string[] };
+    Object.assign(this, counts, { devices: new Set(counts.devices) });
+  }
+
+  clear(): void {
+    this.load(new LogCounts().text());
   }
 }
 
@@ -107,7 +121,7 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   readonly logDir: string;
   readonly log: LogWriter;
   readonly recorder: Recorder;
-  readonly counts = new LogCounts();
+  readonly counts: LogCounts;
   readonly startedAt = Date.now();
   #storedBytes = 0;
   #storedBytesAt = 0;
@@ -119,9 +133,11 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     logDir: string,
     log: LogWriter,
     recorder: Recorder,
+    counts: LogCounts,
     include: readonly string[] | undefined
   ) {
     super();
+    this.counts = counts;
     this.root = root;
     this.logDir = logDir;
     this.log = log;
@@ -147,9 +163,11 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     try {
       const cacheDir = join(logDir, 'cache');
       await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+      const counts = new LogCounts();
       const recorder = await Recorder.open({
         root,
         log,
+        fold: counts,
         logDir,
         cacheDir,
         ...(options.excludePatterns !== undefined && { excludePatterns: [...options.excludePatterns] }),
@@ -160,9 +178,7 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
         ...(options.hints !== undefined && { hints: options.hints }),
         ...(options.logger !== undefined && { logger: options.logger })
       });
-      const workspace = new Workspace(root, logDir, log, recorder, options.include);
-      for await (const change of log.changes()) workspace.counts.add(change);
-      return workspace;
+      return new Workspace(root, logDir, log, recorder, counts, options.include);
     } catch (error) {
       await log.close();
       throw error;

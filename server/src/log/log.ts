@@ -49,6 +49,7 @@ import {
   type FrameHeader
 } from './layout.ts';
 import { WriterLock } from './lock.ts';
+import { markOf, type StreamMark } from './marks.ts';
 import { chooseOwnStream, type OwnStream } from './own-stream.ts';
 import { FrameChunks, type ReadyBlock } from './ready-blocks.ts';
 import { readBlock, Stream, streamStart, type Block, type Frame, type Position, type Segment } from './stream.ts';
@@ -215,10 +216,44 @@ class OpenedLog implements LogReader {
     if (held !== undefined) yield stream.records(held, true);
   }
 
-  async *changes(): AsyncIterable<Change> {
+  changes(): AsyncIterable<Change> {
+    return this.#from(() => streamStart());
+  }
+
+  changesAfter(marks: readonly StreamMark[]): AsyncIterable<Change> | undefined {
+    this.discover();
+    const behind = new Map<string, Position>();
+    for (const mark of marks) {
+      const position = this.streams.get(mark.device)?.behind(mark);
+      if (position === undefined) return undefined;
+      behind.set(mark.device, position);
+    }
+    return this.#from(device => behind.get(device) ?? streamStart());
+  }
+
+  marks(): StreamMark[] | undefined {
+    const marks: StreamMark[] = [];
+    for (const [device, position] of this.#delivered) {
+      const stream = this.streams.get(device);
+      const reached = stream === undefined ? undefined : (this.durable(stream) ?? position);
+      if (stream === undefined || reached === undefined || reached.nextSeq === 1) continue;
+      const mark = markOf(stream, reached);
+      if (mark === undefined) return undefined;
+      marks.push(mark);
+    }
+    return marks;
+  }
+
+  /** How far the writer's own stream is durable; of other streams only what was handed out counts. */
+  protected durable(_stream: Stream): Position | undefined {
+    return undefined;
+  }
+
+  /** Changes of all streams, each from its position on, in their common order. */
+  async *#from(begin: (device: string) => Position): AsyncIterable<Change> {
     this.discover();
     const streams = [...this.streams.values()];
-    for (const stream of streams) this.#delivered.set(stream.device, streamStart());
+    for (const stream of streams) this.#delivered.set(stream.device, begin(stream.device));
     const first = streams[0];
     if (streams.length === 1 && first !== undefined) {
       for (const changes of this.#changesOf(first, this.#delivered.get(first.device) as Position)) yield* changes;
@@ -573,6 +608,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       position.nextSeq = last.header.firstSeq;
       this.#chain = this.#chainBefore(segment, end);
       position.chain = this.#chain;
+      position.last = undefined;
     }
     const vouched = head !== undefined && head !== 'damaged' && head.segment === segment.name && end < head.length;
     const sealed = last !== undefined && (last.header.flags & FLAG_SEAL) !== 0 && end === size;
@@ -626,6 +662,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     rmSync(segment.path, { force: true });
     const position = this.indexed.get(this.device) as Position;
     position.index = Math.max(0, this.#own.segments.length - 1);
+    position.last = undefined;
     const previous = this.#own.segments.at(-1);
     position.offset = previous === undefined ? 0 : fstatSync(this.#own.open(previous)).size;
   }
@@ -647,6 +684,10 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       for (const change of stream.records(last, true)) this.#hlc = Math.max(this.#hlc, change.hlc);
       return;
     }
+  }
+
+  protected override durable(stream: Stream): Position | undefined {
+    return stream === this.#own ? this.indexed.get(stream.device) : undefined;
   }
 
   protected override limit(stream: Stream): { segment: Segment; length: number } | undefined {
@@ -892,6 +933,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     position.offset = this.#length;
     position.chain = chain;
     position.nextSeq = this.#seq + 1;
+    position.last = { segment, offset: start };
     if (seal) {
       this.#closeFile();
       this.#segment = undefined;

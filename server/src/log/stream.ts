@@ -24,6 +24,7 @@ import {
   type BlockHeader,
   type FrameHeader
 } from './layout.ts';
+import { positionBehind, type StreamMark } from './marks.ts';
 import type { Damage } from './types.ts';
 
 /** One segment file. `number` counts over all streams of the log: chunks are found by it. */
@@ -51,6 +52,8 @@ export interface Position {
   offset: number;
   chain: Buffer | undefined;
   nextSeq: number;
+  /** The frame before, when it is known. */
+  last?: { readonly segment: Segment; readonly offset: number } | undefined;
 }
 
 export function streamStart(): Position {
@@ -241,6 +244,7 @@ export class Stream {
         );
       }
       yield frame;
+      position.last = { segment, offset: position.offset };
       position.offset += frameLength(header);
       position.chain = header.chain;
       position.nextSeq = header.firstSeq + header.count;
@@ -359,6 +363,11 @@ export class Stream {
       );
       return [];
     }
+  }
+
+  /** Where reading goes on behind a mark; `undefined` when the stream does not have it. */
+  behind(mark: StreamMark): Position | undefined {
+    return positionBehind(this, mark, this.#seed);
   }
 
   open(segment: Segment): number {

@@ -1,5 +1,6 @@
 /** What the log offers to the rest of the house. The bytes are in docs/format.md. */
 import type { Change, ChangeDraft, ContentRef } from '../core/change.ts';
+import type { StreamMark } from './marks.ts';
 import type { ReadyBlock } from './ready-blocks.ts';
 
 /** Bytes on their way into the log: a chunk of some version's content. */
@@ -34,6 +35,13 @@ export interface LogReader extends AsyncDisposable {
   readonly workspaceId: string;
   /** All changes of all streams in {@link compareChanges} order. Ends at the last complete frame. */
   changes(): AsyncIterable<Change>;
+  /**
+   * How far each stream was handed out by the last call of `changes`, `changesAfter` or `refresh`; for the writer's own
+   * stream, how far it is durable. `undefined` where damage hides it.
+   */
+  marks(): StreamMark[] | undefined;
+  /** As `changes`, without those up to `marks`. `undefined`: the log does not have these marks, and all has to be read. */
+  changesAfter(marks: readonly StreamMark[]): AsyncIterable<Change> | undefined;
   /** Reads what was appended since the last call of `changes` or `refresh` (by this or another process). */
   refresh(): Promise<Change[]>;
   /**

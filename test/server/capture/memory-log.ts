@@ -19,6 +19,14 @@ export class MemoryLog implements LogWriter {
     yield* this.list;
   }
 
+  marks(): undefined {
+    return undefined;
+  }
+
+  changesAfter(): undefined {
+    return undefined;
+  }
+
   refresh(): Promise<Change[]> {
     return Promise.resolve([]);
   }

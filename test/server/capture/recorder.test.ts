@@ -55,7 +55,7 @@ describe('a pass', () => {
     expect(Math.abs((recorder.tree.get('a.txt')?.mtime ?? 0) - 1_700_000_000_123_456)).toBeLessThanOrEqual(1);
   });
 
-  test('a second one adds nothing, nor does one of a new recorder, with or without its stat cache', async () => {
+  test('a second one adds nothing, nor does one of a new recorder, with or without its checkpoint', async () => {
     w.write('a.txt');
     w.write('d/b.ipynb', '{"cells":[]}');
     mkdirSync(w.path('empty'));

@@ -160,3 +160,23 @@ describe('a packed tree', () => {
     expect(packed.has('d1/f1')).toBe(false);
   });
 });
+
+test('a tree comes back from its image, and one of any other bytes is refused or is a tree', () => {
+  fc.assert(
+    fc.property(fc.array(any, { maxLength: 30 }), fc.array(path, { maxLength: 5 }), (changes, gone) => {
+      const tree = new PackedTree();
+      for (const change of changes) tree.set(change.path, change);
+      for (const path of gone) tree.delete(path);
+      const { head, parts } = tree.image();
+      const bytes = Buffer.concat(parts);
+      let at = 0;
+      const take = (n: number): Buffer => bytes.subarray(at, (at += n));
+      const again = PackedTree.restored(structuredClone(head), take);
+      expect(at).toBe(bytes.length);
+      expect(new Map(again)).toEqual(new Map(tree));
+      for (const change of changes) again.set(change.path, change);
+      for (const change of changes) tree.set(change.path, change);
+      expect(new Map(again)).toEqual(new Map(tree));
+    })
+  );
+});

@@ -1,0 +1,134 @@
+/**
+ * The checkpoint: what the recorder had made of the log and knew of the files when it was written, so that a start reads only
+ * what came after, and no file that is as it was.
+ *
+ * Disposable. It is one file, written beside and renamed, with a checksum over all of it, and names the places in the log that
+ * it goes with; where the log does not have them, or anything is doubtful, it is ignored: log and files are read instead, which
+ * costs time and changes nothing.
+ *
+ * Layout: magic, length of the head (u32), head (JSON), then the parts one behind the other; CRC-32. Byte order of the machine.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { endianness } from 'node:os';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { errnoOf } from '../core/errors.ts';
+import type { ChangePlace } from '../core/change.ts';
+import { PackedTree, type PackedTreeHead } from '../core/packed-tree.ts';
+import type { StreamMark } from '../log/marks.ts';
+import { KnownTree } from './known.ts';
+import { TimeSlice } from './time-slice.ts';
+
+const FILE_NAME = 'checkpoint';
+/** What an earlier version kept here. */
+const FORMER_NAME = 'stat-cache';
+const MAGIC = Buffer.from('SYFTCKP1\n', 'latin1');
+
+/** Which directory the root was. */
+export interface RootIdentity {
+  readonly dev: number;
+  readonly ino: number;
+}
+
+/** A state of the recorder. */
+export interface Checkpoint {
+  readonly tree: PackedTree;
+  readonly known: KnownTree;
+  readonly root: RootIdentity;
+  /** How far in the log this is. */
+  readonly marks: readonly StreamMark[];
+  /** The last change up to there. */
+  readonly last: ChangePlace | undefined;
+  /** What a {@link Fold} had made of the changes. */
+  readonly folded: string;
+}
+
+interface Head {
+  readonly workspaceId: string;
+  readonly order: string;
+  readonly root: RootIdentity;
+  readonly marks: readonly StreamMark[];
+  readonly last?: ChangePlace;
+  readonly folded: string;
+  readonly tree: PackedTreeHead;
+  readonly known: number;
+}
+
+/**
+ * Writes a checkpoint, unless the tree changes meanwhile: then there will be a better moment.
+ *
+ * @returns Whether it was written.
+ * @throws System errors; the caller may ignore them.
+ */
+export async function saveCheckpoint(cacheDir: string, workspaceId: string, state: Checkpoint): Promise<boolean> {
+  const { tree, known, root, marks, last, folded } = state;
+  const { generation } = tree;
+  const image = tree.image();
+  const files = await known.image(new TimeSlice());
+  if (tree.generation !== generation) return false;
+  const head: Head = {
+    workspaceId,
+    order: endianness(),
+    root,
+    marks,
+    ...(last !== undefined && { last: { device: last.device, seq: last.seq, hlc: last.hlc } }),
+    folded,
+    tree: image.head,
+    known: files.count
+  };
+  const text = Buffer.from(JSON.stringify(head));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(text.length);
+  mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
+  const target = join(cacheDir, FILE_NAME);
+  const staged = `${target}.new`;
+  const handle = await open(staged, 'w', 0o600);
+  try {
+    let sum = 0;
+    for (const part of [MAGIC, length, text, ...image.parts, ...files.parts]) {
+      sum = crc32(part, sum);
+      await handle.writeFile(part);
+    }
+    const tail = Buffer.alloc(4);
+    tail.writeUInt32LE(sum);
+    await handle.writeFile(tail);
+  } finally {
+    await handle.close();
+  }
+  if (tree.generation !== generation) {
+    rmSync(staged, { force: true });
+    return false;
+  }
+  renameSync(staged, target);
+  rmSync(join(cacheDir, FORMER_NAME), { force: true });
+  return true;
+}
+
+/** Reads the checkpoint; `undefined` when there is none to be trusted. */
+export function loadCheckpoint(cacheDir: string, workspaceId: string): Checkpoint | undefined {
+  const file = join(cacheDir, FILE_NAME);
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') rmSync(file, { force: true, recursive: true });
+    return undefined;
+  }
+  const end = bytes.length - 4;
+  let at = MAGIC.length;
+  if (end < at + 4 || !bytes.subarray(0, at).equals(MAGIC)) return undefined;
+  if (crc32(bytes.subarray(0, end)) !== bytes.readUInt32LE(end)) return undefined;
+  const take = (length: number): Buffer => {
+    if (!(length >= 0) || at + length > end) throw new RangeError('The checkpoint is shorter than it says.');
+    at += length;
+    return bytes.subarray(at - length, at);
+  };
+  const head = JSON.parse(take(take(4).readUInt32LE()).toString('utf8')) as Head;
+  if (head.workspaceId !== workspaceId || head.order !== endianness()) return undefined;
+  const tree = PackedTree.restored(head.tree, take);
+  const known = KnownTree.restored(head.known, take);
+  if (at !== end || known.size !== tree.size) throw new RangeError('The checkpoint does not fit together.');
+  const { root, marks, last, folded } = head;
+  return { tree, known, root, marks, last, folded };
+}
