@@ -520,6 +520,8 @@ class OpenedWriter extends OpenedLog implements LogWriter {
   #seq = 0;
   #hlc = 0;
   #appended = false;
+  /** There is a head.json. fsck misses it where the stream was closed or has a second segment: it is there before. */
+  #hasHead = false;
   /** A write failed: cut back to what is durable before the next one. */
   #broken = false;
   #headTimer: NodeJS.Timeout | undefined;
@@ -561,6 +563,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     const position = this.indexed.get(this.device) as Position;
     const segment = this.#own.segments[position.index] ?? this.#own.segments.at(-1);
     const head = readHead(this.#own.dir);
+    this.#hasHead = head !== undefined;
     // A number that was given out is never given out again, even where its record is lost.
     const given = Math.max(head === undefined || head === 'damaged' ? 0 : head.seq, this.#tree.tree.size);
     if (given > position.nextSeq - 1) {
@@ -961,6 +964,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       this.#broken = false;
       return;
     }
+    if (!this.#hasHead && this.#own.segments.length > 0) this.#writeHead(false, true);
     const firstSeq = this.#seq + 1;
     const part = this.#own.segments.filter(segment => segment.firstSeq === firstSeq).length;
     const name = segmentName(firstSeq, part);
@@ -995,7 +999,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
   }
 
   /** What is durable, said outside of the segments: so that a cut tail is noticed. Never ahead of them. */
-  #writeHead(closed: boolean): void {
+  #writeHead(closed: boolean, must = closed): void {
     clearTimeout(this.#headTimer);
     const last = this.#segment ?? this.#own.segments.at(-1);
     if (last === undefined) return;
@@ -1012,9 +1016,10 @@ class OpenedWriter extends OpenedLog implements LogWriter {
           ...this.#tree.head
         })
       );
+      this.#hasHead = true;
     } catch (error) {
       // The head is a witness, not the truth: without it recording goes on, and the next one comes soon.
-      if (closed) throw writeError(error, 'the log could not be closed');
+      if (must) throw writeError(error, 'the head of the log could not be written');
     }
   }
 
@@ -1024,7 +1029,10 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     try {
       await this.drain();
       clearTimeout(this.#headTimer);
-      if (this.#appended) await this.#write(await this.#prepare([]), FLAG_CLOSE);
+      if (this.#appended) {
+        if (!this.#hasHead) this.#writeHead(false, true);
+        await this.#write(await this.#prepare([]), FLAG_CLOSE);
+      }
       await this.#tree.close();
       if (this.#appended || (this.#tree.wrote && this.#closedHead)) this.#writeHead(true);
     } catch (error) {
