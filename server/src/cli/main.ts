@@ -16,6 +16,7 @@ import { configurationDirectory } from '../crypto/device-key.ts';
 import { fsckLog } from '../log/fsck.ts';
 import { repairLog } from '../log/repair.ts';
 import { RewriteGuard } from '../log/rewrite-guard.ts';
+import { writeError } from '../storage/durable.ts';
 import {
   helpObjects,
   helpText,
@@ -409,6 +410,9 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
 /** These run until they are told to stop: being told twice is no reason to hurry. */
 const RUNS_ON: ReadonlySet<CommandName> = new Set(['watch', 'serve', 'receive'] as const);
 
+/** What a disk answers wherever it is asked, and no fault of ours. */
+const DISK_TROUBLE: ReadonlySet<string> = new Set(['EIO', 'ENOSPC', 'EDQUOT', 'EROFS']);
+
 /** Runs one command line; resolves with the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
   const output = new Output({ json: argv.includes('--json'), quiet: false });
@@ -456,7 +460,11 @@ async function main(argv: readonly string[]): Promise<number> {
       return exitStatus(error.code);
     }
     const message = error instanceof Error ? error.message : String(error);
-    output.error(new SyftError('INTERNAL', `Something unexpected went wrong: ${message}`, { cause: error }));
+    output.error(
+      DISK_TROUBLE.has(errnoOf(error) ?? '')
+        ? writeError(error, message)
+        : new SyftError('INTERNAL', `Something unexpected went wrong: ${message}`, { cause: error })
+    );
     if (process.env['SYFT_SYNC_DEBUG'] !== undefined) console.error(error);
     return 1;
   }

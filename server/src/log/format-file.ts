@@ -65,7 +65,7 @@ function holdsStreams(dir: string): boolean {
   }
 }
 
-/** Reads format.json. Throws LOG_MISSING, LOG_DAMAGED, LOG_NEWER_FORMAT, LOG_PATH_NOT_DIRECTORY. */
+/** Reads format.json. Throws LOG_MISSING, LOG_DAMAGED, LOG_NEWER_FORMAT, LOG_PATH_NOT_DIRECTORY, DISK_ERROR. */
 export function readFormatFile(dir: string): FormatFile {
   if (!isLogDirectory(dir)) throw new SyftError('LOG_MISSING', `There is no log at ${dir}.`, { path: dir });
   const path = join(dir, 'format.json');
@@ -73,6 +73,10 @@ export function readFormatFile(dir: string): FormatFile {
   try {
     bytes = readFileSync(path);
   } catch (error) {
+    const errno = errnoOf(error);
+    if (errno !== 'ENOENT') {
+      throw new SyftError('DISK_ERROR', `${path} cannot be read (${errno ?? String(error)}).`, { cause: error, path });
+    }
     throw new SyftError('LOG_DAMAGED', `The log at ${dir} lacks its format.json. Run fsck.`, { cause: error, path });
   }
   let body: Record<string, unknown>;
