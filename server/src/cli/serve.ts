@@ -71,6 +71,13 @@ export async function watchCommand(context: CommandContext): Promise<number> {
           `syft-sync: ${problem.path === undefined ? '' : `${problem.path}: `}${problem.message} [${problem.code}]`
         )
       );
+      let trouble: string | undefined;
+      workspace.on('status', () => {
+        const { error } = workspace.recorder.status;
+        if (error?.code === trouble) return;
+        trouble = error?.code;
+        output.note(error === undefined ? 'syft-sync: recording again' : `syft-sync: ${error.message} [${error.code}]`);
+      });
       workspace.on('change', change => {
         index.add(change);
         const json = changeToJson(change);
