@@ -185,13 +185,20 @@ class OpenedLog implements LogReader {
 
   protected advance(stream: Stream): void {
     const position = this.indexed.get(stream.device) as Position;
-    for (const frame of stream.walk(position, this.limit(stream))) this.#indexChunks(stream, frame);
+    let held: Frame | undefined;
+    for (const frame of stream.walk(position, this.limit(stream))) {
+      if (held !== undefined) this.#indexChunks(stream, held, false);
+      held = frame;
+    }
+    if (held !== undefined) this.#indexChunks(stream, held, true);
   }
 
-  #indexChunks(stream: Stream, frame: Frame): void {
+  /** `tail`: the last frame, where a torn one is no damage. */
+  #indexChunks(stream: Stream, frame: Frame, tail: boolean): void {
     if (frame.header.chunksLength === 0) return;
     for (const block of stream.blocks(frame)) {
       if (block.table === undefined) {
+        if (tail) return;
         this.damage({
           kind: 'checksum',
           where: `${frame.segment.where}:${block.offset}`,
@@ -600,7 +607,11 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       const acknowledged =
         head !== undefined && head !== 'damaged' && head.segment === segment.name && head.length >= end;
       // Below what the head vouches for nothing can be torn: that is damage, and stays as evidence.
-      if (acknowledged || last.header.firstSeq + last.header.count <= this.#seq) return;
+      if (acknowledged || last.header.firstSeq + last.header.count <= this.#seq) {
+        const where = `${segment.where}:${last.offset}`;
+        this.damage({ kind: 'checksum', where, versions: [], message: 'The last frame is damaged.' });
+        return;
+      }
       end = last.offset;
       this.#seq = Math.max(
         last.header.firstSeq - 1,

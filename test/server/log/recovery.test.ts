@@ -89,6 +89,25 @@ describe('a tail that was torn', () => {
     }
   });
 
+  test('of which the disk kept the length and not the content is no damage to anyone, and is cut off', async () => {
+    using scratch = new Scratch();
+    const { lengths, headless } = await crashed(scratch);
+    const segment = segmentOf(scratch, headless);
+    const bytes = readFileSync(segment);
+    bytes.fill(0, lengths[2]! - 30);
+    writeFileSync(segment, bytes);
+    rmSync(headOf(segment), { force: true });
+    expect(await scratch.fsck(true, headless)).toEqual([]);
+    const damages: Damage[] = [];
+    const log = await scratch.writer({ dir: headless, onDamage: damage => damages.push(damage) });
+    expect(await all(log)).toHaveLength(4);
+    const [next] = await log.append([version(log, 'after', 'the crash')]);
+    expect(next!.seq).toBe(5);
+    await log.close();
+    expect(damages).toEqual([]);
+    expect(await scratch.fsck(true, headless)).toEqual([]);
+  });
+
   test.each(['another log', 'this log itself'])(
     'in the middle of a copy of %s, which a user keeps as a file, is not taken for changes',
     async whose => {
