@@ -116,7 +116,6 @@ export function readTrace(file: string, dir: string): SystemCall[] {
     const onDescriptor = /^\d+<([^>]*)>/.exec(rest)?.[1];
     const paths = onDescriptor === undefined ? [...rest.matchAll(/"([^"]*)"/g)].map(match => match[1] ?? '') : [];
     const path = onDescriptor ?? paths[0] ?? '';
-    for (const other of paths.slice(1)) count(`${thread} ${name} ${other}`);
     const onPath = count(`${thread} ${name} ${path}`);
     if (!path.startsWith(`${dir}/`) && path !== dir) continue;
     calls.push({

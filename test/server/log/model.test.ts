@@ -1,0 +1,400 @@
+/**
+ * Random lives of a workspace against an oracle in memory: files are written, moved and removed, recorded, the recorder is
+ * restarted, or crashes in the middle of writing. Whatever the order, what was said to be recorded is there, byte for byte, the
+ * log is sound, and after recording its tree is what the oracle says is on disk.
+ *
+ * 300 lives in `npm test`; SYFT_MODEL_RUNS=10000 for the long mode, SYFT_MODEL_SEED to have one again.
+ */
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Recorder } from '../../../server/src/capture/recorder.ts';
+import { versionId, type Change } from '../../../server/src/core/change.ts';
+import { SyftError } from '../../../server/src/core/errors.ts';
+import { fsckLog } from '../../../server/src/log/fsck.ts';
+import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
+import type { LogWriter } from '../../../server/src/log/types.ts';
+import { quickDirectory } from './scratch.ts';
+
+const RUNS = Number(process.env['SYFT_MODEL_RUNS'] ?? 300);
+const SEED = process.env['SYFT_MODEL_SEED'];
+
+/** A version that was recorded: what it must be for ever. */
+interface Version {
+  readonly kind: string;
+  readonly path: string;
+  readonly content: string | undefined;
+}
+
+/** The oracle: what is on disk, and what was said to be recorded. */
+class Oracle {
+  readonly files = new Map<string, string>();
+  readonly history = new Map<string, Version>();
+}
+
+/** The real thing: a directory, a log and a recorder, which die and come back. */
+class Real {
+  readonly base = mkdtempSync(join(quickDirectory(), 'syft-sync-model-'));
+  readonly root = join(this.base, 'root');
+  #life = 0;
+  log!: LogWriter;
+  recorder!: Recorder;
+  /** What the recorder has said since it was last asked. */
+  said: Change[] = [];
+
+  get dir(): string {
+    return join(this.base, String(this.#life), 'log');
+  }
+
+  async open(): Promise<void> {
+    this.log = await openLogWriter({
+      dir: this.dir,
+      keyDir: join(this.base, 'keys'),
+      onDamage: damage => {
+        throw new Error(`damage after a crash: ${damage.message}`);
+      }
+    });
+    this.recorder = await Recorder.open({
+      root: this.root,
+      log: this.log,
+      logDir: this.dir,
+      cacheDir: join(this.dir, 'cache'),
+      hints: 'none'
+    });
+    this.recorder.on('change', change => this.said.push(change));
+  }
+
+  async close(): Promise<void> {
+    await this.recorder.stop();
+    await this.log.close();
+  }
+
+  /**
+   * The process is gone. The disk is what it was when this is called: the log goes on in a copy of it, and what the old
+   * process still does reaches no one.
+   *
+   * @param then What else the crash did to the copy.
+   */
+  async crash(then: (dir: string) => void = () => undefined): Promise<void> {
+    const from = this.dir;
+    const { recorder, log } = this;
+    this.#life += 1;
+    cpSync(from, this.dir, { recursive: true, preserveTimestamps: true });
+    rmSync(join(this.dir, 'locks'), { recursive: true, force: true });
+    recorder.removeAllListeners('change');
+    await recorder.stop();
+    await log.close();
+    rmSync(dirname(from), { recursive: true });
+    then(this.dir);
+    await this.open();
+  }
+
+  path(name: string): string {
+    return join(this.root, name);
+  }
+
+  /** The last segment of the only stream. */
+  segment(): { path: string; length: number } | undefined {
+    const streams = join(this.dir, 'log');
+    const device = existsSync(streams) ? readdirSync(streams)[0] : undefined;
+    const name =
+      device === undefined
+        ? undefined
+        : readdirSync(join(streams, device))
+            .filter(n => n.endsWith('.seg'))
+            .sort()
+            .at(-1);
+    if (device === undefined || name === undefined) return undefined;
+    const path = join('log', device, name);
+    return { path, length: statSync(join(this.dir, path)).size };
+  }
+}
+
+/** What the recorder has said is recorded now; each must be what the oracle says stands there. */
+function acknowledge(oracle: Oracle, real: Real): void {
+  for (const change of real.said.splice(0)) {
+    const content = change.kind === 'deleted' || change.type !== 'file' ? undefined : oracle.files.get(change.path);
+    oracle.history.set(versionId(change), { kind: change.kind, path: change.path, content });
+  }
+}
+
+/** Everything that was said to be recorded is there, and the log is sound. What else is there was on its way: known from now on. */
+async function remembers(oracle: Oracle, real: Real): Promise<void> {
+  const damages = [];
+  for await (const damage of fsckLog(real.dir, { readData: true })) damages.push(damage);
+  expect(damages).toEqual([]);
+  const reader = await openLogReader({ dir: real.dir });
+  const found = new Map<string, Version>();
+  for await (const change of reader.changes()) {
+    const id = versionId(change);
+    try {
+      const content = change.content === undefined ? undefined : (await reader.contentBytes(change)).toString('utf8');
+      found.set(id, { kind: change.kind, path: change.path, content });
+    } catch (error) {
+      // Torn by the crash, and cut off when next something is written.
+      if (oracle.history.has(id) || !(error instanceof SyftError) || error.code !== 'LOG_DAMAGED') throw error;
+    }
+  }
+  await reader.close();
+  for (const [id, version] of oracle.history) expect([id, found.get(id)]).toEqual([id, version]);
+  for (const [id, version] of found) {
+    if (oracle.history.has(id)) continue;
+    // On its way when the crash came: it must be what stood there then, which is what still stands there.
+    if (version.content !== undefined) expect(version.content).toBe(oracle.files.get(version.path));
+    oracle.history.set(id, version);
+  }
+}
+
+/** After recording, the tree of the log is the oracle's. */
+async function agrees(oracle: Oracle, real: Real): Promise<void> {
+  const recorded = new Map<string, string>();
+  for (const [path, change] of real.recorder.tree) {
+    if (change.type === 'file') recorded.set(path, (await real.log.contentBytes(change)).toString('utf8'));
+  }
+  expect([...recorded].sort()).toEqual([...oracle.files].sort());
+}
+
+type Command = fc.AsyncCommand<Oracle, Real>;
+
+class Write implements Command {
+  readonly path: string;
+  readonly content: string;
+  readonly whole: boolean;
+  constructor(path: string, content: string, whole: boolean) {
+    this.path = path;
+    this.content = content;
+    this.whole = whole;
+  }
+  check(oracle: Readonly<Oracle>): boolean {
+    // A file is where a directory would be needed, or the other way round.
+    return ![...oracle.files.keys()].some(
+      other => other.startsWith(`${this.path}/`) || this.path.startsWith(`${other}/`)
+    );
+  }
+  run(oracle: Oracle, real: Real): Promise<void> {
+    const path = real.path(this.path);
+    if (!oracle.files.has(this.path)) rmSync(path, { recursive: true, force: true });
+    mkdirSync(dirname(path), { recursive: true });
+    if (this.whole) {
+      writeFileSync(`${path}.tmp`, this.content);
+      renameSync(`${path}.tmp`, path);
+    } else writeFileSync(path, this.content);
+    oracle.files.set(this.path, this.content);
+    return Promise.resolve();
+  }
+  toString(): string {
+    return `write(${this.path}, ${this.content.length} bytes of ${JSON.stringify(this.content.slice(0, 8))}, ${this.whole ? 'by rename' : 'in place'})`;
+  }
+}
+
+class Remove implements Command {
+  readonly path: string;
+  constructor(path: string) {
+    this.path = path;
+  }
+  check(oracle: Readonly<Oracle>): boolean {
+    return [...oracle.files.keys()].some(path => path === this.path || path.startsWith(`${this.path}/`));
+  }
+  run(oracle: Oracle, real: Real): Promise<void> {
+    rmSync(real.path(this.path), { recursive: true });
+    for (const path of oracle.files.keys()) {
+      if (path === this.path || path.startsWith(`${this.path}/`)) oracle.files.delete(path);
+    }
+    return Promise.resolve();
+  }
+  toString(): string {
+    return `remove(${this.path})`;
+  }
+}
+
+/** A file, or a directory with all that is below it. */
+class Move implements Command {
+  readonly from: string;
+  readonly to: string;
+  constructor(from: string, to: string) {
+    this.from = from;
+    this.to = to;
+  }
+  check(oracle: Readonly<Oracle>): boolean {
+    const paths = [...oracle.files.keys()];
+    const below = (path: string, dir: string): boolean => path === dir || path.startsWith(`${dir}/`);
+    return (
+      !below(this.to, this.from) &&
+      !below(this.from, this.to) &&
+      paths.some(path => below(path, this.from)) &&
+      !paths.some(path => path.startsWith(`${this.to}/`) || this.to.startsWith(`${path}/`)) &&
+      // Onto a file only a file can be moved.
+      (oracle.files.has(this.from) || !oracle.files.has(this.to))
+    );
+  }
+  run(oracle: Oracle, real: Real): Promise<void> {
+    if (!oracle.files.has(this.to)) rmSync(real.path(this.to), { recursive: true, force: true });
+    mkdirSync(dirname(real.path(this.to)), { recursive: true });
+    renameSync(real.path(this.from), real.path(this.to));
+    for (const [path, content] of [...oracle.files]) {
+      if (path !== this.from && !path.startsWith(`${this.from}/`)) continue;
+      oracle.files.delete(path);
+      oracle.files.set(this.to + path.slice(this.from.length), content);
+    }
+    return Promise.resolve();
+  }
+  toString(): string {
+    return `move(${this.from}, ${this.to})`;
+  }
+}
+
+class Record implements Command {
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    await real.recorder.flush();
+    acknowledge(oracle, real);
+    await agrees(oracle, real);
+  }
+  toString = (): string => 'record';
+}
+
+class Restart implements Command {
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    await real.close();
+    acknowledge(oracle, real);
+    await remembers(oracle, real);
+    await real.open();
+  }
+  toString = (): string => 'restart';
+}
+
+/** Between two commits. */
+class Crash implements Command {
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    await real.crash();
+    await remembers(oracle, real);
+  }
+  toString = (): string => 'crash';
+}
+
+/** While a recording is under way, a few turns of the event loop after it began. */
+class CrashWhileRecording implements Command {
+  readonly turns: number;
+  constructor(turns: number) {
+    this.turns = turns;
+  }
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    const recording = real.recorder.flush().catch(() => undefined);
+    for (let i = 0; i < this.turns; i += 1) await new Promise(resolve => setImmediate(resolve));
+    // What it has said so far was said before the crash.
+    acknowledge(oracle, real);
+    await real.crash();
+    await recording;
+    await remembers(oracle, real);
+  }
+  toString(): string {
+    return `crash(${this.turns} turns into recording)`;
+  }
+}
+
+type Torn = 'cut' | 'zeros' | 'junk';
+
+/** After the write and before the sync came back: nobody was told, and the disk kept only a part of what was written. */
+class CrashBeforeSync implements Command {
+  readonly how: Torn;
+  readonly share: number;
+  constructor(how: Torn, share: number) {
+    this.how = how;
+    this.share = share;
+  }
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    const before = real.segment();
+    await real.recorder.flush();
+    // It was never heard.
+    real.said = [];
+    const after = real.segment();
+    await real.crash(dir => {
+      if (after === undefined) return;
+      const synced = before?.path === after.path ? before.length : 128;
+      const kept = synced + Math.floor((after.length - synced) * this.share);
+      const path = join(dir, after.path);
+      if (this.how === 'cut') truncateSync(path, kept);
+      else {
+        const bytes = readFileSync(path);
+        const piece = bytes.subarray(kept, after.length);
+        if (this.how === 'zeros') piece.fill(0);
+        else for (let i = 0; i < piece.length; i += 1) piece[i] = (piece[i] ?? 0) ^ ((i * 167 + 13) & 0xff);
+        writeFileSync(path, bytes);
+      }
+    });
+    await remembers(oracle, real);
+  }
+  toString(): string {
+    return `crash(before the sync, ${this.how} at ${this.share})`;
+  }
+}
+
+const path = fc.constantFrom('a', 'b', 'c', 'd/a', 'd/b', 'd/e/f', 'g/h');
+const place = fc.constantFrom('a', 'b', 'd', 'd/a', 'd/e', 'g', 'i');
+const content = fc.oneof(
+  { weight: 4, arbitrary: fc.constantFrom('one', 'two', 'three', '') },
+  { weight: 2, arbitrary: fc.nat(999).map(n => `text ${n}`) },
+  { weight: 1, arbitrary: fc.nat(9).map(n => `${n} `.repeat(20_000)) }
+);
+const share = fc.nat(1000).map(n => n / 1000);
+
+/** All that may happen to a workspace. What comes to act on a log, pruning for one, joins the list. */
+const COMMANDS: fc.Arbitrary<Command>[] = [
+  fc.tuple(path, content, fc.boolean()).map(([at, text, whole]) => new Write(at, text, whole)),
+  fc.tuple(path, content, fc.boolean()).map(([at, text, whole]) => new Write(at, text, whole)),
+  place.map(at => new Remove(at)),
+  fc.tuple(place, place).map(([from, to]) => new Move(from, to)),
+  fc.constant(new Record()),
+  fc.constant(new Restart()),
+  fc.constant(new Crash()),
+  fc.nat(12).map(turns => new CrashWhileRecording(turns)),
+  fc.tuple(fc.constantFrom<Torn>('cut', 'zeros', 'junk'), share).map(([how, at]) => new CrashBeforeSync(how, at))
+];
+
+test(
+  `${RUNS} random lives: nothing that was said to be recorded is ever lost`,
+  async () => {
+    let lives = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.commands(COMMANDS, { maxCommands: 20 }), async commands => {
+        lives += 1;
+        const real = new Real();
+        const oracle = new Oracle();
+        mkdirSync(real.root);
+        try {
+          await real.open();
+          await fc.asyncModelRun(() => ({ model: oracle, real }), commands);
+          await new Record().run(oracle, real);
+          await real.close();
+          acknowledge(oracle, real);
+          await remembers(oracle, real);
+        } finally {
+          await real.recorder?.stop().catch(() => undefined);
+          await real.log?.close().catch(() => undefined);
+          rmSync(real.base, { recursive: true, force: true });
+        }
+      }),
+      { numRuns: RUNS, ...(SEED !== undefined && { seed: Number(SEED) }) }
+    );
+    if (process.env['SYFT_MODEL_RUNS'] !== undefined) console.log(`${lives} lives`);
+  },
+  // A limit against hanging.
+  120_000 + RUNS * 1_000
+);
