@@ -187,14 +187,19 @@ class OpenedLog implements LogReader {
     const position = this.indexed.get(stream.device) as Position;
     let held: Frame | undefined;
     for (const frame of stream.walk(position, this.limit(stream))) {
-      if (held !== undefined) this.#indexChunks(stream, held, false);
+      if (held !== undefined) this.indexChunks(stream, held, false);
       held = frame;
     }
-    if (held !== undefined) this.#indexChunks(stream, held, true);
+    if (held !== undefined && this.mayIndex(stream, held)) this.indexChunks(stream, held, true);
+  }
+
+  /** Whether the chunks of the last frame count as held. */
+  protected mayIndex(_stream: Stream, _last: Frame): boolean {
+    return true;
   }
 
   /** `tail`: the last frame, where a torn one is no damage. */
-  #indexChunks(stream: Stream, frame: Frame, tail: boolean): void {
+  protected indexChunks(stream: Stream, frame: Frame, tail: boolean): void {
     if (frame.header.chunksLength === 0) return;
     for (const block of stream.blocks(frame)) {
       if (block.table === undefined) {
@@ -610,6 +615,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       if (acknowledged || last.header.firstSeq + last.header.count <= this.#seq) {
         const where = `${segment.where}:${last.offset}`;
         this.damage({ kind: 'checksum', where, versions: [], message: 'The last frame is damaged.' });
+        this.indexChunks(this.#own, last, false);
         return;
       }
       end = last.offset;
@@ -641,6 +647,11 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     this.#segment = segment;
     this.#length = end;
     if (size > end) this.#broken = true;
+  }
+
+  /** A torn frame is going to be cut off: a content that counted on its chunks would be lost (format F-2). */
+  protected override mayIndex(stream: Stream, last: Frame): boolean {
+    return stream !== this.#own || stream.isWhole(last);
   }
 
   #lastFrame(segment: Segment): Frame | undefined {

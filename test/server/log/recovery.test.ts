@@ -93,19 +93,27 @@ describe('a tail that was torn', () => {
     using scratch = new Scratch();
     const { lengths, headless } = await crashed(scratch);
     const segment = segmentOf(scratch, headless);
-    const bytes = readFileSync(segment);
-    bytes.fill(0, lengths[2]! - 30);
-    writeFileSync(segment, bytes);
-    rmSync(headOf(segment), { force: true });
-    expect(await scratch.fsck(true, headless)).toEqual([]);
-    const damages: Damage[] = [];
-    const log = await scratch.writer({ dir: headless, onDamage: damage => damages.push(damage) });
-    expect(await all(log)).toHaveLength(4);
-    const [next] = await log.append([version(log, 'after', 'the crash')]);
-    expect(next!.seq).toBe(5);
-    await log.close();
-    expect(damages).toEqual([]);
-    expect(await scratch.fsck(true, headless)).toEqual([]);
+    const whole = readFileSync(segment);
+    // From the last byte on ever more of it.
+    for (const lost of [1, 20, 40, 100, 300]) {
+      const dir = join(scratch.base, 'lost');
+      cpSync(headless, dir, { recursive: true });
+      writeFileSync(segmentOf(scratch, dir), Buffer.from(whole).fill(0, lengths[2]! - lost));
+      rmSync(headOf(segmentOf(scratch, dir)), { force: true });
+      expect(await scratch.fsck(true, dir)).toEqual([]);
+      const damages: Damage[] = [];
+      const log = await scratch.writer({ dir, onDamage: damage => damages.push(damage) });
+      expect(await all(log)).toHaveLength(4);
+      // The same content again: it must not count on what is cut off.
+      const text = 'three more'.repeat(20);
+      const [next] = await log.append([version(log, 'three/more', text)]);
+      expect(next!.seq).toBe(5);
+      expect((await log.contentBytes(next!)).toString()).toBe(text);
+      await log.close();
+      expect(damages).toEqual([]);
+      expect(await scratch.fsck(true, dir)).toEqual([]);
+      rmSync(dir, { recursive: true });
+    }
   });
 
   test.each(['another log', 'this log itself'])(
