@@ -14,6 +14,7 @@ import type { ReadonlyTree } from '../core/tree.ts';
 import { Recorder, type Fold, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { LogWriter } from '../log/types.ts';
+import { writeError } from '../storage/durable.ts';
 import {
   absolute,
   freeCopyName,
@@ -162,7 +163,9 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     const log = await openLogWriter({ dir: logDir, ...(options.holder !== undefined && { holder: options.holder }) });
     try {
       const cacheDir = join(logDir, 'cache');
-      await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+      await mkdir(cacheDir, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+        throw writeError(error, `${cacheDir} could not be made`);
+      });
       const counts = new LogCounts();
       const recorder = await Recorder.open({
         root,

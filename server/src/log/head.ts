@@ -44,7 +44,8 @@ export function encodeHead(head: Head): Buffer {
 export function readHead(streamDir: string): Head | 'damaged' | undefined {
   let text: string;
   try {
-    text = readFileSync(join(streamDir, 'head.json'), 'utf8');
+    // Not decoded by readFileSync: there Node ends the process when the file cannot be closed.
+    text = readFileSync(join(streamDir, 'head.json')).toString('utf8');
   } catch (error) {
     return errnoOf(error) === 'ENOENT' ? undefined : 'damaged';
   }

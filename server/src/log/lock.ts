@@ -90,7 +90,8 @@ function present(dir: string, except?: string): Present[] {
     if (!/^(want|held)\.[0-9a-f]{16}$/.test(name) || name.slice(5) === except) continue;
     let lock: LockFile;
     try {
-      lock = JSON.parse(readFileSync(path, 'utf8')) as LockFile;
+      // Not decoded by readFileSync: there Node ends the process when the file cannot be closed.
+      lock = JSON.parse(readFileSync(path).toString('utf8')) as LockFile;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') {
         // Renamed or gone since it was listed: look again, for it may be the holder now.
