@@ -116,6 +116,23 @@ describe('a tail that was torn', () => {
     }
   });
 
+  test('behind a clean close is no damage to the stream that was closed', async () => {
+    using scratch = new Scratch();
+    const first = await scratch.writer();
+    await first.append([version(first, 'a', 'one')]);
+    await first.close();
+    const closed = statSync(scratch.segment()).size;
+    const log = await scratch.writer();
+    await log.append([version(log, 'a', 'two', { kind: 'modified' })]);
+    const dir = join(scratch.base, 'crashed');
+    cpSync(scratch.dir, dir, { recursive: true });
+    await log.close();
+    const bytes = readFileSync(segmentOf(scratch, dir));
+    // Its header is there, its records are not.
+    writeFileSync(segmentOf(scratch, dir), bytes.fill(0, closed + FRAME_HEADER));
+    expect(await scratch.fsck(true, dir)).toEqual([]);
+  });
+
   test.each(['another log', 'this log itself'])(
     'in the middle of a copy of %s, which a user keeps as a file, is not taken for changes',
     async whose => {
