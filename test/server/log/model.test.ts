@@ -23,10 +23,9 @@ import {
 import { dirname, join } from 'node:path';
 import { Recorder } from '../../../server/src/capture/recorder.ts';
 import { versionId, type Change } from '../../../server/src/core/change.ts';
-import { SyftError } from '../../../server/src/core/errors.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
-import type { LogWriter } from '../../../server/src/log/types.ts';
+import type { LogReader, LogWriter } from '../../../server/src/log/types.ts';
 import { quickDirectory } from './scratch.ts';
 
 const RUNS = Number(process.env['SYFT_MODEL_RUNS'] ?? 300);
@@ -42,6 +41,8 @@ interface Version {
 /** The oracle: what is on disk, and what was said to be recorded. */
 class Oracle {
   readonly files = new Map<string, string>();
+  /** What the log has last of each path. */
+  readonly recorded = new Map<string, string | undefined>();
   readonly history = new Map<string, Version>();
 }
 
@@ -123,39 +124,62 @@ class Real {
   }
 }
 
-/** What the recorder has said is recorded now; each must be what the oracle says stands there. */
-function acknowledge(oracle: Oracle, real: Real): void {
-  for (const change of real.said.splice(0)) {
-    const content = change.kind === 'deleted' || change.type !== 'file' ? undefined : oracle.files.get(change.path);
+/**
+ * The content that a change must have: what stands there. What was moved and edited since is recorded as a move with the old
+ * content and a modification.
+ */
+function contentOf(oracle: Oracle, change: Change, later: readonly Change[]): string | undefined {
+  if (change.kind === 'deleted' || change.type !== 'file') return undefined;
+  const moved = change.kind === 'moved' && later.some(next => next.path === change.path);
+  return moved ? oracle.recorded.get(change.from ?? '') : oracle.files.get(change.path);
+}
+
+/** These changes are in the log now. */
+function learn(oracle: Oracle, changes: readonly Change[]): void {
+  for (const [i, change] of changes.entries()) {
+    const content = contentOf(oracle, change, changes.slice(i + 1));
     oracle.history.set(versionId(change), { kind: change.kind, path: change.path, content });
+    if (change.from !== undefined) oracle.recorded.delete(change.from);
+    oracle.recorded.set(change.path, content);
   }
 }
 
-/** Everything that was said to be recorded is there, and the log is sound. What else is there was on its way: known from now on. */
-async function remembers(oracle: Oracle, real: Real): Promise<void> {
+/** What the recorder has said is recorded now; each must be what the oracle says stands there. */
+function acknowledge(oracle: Oracle, real: Real): void {
+  learn(oracle, real.said.splice(0));
+}
+
+/**
+ * Everything that was said to be recorded is there, and the log is sound. What else is there was on its way: known from now on.
+ *
+ * @param log Who is asked: after a crash the writer that came back, for a reader is still shown what is about to be cut off.
+ */
+async function remembers(oracle: Oracle, real: Real, log: LogReader): Promise<void> {
   const damages = [];
   for await (const damage of fsckLog(real.dir, { readData: true })) damages.push(damage);
   expect(damages).toEqual([]);
-  const reader = await openLogReader({ dir: real.dir });
-  const found = new Map<string, Version>();
-  for await (const change of reader.changes()) {
+  const changes = await Array.fromAsync(log.changes());
+  // What was on its way when the crash came must be what stood there then, which is what still stands there.
+  learn(
+    oracle,
+    changes.filter(change => !oracle.history.has(versionId(change)))
+  );
+  expect(changes.length).toBe(oracle.history.size);
+  for (const change of changes) {
+    const content = change.content === undefined ? undefined : (await log.contentBytes(change)).toString('utf8');
     const id = versionId(change);
-    try {
-      const content = change.content === undefined ? undefined : (await reader.contentBytes(change)).toString('utf8');
-      found.set(id, { kind: change.kind, path: change.path, content });
-    } catch (error) {
-      // Torn by the crash, and cut off when next something is written.
-      if (oracle.history.has(id) || !(error instanceof SyftError) || error.code !== 'LOG_DAMAGED') throw error;
-    }
+    expect([id, { kind: change.kind, path: change.path, content }]).toEqual([id, oracle.history.get(id)]);
   }
-  await reader.close();
-  for (const [id, version] of oracle.history) expect([id, found.get(id)]).toEqual([id, version]);
-  for (const [id, version] of found) {
-    if (oracle.history.has(id)) continue;
-    // On its way when the crash came: it must be what stood there then, which is what still stands there.
-    if (version.content !== undefined) expect(version.content).toBe(oracle.files.get(version.path));
-    oracle.history.set(id, version);
-  }
+}
+
+/** The same of a log that is closed. Where nothing was written since a crash, what it tore is still to be cut off. */
+async function kept(oracle: Oracle, real: Real): Promise<void> {
+  await real.open();
+  await remembers(oracle, real, real.log);
+  await real.close();
+  await using reader = await openLogReader({ dir: real.dir });
+  const found = new Set((await Array.fromAsync(reader.changes())).map(versionId));
+  for (const id of oracle.history.keys()) expect(found).toContain(id);
 }
 
 /** After recording, the tree of the log is the oracle's. */
@@ -271,7 +295,7 @@ class Restart implements Command {
   async run(oracle: Oracle, real: Real): Promise<void> {
     await real.close();
     acknowledge(oracle, real);
-    await remembers(oracle, real);
+    await kept(oracle, real);
     await real.open();
   }
   toString = (): string => 'restart';
@@ -282,7 +306,7 @@ class Crash implements Command {
   check = (): boolean => true;
   async run(oracle: Oracle, real: Real): Promise<void> {
     await real.crash();
-    await remembers(oracle, real);
+    await remembers(oracle, real, real.log);
   }
   toString = (): string => 'crash';
 }
@@ -301,7 +325,7 @@ class CrashWhileRecording implements Command {
     acknowledge(oracle, real);
     await real.crash();
     await recording;
-    await remembers(oracle, real);
+    await remembers(oracle, real, real.log);
   }
   toString(): string {
     return `crash(${this.turns} turns into recording)`;
@@ -339,7 +363,7 @@ class CrashBeforeSync implements Command {
         writeFileSync(path, bytes);
       }
     });
-    await remembers(oracle, real);
+    await remembers(oracle, real, real.log);
   }
   toString(): string {
     return `crash(before the sync, ${this.how} at ${this.share})`;
@@ -386,7 +410,7 @@ test(
           await new Record().run(oracle, real);
           await real.close();
           acknowledge(oracle, real);
-          await remembers(oracle, real);
+          await kept(oracle, real);
         } finally {
           await real.recorder?.stop().catch(() => undefined);
           await real.log?.close().catch(() => undefined);
