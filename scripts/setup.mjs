@@ -275,23 +275,31 @@ function findOnPath(names) {
   return names.flatMap(name => dirs.map(dir => join(dir, name))).find(file => existsSync(file));
 }
 
+/** Installs from the system's packages where we may, as root or by sudo without a password. False where we may not. */
+function installSystemPackages(what, packages) {
+  const apt = findOnPath(['apt-get']);
+  const isRoot = process.getuid?.() === 0;
+  const sudo = findOnPath(['sudo']);
+  const prefix = isRoot ? [] : sudo && spawnSync(sudo, ['-n', 'true']).status === 0 ? [sudo, '-n'] : undefined;
+  if (!apt || !prefix) {
+    return false;
+  }
+  say(`Installing ${what} from the system\u2019s packages`);
+  const command = [...prefix, apt];
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  run(command[0], [...command.slice(1), '-qq', 'update'], { what: 'apt-get update', env, quiet: true });
+  const install = ['-qq', 'install', '-y', '--no-install-recommends', ...packages];
+  run(command[0], [...command.slice(1), ...install], { what: `apt-get install ${packages[0]}`, env, quiet: true });
+  return true;
+}
+
 /** System Chromium; installed from the system's packages when there is none and we may. */
 export function chromium() {
   const found = process.env.SYFT_SYNC_CHROMIUM ?? findOnPath(BROWSERS);
   if (found) {
     return found;
   }
-  const apt = findOnPath(['apt-get']);
-  const isRoot = process.getuid?.() === 0;
-  const sudo = findOnPath(['sudo']);
-  const prefix = isRoot ? [] : sudo && spawnSync(sudo, ['-n', 'true']).status === 0 ? [sudo, '-n'] : undefined;
-  if (apt && prefix) {
-    say('Installing Chromium from the system\u2019s packages');
-    const command = [...prefix, apt];
-    const env = { DEBIAN_FRONTEND: 'noninteractive' };
-    run(command[0], [...command.slice(1), '-qq', 'update'], { what: 'apt-get update', env, quiet: true });
-    const install = ['-qq', 'install', '-y', '--no-install-recommends', 'chromium', 'fonts-dejavu-core'];
-    run(command[0], [...command.slice(1), ...install], { what: 'apt-get install chromium', env, quiet: true });
+  if (installSystemPackages('Chromium', ['chromium', 'fonts-dejavu-core'])) {
     const installed = findOnPath(BROWSERS);
     if (installed) {
       return installed;
@@ -300,6 +308,24 @@ export function chromium() {
   throw new SetupError(
     'The UI tests need Chromium and none was found. Install it (Debian: apt-get install chromium), or set SYFT_SYNC_CHROMIUM to it.'
   );
+}
+
+/** strace, with which system calls are made to fail; installed like Chromium. Without it those tests are skipped, and say so. */
+export function strace() {
+  if (process.platform !== 'linux' || findOnPath(['strace'])) {
+    return;
+  }
+  try {
+    if (installSystemPackages('strace', ['strace'])) {
+      return;
+    }
+  } catch (error) {
+    if (!(error instanceof SetupError)) {
+      throw error;
+    }
+    say(error.message);
+  }
+  say('There is no strace: system calls are not made to fail in this run (Debian: apt-get install strace)');
 }
 
 /** Starts a long-running child in its own process group, so that a terminal's Ctrl-C reaches only us. */

@@ -20,6 +20,7 @@ import {
   pinnedNode,
   root,
   say,
+  strace,
   venvPython
 } from './setup.mjs';
 
@@ -221,6 +222,7 @@ function has(folder, name) {
 }
 
 async function unit(grep) {
+  strace();
   const jest = join(results, 'jest.json');
   const filter = grep === undefined ? [] : ['-t', grep];
   await suite(
