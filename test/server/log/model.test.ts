@@ -95,10 +95,15 @@ class Real {
     this.#life += 1;
     cpSync(from, this.dir, { recursive: true, preserveTimestamps: true });
     rmSync(join(this.dir, 'locks'), { recursive: true, force: true });
+    const [keys, aside] = [join(this.base, 'keys'), join(this.base, 'keys then')];
+    cpSync(keys, aside, { recursive: true, preserveTimestamps: true });
     recorder.removeAllListeners('change');
     await recorder.stop();
     await log.close();
     rmSync(dirname(from), { recursive: true });
+    // The old process has remembered a checkpoint of what the crash takes back.
+    rmSync(keys, { recursive: true });
+    renameSync(aside, keys);
     then(this.dir);
     await this.open();
   }
