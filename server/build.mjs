@@ -87,7 +87,7 @@ async function buildBundle() {
     format: 'esm',
     platform: 'node',
     target: 'node22',
-    external: ['@duckdb/node-api', '@duckdb/node-bindings*'],
+    external: ['@duckdb/node-api', '@duckdb/node-bindings*', '@parcel/watcher'],
     legalComments: 'none',
     logLevel: 'warning',
     plugins: [workerUrls],

@@ -16,9 +16,10 @@ import type { StreamMark } from '../log/marks.ts';
 import type { LogWriter } from '../log/types.ts';
 import { loadCheckpoint, saveCheckpoint, type Checkpoint, type RootIdentity } from './checkpoint.ts';
 import { Committer } from './commit.ts';
-import { ChokidarHints, type HintSink, type HintSource } from './hints.ts';
 import { FirstPass } from './first-pass.ts';
 import { dropGarbage } from './heap.ts';
+import type { HintSink, HintSource } from './hints.ts';
+import { createHintSource, type WatcherChoice } from './hints/registry.ts';
 import { KnownTree } from './known.ts';
 import { ReceivedIntents } from './received.ts';
 import { Reconciler, type Pass } from './reconcile.ts';
@@ -51,8 +52,8 @@ export interface RecorderOptions {
   readonly scanIntervalMs?: number | undefined;
   /** The first scan stops with SETUP_NEEDED when it meets more files. Default: no limit. */
   readonly maxFiles?: number | undefined;
-  /** Default `chokidar`. */
-  readonly hints?: 'chokidar' | 'none' | HintSource | undefined;
+  /** Where hints come from; see {@link WatcherChoice}. Default `auto`. */
+  readonly hints?: WatcherChoice | undefined;
   readonly logger?: RecorderLogger | undefined;
   /** Kept in step with the log, and in the checkpoint. Changes recorded later are for its owner to add. */
   readonly fold?: Fold | undefined;
@@ -135,8 +136,9 @@ interface JobOutcome {
 
 const DEFAULT_SCAN_INTERVAL_MS = 45_000;
 const DEFAULT_MAX_CONTENT_BYTES = 1024 ** 3;
-/** Without a working watcher scans come this often, or so that they take a twentieth of the time. */
+/** Without a watcher that sees all, scans come this often, or so that they take a twentieth of the time. */
 const BLIND_SCAN_INTERVAL_MS = 2_000;
+const BLIND_SCAN_SHARE = 20;
 /** So many hints since the last scan, and one follows when it is quiet. */
 const BURST_HINTS = 2_000;
 const AFTER_BURST_MS = 1_000;
@@ -185,6 +187,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   #lastFailure: SyftError | undefined;
   #scanAt = Infinity;
   #scanTookMs = 0;
+  #lastScanEnded = -Infinity;
   #lastScanAt: number | undefined;
   #lastSaveAt = performance.now();
   /** Generations of what the checkpoint on disk holds. */
@@ -200,6 +203,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   private constructor(
     options: RecorderOptions,
+    hints: HintSource | undefined,
     { tree, known, last, saved }: State,
     root: RootIdentity,
     { rootKnownEarlier, foreign }: { rootKnownEarlier: boolean; foreign: readonly StreamMark[] }
@@ -209,6 +213,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#foreignMarks = foreign;
     if (rootKnownEarlier) this.#saved = saved;
     this.#options = options;
+    this.#hints = hints;
     this.#root = options.root;
     this.#logIdentity = logIdentity(options.logDir);
     this.#tree = tree;
@@ -269,29 +274,35 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       },
       signal: this.#stopSignal.signal
     });
-    const hints = options.hints ?? 'chokidar';
-    this.#hints = hints === 'none' ? undefined : hints === 'chokidar' ? new ChokidarHints() : hints;
     this.#watcher = {
-      kind: this.#hints?.kind ?? 'none',
+      kind: hints?.kind ?? 'none',
       healthy: true,
-      detail: this.#hints === undefined ? 'scans only' : ''
+      detail: hints === undefined ? 'scans only' : ''
     };
   }
 
   /**
    * Prepares to record: takes up the checkpoint and what the log has behind it, or folds the whole log.
    *
-   * @throws WATCH_PATH_MISSING, WATCH_PATH_NOT_DIRECTORY, WATCH_PATH_UNREADABLE; what reading the log throws.
+   * @throws WATCH_PATH_MISSING, WATCH_PATH_NOT_DIRECTORY, WATCH_PATH_UNREADABLE; BAD_REQUEST for a watcher that is not there;
+   *   what reading the log throws.
    */
   static async open(options: RecorderOptions): Promise<Recorder> {
     const identity = inspectRoot(resolve(options.root));
     const root = realpathSync(options.root);
+    const hints = await createHintSource(options.hints ?? 'auto', root);
     const before = await resume(options);
     const state = before ?? (await replay(options));
-    return new Recorder({ ...options, root, logDir: realPath(options.logDir) }, state, before?.root ?? identity, {
-      rootKnownEarlier: before !== undefined,
-      foreign: (options.log.marks() ?? []).filter(mark => mark.device !== options.log.device)
-    });
+    return new Recorder(
+      { ...options, root, logDir: realPath(options.logDir) },
+      hints,
+      state,
+      before?.root ?? identity,
+      {
+        rootKnownEarlier: before !== undefined,
+        foreign: (options.log.marks() ?? []).filter(mark => mark.device !== options.log.device)
+      }
+    );
   }
 
   /** The latest state of every recorded path. */
@@ -377,8 +388,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     if (this.#live) return { files: this.#tree.size };
     this.#live = true;
     try {
-      if (this.#hints !== undefined) {
-        await this.#hints.start(
+      await this.#withHints(hints =>
+        hints.start(
           {
             root: this.#root,
             excludePatterns: this.#options.excludePatterns ?? [],
@@ -386,12 +397,12 @@ export class Recorder extends EventEmitter<RecorderEvents> {
             logPath: this.#logPath()
           },
           this.#sink()
-        );
-      }
+        )
+      );
       await this.#do({ kind: 'full', first: true, onProgress: options.onProgress });
     } catch (error) {
       this.#live = false;
-      await this.#hints?.stop();
+      await this.#withHints(hints => hints.stop());
       throw error;
     }
     dropGarbage();
@@ -490,7 +501,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#stopSignal.abort();
     clearTimeout(this.#timer);
     clearInterval(this.#lagTimer);
-    await this.#hints?.stop();
+    await this.#withHints(hints => hints.stop());
     await this.#running;
     for (const { reject } of this.#jobs.splice(0)) reject(stopped());
     for (const waiter of this.#settledWaiters) waiter.resolve();
@@ -684,9 +695,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   async #liveScan(): Promise<void> {
     this.#verifyRoot();
-    if (this.#reopenHints && this.#hints !== undefined) {
+    if (this.#reopenHints) {
       this.#reopenHints = false;
-      await this.#hints.rulesChanged();
+      await this.#withHints(hints => hints.rulesChanged());
     }
     const unsettled = this.#reconciler.unsettled;
     const pass = newPass(true);
@@ -721,7 +732,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       this.#rulesChanged();
       findings = await this.#scanner.scanAll(pass.slice);
     }
-    this.#scanTookMs = performance.now() - started;
+    this.#lastScanEnded = performance.now();
+    this.#scanTookMs = this.#lastScanEnded - started;
     this.#lastScanAt = Date.now();
     this.#hintsSinceScan = 0;
     this.#skipped = findings.special;
@@ -869,9 +881,31 @@ export class Recorder extends EventEmitter<RecorderEvents> {
 
   #scanInterval(): number {
     const interval = this.#options.scanIntervalMs ?? DEFAULT_SCAN_INTERVAL_MS;
-    return this.#watcher.healthy && this.#hints !== undefined
-      ? interval
-      : Math.min(interval, Math.max(BLIND_SCAN_INTERVAL_MS, this.#scanTookMs * 20));
+    if (this.#watcher.healthy && this.#hints !== undefined && this.#hints.polls !== true) return interval;
+    return Math.max(Math.min(interval, BLIND_SCAN_INTERVAL_MS), this.#scanTookMs * BLIND_SCAN_SHARE);
+  }
+
+  /** Hints are a help: a source that fails is told of, and scans do its work. */
+  async #withHints(work: (hints: HintSource) => Promise<void>): Promise<void> {
+    if (this.#hints === undefined) return;
+    try {
+      await work(this.#hints);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#health(false, `the watcher failed: ${message}`);
+    }
+  }
+
+  #health(healthy: boolean, detail: string): void {
+    const before = this.#watcher;
+    this.#watcher = { kind: before.kind, healthy, detail };
+    if (!healthy && detail !== before.detail) {
+      this.#options.logger?.warn('the watcher does not see every change; the folder is scanned often', { detail });
+    }
+    // Blind, the next scan is due much earlier.
+    if (healthy !== before.healthy && this.#live) this.#scheduleScan(this.#scanInterval(), healthy);
+    this.emit('status', this.status);
+    this.#arm();
   }
 
   /** @param reset Forget an earlier date. */
@@ -951,14 +985,16 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     return {
       paths: mark,
       directories: mark,
-      lost: () => {
-        this.#scheduleScan(0);
+      lost: reason => {
+        if (this.#paused || !this.#live) return;
+        this.#options.logger?.debug('hints were lost', { reason });
+        // Under a storm that does not end, scans take a third of the time at most.
+        const rest = this.#lastScanEnded + 2 * this.#scanTookMs - performance.now();
+        this.#scheduleScan(Math.max(0, rest));
         this.#arm();
       },
       health: (healthy, detail) => {
-        this.#watcher = { kind: this.#watcher.kind, healthy, detail };
-        if (!healthy) this.#options.logger?.warn('the watcher does not work', { detail });
-        this.emit('status', this.status);
+        this.#health(healthy, detail);
       }
     };
   }

@@ -26,7 +26,7 @@ afterEach(async () => {
 });
 
 const sha = (content: string | Buffer): string => createHash('sha256').update(content).digest('hex');
-const live = { hints: 'chokidar', scanIntervalMs: 3_600_000 } as const;
+const live = { hints: 'fs-watch', scanIntervalMs: 3_600_000 } as const;
 
 /** Waits until the recorder has nothing to do and nothing new came for a while. */
 async function quiet(ms = 700): Promise<void> {
@@ -455,7 +455,7 @@ describe('when something goes wrong', () => {
 
 describe('bursts', () => {
   test('10,000 files in 2,000 new nested directories by another process are all there, without a flush', async () => {
-    await (await w.open({ hints: 'chokidar' })).start();
+    await (await w.open({ hints: 'fs-watch' })).start();
     execFileSync(
       process.execPath,
       [
@@ -479,7 +479,7 @@ describe('bursts', () => {
       await w.recorder.stop();
       w.taken();
       if (forget) rmSync(w.cacheDir, { recursive: true });
-      await (await w.open({ hints: 'chokidar' })).start();
+      await (await w.open({ hints: 'fs-watch' })).start();
       await w.recorder.flush();
       expect(w.taken()).toEqual([]);
       expect(w.recorder.tree.size).toBe(10_000);
@@ -491,7 +491,7 @@ describe('notebooks saved in place, as Jupyter does', () => {
   const SAVES = Number(process.env.SYFT_NOTEBOOK_SAVES ?? 10_000);
 
   test(`${SAVES} saves give no half-written version that is not flagged`, async () => {
-    await (await w.open({ hints: 'chokidar' })).start();
+    await (await w.open({ hints: 'fs-watch' })).start();
     const child = spawn(
       process.execPath,
       [

@@ -1,19 +1,15 @@
 /**
- * The watcher thread: chokidar over the directories of the root, its raw events passed on in batches as workspace paths.
+ * The thread of the chokidar adapter: chokidar over the directories of the root, its raw events passed on as workspace paths.
  *
  * chokidar is told to ignore files, so that it holds one object per directory and not one per file; the raw event of a
  * directory's watch names the file all the same.
  */
-import { lstatSync, readdirSync, readFileSync, type Stats } from 'node:fs';
+import { lstatSync, readdirSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { parentPort, workerData } from 'node:worker_threads';
 import { FSWatcher } from 'chokidar';
-import { errnoOf } from '../core/errors.ts';
-import { IgnoreRules } from '../core/ignore-rules.ts';
-import type { HintSourceOptions, WorkerMessage, WorkerRequest } from './hints.ts';
-
-const BATCH_MS = 5;
+import { Drain } from './drain.ts';
+import { HintPort } from './thread-port.ts';
 
 /**
  * chokidar that lists directories only. As it comes it makes a promise and a stat for every file there is, only to be told
@@ -58,72 +54,18 @@ function* subdirectories(root: string, accept: (entry: DirectoryEntry) => boolea
   }
 }
 
-const options = workerData as HintSourceOptions;
-const port = parentPort;
-if (port === null) throw new Error('hints-worker runs as a worker thread only');
-const { root } = options;
-const rootPrefix = root === '/' ? '/' : `${root}/`;
-
-let rules = newRules();
+const port = new HintPort();
+const drain = new Drain(mayHaveOverflowed => {
+  if (mayHaveOverflowed) port.lost('so many events at once that some may have been dropped');
+});
 let watcher: FSWatcher | undefined;
-let paths = new Set<string>();
-let directories = new Set<string>();
-let timer: NodeJS.Timeout | undefined;
 let watched = 0;
-
-function newRules(): IgnoreRules {
-  return new IgnoreRules({
-    excludePatterns: options.excludePatterns,
-    ...(options.include !== undefined && { include: options.include }),
-    logPath: options.logPath,
-    readIgnoreFile: dir => {
-      try {
-        return readFileSync(`${rootPrefix}${dir === '' ? '' : `${dir}/`}.syftignore`, 'utf8');
-      } catch {
-        return undefined;
-      }
-    }
-  });
-}
-
-function post(message: WorkerMessage): void {
-  port?.postMessage(message);
-}
-
-function send(): void {
-  timer = undefined;
-  if (paths.size === 0 && directories.size === 0) return;
-  // A root entry is an empty name, so the list of directories starts each with a separator.
-  const dirs = [...directories].map(dir => `\0${dir}`).join('');
-  post({ kind: 'hints', paths: [...paths].join('\0'), directories: dirs });
-  paths = new Set();
-  directories = new Set();
-}
-
-function relative(absolute: string): string | undefined {
-  if (absolute === root) return '';
-  return absolute.startsWith(rootPrefix) ? absolute.slice(rootPrefix.length) : undefined;
-}
-
-function hint(path: string): void {
-  if (path === '') return;
-  if (path.includes('\uFFFD')) {
-    // A name that is not UTF-8 arrives mangled. The nearest directory whose name is whole is looked at instead.
-    const parts = path.split('/');
-    const bad = parts.findIndex(part => part.includes('\uFFFD'));
-    directories.add(parts.slice(0, bad).join('/'));
-  } else {
-    paths.add(path);
-  }
-  timer ??= setTimeout(send, BATCH_MS);
-}
 
 function isIgnored(absolute: string, stats?: Stats): boolean {
   if (stats !== undefined && !stats.isDirectory()) return true;
-  const path = relative(absolute);
-  if (path === undefined || path === '') return false;
-  if (stats === undefined) return false;
-  return rules.excludes(path, true);
+  const path = port.relative(absolute);
+  if (path === undefined || path === '' || stats === undefined) return false;
+  return port.excludes(path);
 }
 
 function openWatcher(): void {
@@ -137,36 +79,35 @@ function openWatcher(): void {
   });
   watcher = opened;
   opened.on('raw', (_event: string, name: string | null, details: unknown) => {
+    drain.event();
     if (watcher !== opened) return;
     const at = watchedPathOf(details);
-    const dir = at === undefined ? undefined : relative(at);
+    const dir = at === undefined ? undefined : port.relative(at);
     if (dir === undefined) return;
     // An event of the directory itself carries its own name, or none.
-    if (name === null || name === '') hint(dir);
-    else hint(dir === '' ? name : `${dir}/${name}`);
+    if (name === null || name === '') port.hint(dir);
+    else port.hint(dir === '' ? name : `${dir}/${name}`);
   });
   let ready = false;
   opened.on('addDir', (path: string) => {
     watched += 1;
     if (!ready) return;
-    const dir = relative(path);
-    if (dir !== undefined && watcher === opened) hint(dir);
+    const dir = port.relative(path);
+    if (dir !== undefined && watcher === opened) port.hint(dir);
   });
   opened.on('unlinkDir', () => {
     watched -= 1;
   });
   opened.on('error', error => {
-    post({
-      kind: 'error',
-      code: errnoOf(error) ?? '',
-      message: error instanceof Error ? error.message : String(error)
-    });
+    port.error(error);
   });
   opened.on('ready', () => {
     ready = true;
-    if (watcher === opened) post({ kind: 'ready', directories: watched });
+    if (watcher !== opened) return;
+    port.coverage(watched, 0, '');
+    port.ready();
   });
-  opened.add(root);
+  opened.add(port.root);
 }
 
 function watchedPathOf(details: unknown): string | undefined {
@@ -174,15 +115,9 @@ function watchedPathOf(details: unknown): string | undefined {
   return typeof details.watchedPath === 'string' ? details.watchedPath : undefined;
 }
 
-port.on('message', (request: WorkerRequest) => {
-  if (request.kind === 'stop') {
-    void watcher?.close();
-    post({ kind: 'stopped' });
-    port.close();
-    return;
-  }
+port.onReopen(() => {
   const old = watcher;
-  rules = newRules();
+  port.forgetRules();
   openWatcher();
   void old?.close();
 });
