@@ -29,8 +29,10 @@ export class DirectoryWatches {
   /** Names of subdirectories that have an entry, for directories that have such. */
   #children = new Map<PathName, Set<string>>();
   readonly #fileSystems = new Map<number, number>();
-  /** Directories without a watch, or with one that does not see all. */
-  #unwatched = new Set<PathName>();
+  /** Directories for which the system had no watch. */
+  #refused = new Set<PathName>();
+  /** Directories whose watch does not see all. */
+  #remote = new Set<PathName>();
   readonly #forbidden = new Set<PathName>();
   /** Why the last directory could not be watched. */
   why = '';
@@ -40,11 +42,21 @@ export class DirectoryWatches {
   }
 
   get watched(): number {
-    return this.#entries.size - this.#unwatched.size;
+    return this.#entries.size - this.unwatched;
   }
 
+  /** Directories of which not every change is told. */
   get unwatched(): number {
-    return this.#unwatched.size;
+    return this.#refused.size + this.#remote.size;
+  }
+
+  /** Some directory for which the system had no watch. */
+  get refused(): PathName | undefined {
+    return this.#refused.values().next().value;
+  }
+
+  isRefused(dir: PathName): boolean {
+    return this.#refused.has(dir);
   }
 
   has(dir: PathName): boolean {
@@ -96,8 +108,8 @@ export class DirectoryWatches {
     if (remote !== undefined) this.why = `a file system of type ${remote} tells only of changes made here`;
     this.#forbidden.delete(dir);
     this.#entries.set(dir, { watcher, dev: stats.dev, ino: stats.ino });
-    if (watcher === undefined || remote !== undefined) this.#unwatched.add(dir);
-    else this.#unwatched.delete(dir);
+    if (watcher === undefined) this.#refused.add(dir);
+    else if (remote !== undefined) this.#remote.add(dir);
     if (dir !== '') {
       const parent = parentOf(dir);
       const siblings = this.#children.get(parent);
@@ -116,7 +128,8 @@ export class DirectoryWatches {
     for (let dir = stack.pop(); dir !== undefined; dir = stack.pop()) {
       this.#entries.get(dir)?.watcher?.close();
       this.#entries.delete(dir);
-      this.#unwatched.delete(dir);
+      this.#refused.delete(dir);
+      this.#remote.delete(dir);
       const names = this.#children.get(dir);
       if (names === undefined) continue;
       this.#children.delete(dir);
@@ -124,19 +137,13 @@ export class DirectoryWatches {
     }
   }
 
-  /** Directories without a watch, which are forgotten with this: they are to be opened again. */
-  takeUnwatched(): PathName[] {
-    const dirs = [...this.#unwatched];
-    for (const dir of dirs) this.closeBelow(dir);
-    return dirs;
-  }
-
   /** Replaces all watches by those that `open` opens. The old ones are closed after that, so nothing goes unseen between. */
   renewing(open: () => void): void {
     const old = this.#entries;
     this.#entries = new Map();
     this.#children = new Map();
-    this.#unwatched = new Set();
+    this.#refused = new Set();
+    this.#remote = new Set();
     this.#fileSystems.clear();
     this.#forbidden.clear();
     try {

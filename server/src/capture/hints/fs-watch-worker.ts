@@ -18,7 +18,7 @@ import { HintPort } from './thread-port.ts';
 const RENEW_QUIET_MS = 100;
 const RENEW_LATEST_MS = 2_000;
 /** Directories without a watch are tried again this often. Milliseconds. */
-const RETRY_MS = 30_000;
+const RETRY_MS = 5_000;
 
 const port = new HintPort();
 
@@ -146,18 +146,20 @@ function watchDirectories(): void {
     const now = `${watched} ${unwatched}`;
     if (now !== told) port.coverage(watched, unwatched, watches.why);
     told = now;
-    if (unwatched > 0 && retry === undefined) {
-      retry = setTimeout(() => {
-        retry = undefined;
-        const before = watches.unwatched;
-        for (const dir of watches.takeUnwatched()) {
-          openBelow(dir);
-          if (watches.has(dir)) port.directory(dir);
-        }
-        if (watches.unwatched !== before) port.lost('directories are watched that were not');
-        report();
-      }, RETRY_MS);
+    if (watches.refused !== undefined) retry ??= setTimeout(tryAgain, RETRY_MS);
+  }
+
+  /** There may be watches again: others gave theirs back, or the limit was raised. */
+  function tryAgain(): void {
+    retry = undefined;
+    for (let dir = watches.refused; dir !== undefined; dir = watches.refused) {
+      watches.closeBelow(dir);
+      openBelow(dir);
+      // What came to be before its watch did is found by looking at it.
+      port.directory(dir);
+      if (watches.isRefused(dir)) break;
     }
+    report();
   }
 
   function begin(): void {
