@@ -1,8 +1,6 @@
 /** `watch` and `serve`: record until told to stop, and answer those who ask. */
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { listen } from '../api/listen.ts';
 import { createApi, type ApiLogger } from '../api/server.ts';
@@ -13,29 +11,8 @@ import { ChangeIndex } from '../index/change-index.ts';
 import { Workspace } from '../library/workspace.ts';
 import { wholeNumber } from './arguments.ts';
 import { recordingOptions, type CommandContext } from './context.ts';
+import { makeControlPlace, removeStalePlaces } from './control-place.ts';
 import { changeLine } from './output.ts';
-
-/** A private directory for a control socket: unix socket paths are short, workspaces may be deep. */
-function controlPlace(): { dir: string; socket: string; secret: string } {
-  const base = process.env['XDG_RUNTIME_DIR'];
-  let dir: string | undefined;
-  for (const parent of [base, tmpdir(), '/tmp']) {
-    if (parent === undefined || parent === '' || parent.length > 70) continue;
-    try {
-      dir = mkdtempSync(join(parent, 'syft-sync-'));
-      break;
-    } catch {
-      // Not writable: the next place.
-    }
-  }
-  if (dir === undefined) {
-    throw new SyftError(
-      'DISK_READ_ONLY',
-      'No directory for the control socket can be made; set XDG_RUNTIME_DIR or TMPDIR.'
-    );
-  }
-  return { dir, socket: join(dir, 'control.sock'), secret: randomBytes(32).toString('hex') };
-}
 
 /** Resolves when the signal is aborted. */
 function aborted(signal: AbortSignal): Promise<void> {
@@ -55,7 +32,8 @@ const SILENT: ApiLogger = {
 /** Records until SIGINT or SIGTERM, then makes all durable. */
 export async function watchCommand(context: CommandContext): Promise<number> {
   const { output, signal, invocation } = context;
-  const place = controlPlace();
+  const place = makeControlPlace();
+  void removeStalePlaces();
   try {
     await using workspace = await Workspace.open({
       ...recordingOptions(context),
@@ -114,6 +92,7 @@ export async function serveCommand(context: CommandContext): Promise<number> {
   }
   if (port !== undefined && port > 65_535) throw new SyftError('BAD_REQUEST', `${port} is not a port.`);
   const stdinLifeLine = invocation.flags.has('stdin-lifeline');
+  void removeStalePlaces();
   await runSidecar({
     ...recordingOptions(context),
     ...(socket === undefined ? { port: port ?? 0 } : { socketPath: resolve(context.cwd, socket) }),
