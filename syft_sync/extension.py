@@ -24,6 +24,7 @@ class SyftSync(ExtensionApp):
     log_path = Unicode("", help="Where the log is kept; default: .syft-sync in the folder recorded.").tag(config=True)
     exclude = List(Unicode(), help="What not to record, in gitignore syntax.").tag(config=True)
     max_content = Int(1 << 30, help="Larger files, in bytes, are recorded by name, size and hash only.").tag(config=True)
+    watcher = Unicode("", help="Where word of changes comes from: auto, fs-watch, chokidar, parcel, polling, none, or the path of a module.").tag(config=True)
     environment = Dict(help="Further environment variables of the sidecar.").tag(config=True)
 
     sidecar: Sidecar
@@ -41,7 +42,8 @@ class SyftSync(ExtensionApp):
         """The sidecar's command line, but for where it listens."""
         log = ["--log", self.log_path] if self.log_path else []
         exclude = [f"--exclude={pattern}" for pattern in self.exclude]
-        return ["-C", self.root_path(), *log, "serve", f"--max-content={self.max_content}", *exclude]
+        watcher = [f"--watcher={self.watcher}"] if self.watcher else []
+        return ["-C", self.root_path(), *log, "serve", f"--max-content={self.max_content}", *watcher, *exclude]
 
     def variables(self) -> dict[str, str]:
         return {str(name): str(value) for name, value in self.environment.items()}

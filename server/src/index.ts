@@ -6,6 +6,9 @@ export type {
   SyftMessageSummary,
   WatcherOptions
 } from './library/watcher.ts';
+export { registerWatcher } from './capture/hints/registry.ts';
+export type { WatcherChoice, WatcherFactory } from './capture/hints/registry.ts';
+export type { HintSink, HintSource, HintSourceOptions } from './capture/hints.ts';
 export { EventHandler } from './library/event-handler.ts';
 export type { FileEvent } from './library/event-handler.ts';
 export { LogStorage } from './library/log-storage.ts';

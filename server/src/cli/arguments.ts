@@ -64,6 +64,11 @@ const OPTIONS = {
     value: 'BYTES',
     help: 'keep only name, size and hash of larger files; default 1 GiB'
   },
+  watcher: {
+    type: 'string',
+    value: 'NAME',
+    help: 'where word of changes comes from: auto, fs-watch, chokidar, parcel, polling, none, or the path of a module'
+  },
   socket: { type: 'string', value: 'PATH', help: 'listen on this unix socket' },
   port: { type: 'string', value: 'N', help: 'listen on 127.0.0.1, port N (0: any)' },
   'stdin-lifeline': { type: 'boolean', help: 'end when standard input ends' },
@@ -83,6 +88,7 @@ interface CommandSpec {
 }
 
 const RECORDING = ['exclude', 'max-content'] as const;
+const WATCHING = [...RECORDING, 'watcher'] as const;
 
 /** Every command, in the order in which help lists them. */
 export const COMMANDS = {
@@ -96,7 +102,7 @@ export const COMMANDS = {
   watch: {
     usage: 'watch',
     does: 'records until Ctrl-C or SIGTERM; with --json prints {"ready":true} and then each change once it is durable',
-    options: RECORDING,
+    options: WATCHING,
     positionals: [0, 0],
     example: 'syft-sync -C ~/analysis --json watch'
   },
@@ -194,7 +200,7 @@ export const COMMANDS = {
   serve: {
     usage: 'serve',
     does: 'records and serves the HTTP API, for JupyterLab (--socket) or on 127.0.0.1 (--port) with a bearer token',
-    options: ['socket', 'port', 'stdin-lifeline', ...RECORDING],
+    options: ['socket', 'port', 'stdin-lifeline', ...WATCHING],
     positionals: [0, 0],
     example: 'SYFT_SYNC_SECRET=$(openssl rand -hex 32) syft-sync serve --port 0'
   },

@@ -19,12 +19,14 @@ export interface CommandContext {
 /** Options of the commands that record. Throws BAD_REQUEST. */
 export function recordingOptions(
   context: Pick<CommandContext, 'invocation' | 'root' | 'logDir'>
-): Pick<WorkspaceOptions, 'root' | 'logDir' | 'excludePatterns' | 'maxContentBytes'> {
+): Pick<WorkspaceOptions, 'root' | 'logDir' | 'excludePatterns' | 'maxContentBytes' | 'hints'> {
   const limit = wholeNumber(context.invocation, 'max-content');
+  const watcher = context.invocation.values.get('watcher');
   return {
     root: context.root,
     logDir: context.logDir,
     excludePatterns: context.invocation.exclude,
-    ...(limit !== undefined && { maxContentBytes: limit })
+    ...(limit !== undefined && { maxContentBytes: limit }),
+    ...(watcher !== undefined && { hints: watcher })
   };
 }

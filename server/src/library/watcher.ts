@@ -8,6 +8,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { RestoreResult, Stats } from '../api/contract.ts';
+import type { WatcherChoice } from '../capture/hints/registry.ts';
 import { changeToJson, versionId, type Change, type ChangeJson } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import { absolute, type RestoreOutcome } from './restore.ts';
@@ -38,6 +39,12 @@ export interface WatcherOptions extends BaseWatcherOptions {
   readonly maxContentBytes?: number;
   /** Milliseconds between full scans. Default 45,000. */
   readonly scanIntervalMs?: number;
+  /**
+   * Where word of changes comes from: `auto`, `fs-watch`, `chokidar`, `parcel`, `polling`, `none`, a name given to
+   * {@link registerWatcher}, the path of a module that exports `createWatcher`, or a source. Default `auto`. Whatever it
+   * misses the next scan finds.
+   */
+  readonly watcher?: WatcherChoice;
 }
 
 export interface RestoreVersionOptions {
@@ -143,6 +150,7 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
       excludePatterns: [...this.excludePatterns, ...this.#mirrorExcludes()],
       ...(options.maxContentBytes !== undefined && { maxContentBytes: options.maxContentBytes }),
       ...(options.scanIntervalMs !== undefined && { scanIntervalMs: options.scanIntervalMs }),
+      ...(options.watcher !== undefined && { hints: options.watcher }),
       holder: { command: 'library' }
     });
     try {

@@ -324,6 +324,7 @@ describe('wrong use and bad places', () => {
     ['an option of another command', ['stats', '--follow'], 2, 'BAD_REQUEST'],
     ['a time that is none', ['log', '--since', 'soonish'], 2, 'BAD_REQUEST'],
     ['a number that is none', ['log', '--limit', 'many'], 2, 'BAD_REQUEST'],
+    ['a watcher that nobody knows', ['watch', '--watcher', 'frob'], 2, 'BAD_REQUEST'],
     ['too few arguments', ['show'], 2, 'BAD_REQUEST'],
     ['unknown version', ['show', 'zzzzzzzz.9'], 4, 'VERSION_NOT_FOUND'],
     ['unknown path', ['history', 'nothing-here'], 4, 'PATH_NOT_FOUND'],
