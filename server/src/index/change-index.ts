@@ -2,16 +2,18 @@
  * The index of a log: DuckDB tables kept up with it, and thrown away at the first doubt. The log is the truth; whatever
  * happens here, recording does not wait for it and cannot fail through it.
  *
- * Life: nothing is loaded until the first question (or `warm`). Then the log is walked once; the part the index says it
- * has applied must have the fingerprint the index keeps, the rest is applied. From then on changes are handed over as they
- * become durable and applied in batches. Where DuckDB cannot be had, the same questions are answered by replay.
+ * Life: nothing is loaded until the first question (or `warm`). Then what the log has behind the marks kept with the index is
+ * applied; without such marks the log is walked whole, and the part the index says it has applied must have the fingerprint
+ * the index keeps. From then on changes are handed over as they become durable and applied in batches. Where DuckDB cannot be
+ * had, the same questions are answered by replay.
  */
-import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type * as DuckdbApi from '@duckdb/node-api';
 import type { Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
+import type { StreamMark } from '../log/marks.ts';
 import type { LogReader } from '../log/types.ts';
 import { DATABASE_FILE, DuckdbHistory, StaleIndexError } from './duckdb-history.ts';
 import { Fingerprint } from './fingerprint.ts';
@@ -52,8 +54,8 @@ export interface ChangeIndexOptions {
   /** Directory of the index: `index` below the log directory. */
   readonly dir: string;
   /** The log it is derived from. */
-  readonly log: Pick<LogReader, 'changes' | 'workspaceId'>;
-  /** DuckDB's own memory limit. Default `128MB`. */
+  readonly log: Pick<LogReader, 'changes' | 'workspaceId'> & Partial<Pick<LogReader, 'changesAfter' | 'marks'>>;
+  /** DuckDB's own memory limit. Default `64MB`. */
   readonly memoryLimit?: string;
   readonly logger?: IndexLogger;
   /** Called when `status` changed. */
@@ -64,6 +66,8 @@ export interface ChangeIndexOptions {
 
 /** Marks an opening under way: found at start, the last process died opening the index, which is then not trusted. */
 const OPENING_FILE = 'opening';
+/** Where in the log the index is; counts only with the fingerprint that the index has. */
+const MARKS_FILE = 'marks.json';
 const DOUBTFUL_SUFFIX = '.doubtful';
 /** Milliseconds changes are collected before they are applied. */
 const BATCH_DELAY = 40;
@@ -132,9 +136,10 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
     clearTimeout(this.#timer);
     if (this.#engine !== undefined) await this.#settle().catch(() => undefined);
     this.#closed = true;
-    const engine = this.#engine;
+    const engine = await this.#engine?.catch(() => undefined);
     this.#engine = undefined;
-    await (await engine?.catch(() => undefined))?.close();
+    if (engine instanceof DuckdbHistory) await this.#keepMarks(engine);
+    await engine?.close();
     this.#setStatus({ ready: false, detail: 'closed' });
   }
 
@@ -241,9 +246,57 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
 
   // ---- keeping up ---------------------------------------------------------------------------------------------------
 
-  /** Walks the log: the part the index has must be the same, the rest is applied. */
+  /** Applies what the log has and the index has not. */
   async #catchUp(engine: HistoryEngine): Promise<void> {
     const duckdb = engine instanceof DuckdbHistory ? engine : undefined;
+    const rest = duckdb === undefined ? undefined : await this.#behindMarks(duckdb);
+    if (rest === undefined) await this.#walk(engine, duckdb);
+    else await this.#applyAll(engine, rest);
+    if (duckdb !== undefined) await this.#keepMarks(duckdb);
+  }
+
+  /** What follows the marks that were kept with the index as it is; `undefined`: there are none, or the log has others. */
+  async #behindMarks(duckdb: DuckdbHistory): Promise<AsyncIterable<Change> | undefined> {
+    const { dir, log } = this.#options;
+    try {
+      const kept = JSON.parse(await readFile(join(dir, MARKS_FILE), 'utf8')) as KeptMarks;
+      if (kept.count !== duckdb.count || kept.fingerprint !== duckdb.fingerprint) return undefined;
+      return log.changesAfter?.(kept.marks);
+    } catch (error) {
+      if (error instanceof SyftError) throw error;
+      return undefined;
+    }
+  }
+
+  async #applyAll(engine: HistoryEngine, changes: AsyncIterable<Change>): Promise<void> {
+    let { last } = engine;
+    let batch: Change[] = [];
+    for await (const change of changes) {
+      if (last !== undefined && comparePlaces(change, last) < 0) {
+        throw new StaleIndexError('A change came in between others.');
+      }
+      last = change;
+      batch.push(change);
+      if (batch.length < BATCH_SIZE) continue;
+      await engine.apply(batch);
+      batch = [];
+    }
+    await engine.apply(batch);
+  }
+
+  /** Keeps the log's marks with the index, when it has all that they stand for and no more. */
+  async #keepMarks(duckdb: DuckdbHistory): Promise<void> {
+    const { dir, log } = this.#options;
+    const marks = log.marks?.();
+    if (marks?.length !== duckdb.positions.size) return;
+    if (!marks.every(mark => duckdb.positions.get(mark.device) === mark.seq)) return;
+    const kept: KeptMarks = { count: duckdb.count, fingerprint: duckdb.fingerprint, marks };
+    // Half of a file is no JSON, and without the file the log is walked.
+    await writeFile(join(dir, MARKS_FILE), JSON.stringify(kept), { mode: 0o600 }).catch(() => undefined);
+  }
+
+  /** Walks the log: the part the index has must be the same, the rest is applied. */
+  async #walk(engine: HistoryEngine, duckdb: DuckdbHistory | undefined): Promise<void> {
     const known = duckdb?.count ?? 0;
     const fingerprint = new Fingerprint();
     const last = engine.last;
@@ -391,6 +444,12 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
   firstKnown(paths: readonly PathName[], options?: QueryOptions): Promise<PathName | undefined> {
     return this.#ask(engine => engine.firstKnown(paths, options), options);
   }
+}
+
+interface KeptMarks {
+  readonly count: number;
+  readonly fingerprint: string;
+  readonly marks: readonly StreamMark[];
 }
 
 /** DuckDB cannot be used here and now; building the index anew would not help. */

@@ -1,11 +1,13 @@
 /** The index keeps up with the log, and whatever becomes of its files, answers are those of the log. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { versionId, type Change } from '../../../server/src/core/change.ts';
 import { ChangeIndex, type ChangeIndexOptions } from '../../../server/src/index/change-index.ts';
+import { openLogWriter } from '../../../server/src/log/log.ts';
+import type { LogWriter } from '../../../server/src/log/types.ts';
 import { ReplayQueries } from '../../../server/src/index/replay-queries.ts';
 import { change, ListLog } from './sample-changes.ts';
 
@@ -23,8 +25,8 @@ afterEach(async () => {
   await rm(base, { recursive: true, force: true });
 });
 
-function openIndex(log: ListLog, more: Partial<ChangeIndexOptions> = {}): ChangeIndex {
-  const index = ChangeIndex.open({ dir, log, ...more });
+function openIndex(log: ListLog | undefined, more: Partial<ChangeIndexOptions> = {}): ChangeIndex {
+  const index = ChangeIndex.open({ dir, log: log ?? new ListLog([]), ...more });
   open.push(index);
   return index;
 }
@@ -115,6 +117,50 @@ describe('keeping up', () => {
     expect(await everything(second)).toEqual(await truth(log));
     expect((await stat(file())).ino).toBe(before.ino);
     expect((await readdir(dir)).filter(name => name.includes('doubtful'))).toEqual([]);
+  });
+
+  test('a restart reads only what the log has behind the marks; a log without them is walked, and is the truth', async () => {
+    const where = { dir: join(base, 'real', 'log'), keyDir: join(base, 'keys') };
+    const other = { dir: join(base, 'real', 'copy'), keyDir: join(base, 'other keys') };
+    const [a, b, c, d] = [1, 2, 3, 4].map(n => ({ draft: change(n, { path: `f${n % 2}` }), chunks: [] }));
+    let walks = 0;
+    const counted = (log: LogWriter): ChangeIndexOptions['log'] => ({
+      workspaceId: log.workspaceId,
+      changes: () => {
+        walks += 1;
+        return log.changes();
+      },
+      changesAfter: marks => log.changesAfter(marks),
+      marks: () => log.marks()
+    });
+    const asked = async (log: LogWriter): Promise<void> => {
+      const index = openIndex(undefined, { log: counted(log) });
+      const found = await everything(index);
+      expect(found).toEqual(await everything(await ReplayQueries.of(await Array.fromAsync(log.changes()))));
+      await index.close();
+      await log.close();
+    };
+    const first = await openLogWriter(where);
+    await first.append([a!, b!]);
+    await asked(first);
+    expect(walks).toBe(1);
+    await cp(where.dir, other.dir, { recursive: true });
+    const second = await openLogWriter(where);
+    await asked(second);
+    const third = await openLogWriter(where);
+    await third.append([c!]);
+    await asked(third);
+    expect(walks).toBe(1);
+    // The log is put back to what it was, and goes on differently.
+    const elsewhere = await openLogWriter(other);
+    await elsewhere.append([d!]);
+    await asked(elsewhere);
+    expect(walks).toBeGreaterThan(1);
+    // Marks that go with nothing, or are no marks.
+    for (const text of ['', '[]', '{"count":3}', '{"count":3,"fingerprint":"x","marks":[{}]}']) {
+      await writeFile(join(dir, 'marks.json'), text);
+      await asked(await openLogWriter(other));
+    }
   });
 });
 
