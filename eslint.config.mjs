@@ -53,6 +53,20 @@ export default tseslint.config(
     }
   },
   {
+    // Node ends the process when a file that it reads and decodes in one go cannot be closed.
+    files: ['server/src/**/*.ts'],
+    ignores: ['server/src/storage/read-text.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "CallExpression[callee.name='readFileSync'][arguments.length>1]",
+          message: 'Use readText of storage/read-text.ts.'
+        }
+      ]
+    }
+  },
+  {
     // JupyterLab finds the plugins, Playwright and Jest their configuration, in the default export.
     files: ['labextension/index.ts', 'labextension/*.d.ts', '**/*.config.ts'],
     rules: { 'no-restricted-exports': 'off' }

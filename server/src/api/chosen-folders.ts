@@ -3,7 +3,6 @@
  * was. The choice belongs to this installation, not to the workspace, and is kept with its configuration.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { lstat, readdir, realpath } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, sep } from 'node:path';
@@ -11,6 +10,7 @@ import { errnoOf, SyftError } from '../core/errors.ts';
 import { IGNORE_FILE, IgnoreRules } from '../core/ignore-rules.ts';
 import { decodePath, displayPath, fsPath, joinPath, normalizeRelative, type PathName } from '../core/path-name.ts';
 import { makePrivateDirectory, replaceFile } from '../storage/durable.ts';
+import { readText } from '../storage/read-text.ts';
 
 /** Workspaces with more files are recorded only when someone says so. */
 export const MAX_FILES_UNASKED = 200_000;
@@ -22,7 +22,7 @@ function fileOf(configDir: string, root: string): string {
 /** The folders chosen for a root, relative to it (`.` for all of it), or `undefined` when nobody has chosen. */
 export function loadFolders(configDir: string, root: string): string[] | undefined {
   try {
-    const saved = JSON.parse(readFileSync(fileOf(configDir, root), 'utf8')) as { root?: unknown; folders?: unknown };
+    const saved = JSON.parse(readText(fileOf(configDir, root))) as { root?: unknown; folders?: unknown };
     if (saved.root !== root || !Array.isArray(saved.folders)) return undefined;
     const folders = saved.folders.filter(folder => typeof folder === 'string');
     return folders.length > 0 ? folders : undefined;
@@ -89,7 +89,7 @@ export async function countFiles(root: string, folder: PathName, options: CountO
     excludePatterns: options.excludePatterns ?? [],
     readIgnoreFile: dir => {
       try {
-        return readFileSync(join(root, dir, IGNORE_FILE), 'utf8');
+        return readText(join(root, dir, IGNORE_FILE));
       } catch {
         return undefined;
       }

@@ -3,7 +3,7 @@
  * loop does the work, so that two looks at one path never cross.
  */
 import { EventEmitter } from 'node:events';
-import { accessSync, constants, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, lstatSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
 import { compareChanges, type Cause, type Change, type ChangePlace } from '../core/change.ts';
 import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
@@ -14,6 +14,7 @@ import { PackedTree } from '../core/packed-tree.ts';
 import { applyChange, type ReadonlyTree } from '../core/tree.ts';
 import type { StreamMark } from '../log/marks.ts';
 import type { LogWriter } from '../log/types.ts';
+import { readText } from '../storage/read-text.ts';
 import { loadCheckpoint, saveCheckpoint, type Checkpoint, type RootIdentity } from './checkpoint.ts';
 import { Committer } from './commit.ts';
 import { FirstPass } from './first-pass.ts';
@@ -1141,7 +1142,7 @@ function readIgnoreFile(root: string, dir: PathName): string | undefined {
     const path = fsPath(`${root}/${dir === '' ? '' : `${dir}/`}${IGNORE_FILE}`);
     // Most directories have none, and an error costs ten times what the question does.
     if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
-    return readFileSync(path, 'utf8');
+    return readText(path);
   } catch {
     return undefined;
   }

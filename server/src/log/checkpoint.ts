@@ -1,10 +1,11 @@
 /** Checkpoints (https://c2sp.org/tlog-checkpoint): the size and root of a stream's tree, signed by its device. */
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { HASH_SIZE } from '../core/merkle.ts';
 import { errnoOf } from '../core/errors.ts';
 import { deviceId, type DeviceKey } from '../crypto/device-key.ts';
 import { openNote, signNote } from '../crypto/signed-note.ts';
+import { readText } from '../storage/read-text.ts';
 
 export interface Checkpoint {
   /** Number of records it covers: those with sequence numbers 1…size. */
@@ -95,7 +96,7 @@ const MAX_FILE = 64 * 1024;
 export function streamFile(streamDir: string, name: string): string | undefined {
   try {
     const path = join(streamDir, name);
-    return statSync(path).size > MAX_FILE ? undefined : readFileSync(path, 'utf8');
+    return statSync(path).size > MAX_FILE ? undefined : readText(path);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     return undefined;

@@ -1,8 +1,8 @@
 /** `head.json`: how far a stream is durable, said beside it, so that a tail cut off is noticed. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../core/errors.ts';
+import { readText } from '../storage/read-text.ts';
 
 export interface Head {
   /** File name of the last segment. */
@@ -44,8 +44,7 @@ export function encodeHead(head: Head): Buffer {
 export function readHead(streamDir: string): Head | 'damaged' | undefined {
   let text: string;
   try {
-    // Not decoded by readFileSync: there Node ends the process when the file cannot be closed.
-    text = readFileSync(join(streamDir, 'head.json')).toString('utf8');
+    text = readText(join(streamDir, 'head.json'));
   } catch (error) {
     return errnoOf(error) === 'ENOENT' ? undefined : 'damaged';
   }

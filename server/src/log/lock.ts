@@ -4,11 +4,12 @@
  * (`held.*`). What a dead process left behind is recognised by pid, start time and boot id, and cleared away.
  */
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { makePrivateDirectory } from '../storage/durable.ts';
+import { readText } from '../storage/read-text.ts';
 
 /** Who holds a lock. */
 export interface LockHolder {
@@ -32,7 +33,7 @@ const STALE_MS = 60_000;
 
 function bootId(): string {
   try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    return readText('/proc/sys/kernel/random/boot_id').trim();
   } catch {
     return '';
   }
@@ -41,7 +42,7 @@ function bootId(): string {
 /** When a process began, as the kernel counts; tells a pid from the same number used again. `''` where unknown. */
 function startTime(pid: number): string {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const stat = readText(`/proc/${pid}/stat`);
     // The name in parentheses may hold anything; the fields after its last parenthesis are numbers.
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
   } catch {
@@ -90,8 +91,7 @@ function present(dir: string, except?: string): Present[] {
     if (!/^(want|held)\.[0-9a-f]{16}$/.test(name) || name.slice(5) === except) continue;
     let lock: LockFile;
     try {
-      // Not decoded by readFileSync: there Node ends the process when the file cannot be closed.
-      lock = JSON.parse(readFileSync(path).toString('utf8')) as LockFile;
+      lock = JSON.parse(readText(path)) as LockFile;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') {
         // Renamed or gone since it was listed: look again, for it may be the holder now.

@@ -3,11 +3,12 @@
  * `seen/<workspace>/<device>-<place>.json`. What is only in the log can be taken back with the log; this cannot.
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { readdirSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { errnoOf } from '../core/errors.ts';
 import { makePrivateDirectory, replaceFile } from '../storage/durable.ts';
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts';
+import { readText } from '../storage/read-text.ts';
 
 /** What is remembered of one stream at one place. */
 export interface Memory {
@@ -69,7 +70,7 @@ export class Remembered {
 
   #read(name: string, device: string, place: string): Memory | undefined {
     try {
-      const body = JSON.parse(readFileSync(join(this.#dir, name), 'utf8')) as MemoryFile;
+      const body = JSON.parse(readText(join(this.#dir, name))) as MemoryFile;
       const publicKey = Buffer.from(body.publicKey, 'base64');
       const open = (note: string): Checkpoint | undefined => openCheckpoint(note, this.#workspace, device, publicKey);
       const checkpoint = body.checkpoint === '' ? undefined : open(body.checkpoint);

@@ -5,7 +5,7 @@
  * the queue was full, so at least a full queue is then delivered. Fewer events in one go: nothing was lost. The limit is
  * taken at a quarter, because events of watches that were closed meanwhile count in the queue and are not delivered.
  */
-import { readFileSync } from 'node:fs';
+import { readText } from '../../storage/read-text.ts';
 
 const LIMIT_FILE = '/proc/sys/fs/inotify/max_queued_events';
 /** The kernel's default. */
@@ -14,7 +14,7 @@ const DEFAULT_LIMIT = 16_384;
 /** Events that the kernel keeps for a watcher before it drops them. */
 export function queueLimit(): number {
   try {
-    const limit = Number(readFileSync(LIMIT_FILE, 'utf8'));
+    const limit = Number(readText(LIMIT_FILE));
     return Number.isSafeInteger(limit) && limit > 0 ? limit : DEFAULT_LIMIT;
   } catch {
     return DEFAULT_LIMIT;

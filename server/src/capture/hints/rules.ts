@@ -1,8 +1,9 @@
 /** What hint sources leave out, and names that arrive mangled: the same for every adapter. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { IGNORE_FILE, IgnoreRules } from '../../core/ignore-rules.ts';
 import { fsPath, joinPath, type PathName } from '../../core/path-name.ts';
 import type { HintSourceOptions } from '../hints.ts';
+import { readText } from '../../storage/read-text.ts';
 
 /** The rules of the recorder, over the `.syftignore` files as they are when they are first asked for. */
 export function hintRules({ root, excludePatterns, include, logPath }: HintSourceOptions): IgnoreRules {
@@ -14,7 +15,7 @@ export function hintRules({ root, excludePatterns, include, logPath }: HintSourc
       const file = fsPath(`${root}/${joinPath(dir, IGNORE_FILE)}`);
       try {
         // To ask first is ten times cheaper than to fail, and few directories have such a file.
-        return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+        return existsSync(file) ? readText(file) : undefined;
       } catch {
         return undefined;
       }
