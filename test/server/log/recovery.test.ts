@@ -113,6 +113,7 @@ describe('a tail that was torn', () => {
       expect(damages).toEqual([]);
       expect(await scratch.fsck(true, dir)).toEqual([]);
       rmSync(dir, { recursive: true });
+      scratch.forget();
     }
   });
 
