@@ -3,7 +3,7 @@ import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, sep } from 'node:path';
 import { keepHeapSmall } from '../capture/heap.ts';
 import { changeToJson, versionId, type Change, type ChangeKind } from '../core/change.ts';
-import { errnoOf, exitStatus, SyftError } from '../core/errors.ts';
+import { errnoOf, exitStatus, firstError, SyftError } from '../core/errors.ts';
 import { pathMatcher } from '../core/glob.ts';
 import { displayPath, pathBase64, type PathName } from '../core/path-name.ts';
 import { LogExplorer } from '../library/explorer.ts';
@@ -454,7 +454,8 @@ async function main(argv: readonly string[]): Promise<number> {
       `The output cannot be written: ${output.failure.message}.`,
       { cause: output.failure }
     );
-  } catch (error) {
+  } catch (thrown) {
+    const error = firstError(thrown);
     if (error instanceof SyftError) {
       output.error(error);
       return exitStatus(error.code);

@@ -89,3 +89,10 @@ export function errnoOf(error: unknown): string | undefined {
   }
   return undefined;
 }
+
+/** What went wrong first, when putting things away failed as well (`await using` makes one error of both). */
+export function firstError(error: unknown): unknown {
+  let first = error;
+  while (first instanceof Error && 'suppressed' in first && first.suppressed !== undefined) first = first.suppressed;
+  return first;
+}
