@@ -4,7 +4,8 @@
  * put back, cut or rewritten does not have it.
  */
 import { decodeFrameHeader, FRAME_HEADER, frameLength } from './layout.ts';
-import { readUpTo, type Position, type Stream } from './stream.ts';
+import { readUpTo } from './read-up-to.ts';
+import type { Position, Stream } from './stream.ts';
 
 /** A place behind a frame of a stream. */
 export interface StreamMark {

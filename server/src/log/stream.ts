@@ -1,5 +1,5 @@
 /** Walks the frames of one device's stream. Reads only; never trusts a length before it has been checked. */
-import { closeSync, fstatSync, openSync, readSync, readdirSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32, zstdDecompressSync } from 'node:zlib';
 import type { Change } from '../core/change.ts';
@@ -25,6 +25,7 @@ import {
   type FrameHeader
 } from './layout.ts';
 import { positionBehind, type StreamMark } from './marks.ts';
+import { readUpTo } from './read-up-to.ts';
 import type { Damage } from './types.ts';
 
 /** One segment file. `number` counts over all streams of the log: chunks are found by it. */
@@ -61,18 +62,6 @@ export function streamStart(): Position {
 }
 
 const RESYNC_STEP = 1 << 20;
-
-/** Reads up to `length` bytes; short at the end of the file. */
-export function readUpTo(fd: number, position: number, length: number): Buffer {
-  const buffer = Buffer.allocUnsafe(length);
-  let done = 0;
-  while (done < length) {
-    const n = readSync(fd, buffer, done, length - done, position + done);
-    if (n === 0) break;
-    done += n;
-  }
-  return buffer.subarray(0, done);
-}
 
 export class Stream {
   readonly device: string;
