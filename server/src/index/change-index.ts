@@ -55,8 +55,10 @@ export interface ChangeIndexOptions {
   readonly dir: string;
   /** The log it is derived from. */
   readonly log: Pick<LogReader, 'changes' | 'workspaceId'> & Partial<Pick<LogReader, 'changesAfter' | 'marks'>>;
-  /** DuckDB's own memory limit. Default `64MB`. */
-  readonly memoryLimit?: string;
+  /** What DuckDB may take, megabytes. Default 40. */
+  readonly memory?: number;
+  /** What DuckDB may take for one piece of work that cannot be done with less, megabytes. Default 1024. */
+  readonly memoryMost?: number;
   readonly logger?: IndexLogger;
   /** Called when `status` changed. */
   readonly onStatus?: () => void;
@@ -69,9 +71,13 @@ const OPENING_FILE = 'opening';
 /** Where in the log the index is; counts only with the fingerprint that the index has. */
 const MARKS_FILE = 'marks.json';
 const DOUBTFUL_SUFFIX = '.doubtful';
+/** Megabytes; see the options of these names. */
+const MEMORY = 40;
+const MEMORY_MOST = 1024;
 /** Milliseconds changes are collected before they are applied. */
 const BATCH_DELAY = 40;
 const BATCH_SIZE = 2048;
+const BATCH_SIZE_MOST = 16_384;
 /** Changes held for the index before it is told to read them from the log instead. */
 const PENDING_LIMIT = 20_000;
 /** Milliseconds before DuckDB is tried again after it could not be used. */
@@ -220,7 +226,8 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
       return await DuckdbHistory.open(api, {
         dir,
         workspaceId: log.workspaceId,
-        memoryLimit: this.#options.memoryLimit ?? '64MB'
+        memory: this.#options.memory ?? MEMORY,
+        memoryMost: this.#options.memoryMost ?? MEMORY_MOST
       });
     } catch (error) {
       if (isElsewhere(error)) {
@@ -277,7 +284,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
       }
       last = change;
       batch.push(change);
-      if (batch.length < BATCH_SIZE) continue;
+      if (batch.length < batchSize(engine)) continue;
       await engine.apply(batch);
       batch = [];
     }
@@ -313,7 +320,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
       }
       if (duckdb === undefined && last !== undefined && comparePlaces(change, last) <= 0) continue;
       batch.push(change);
-      if (batch.length >= BATCH_SIZE) {
+      if (batch.length >= batchSize(engine)) {
         await engine.apply(batch);
         batch = [];
         this.#setStatus({ ready: false, detail: `being brought up to date, ${seen} changes read` });
@@ -444,6 +451,12 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
   firstKnown(paths: readonly PathName[], options?: QueryOptions): Promise<PathName | undefined> {
     return this.#ask(engine => engine.firstKnown(paths, options), options);
   }
+}
+
+/** Each batch costs a walk through what the index has, so a large index gets large ones. */
+function batchSize(engine: HistoryEngine): number {
+  const count = engine instanceof DuckdbHistory ? engine.count : 0;
+  return Math.min(Math.max(BATCH_SIZE, Math.trunc(count / 64)), BATCH_SIZE_MOST);
 }
 
 interface KeptMarks {

@@ -48,8 +48,10 @@ export interface DuckdbHistoryOptions {
   /** Directory of the index; created with mode 0700. */
   readonly dir: string;
   readonly workspaceId: string;
-  /** DuckDB's own limit, such as `256MB`. */
-  readonly memoryLimit: string;
+  /** What DuckDB may take, megabytes. */
+  readonly memory: number;
+  /** What it may take for one piece of work that cannot be done with less, megabytes. */
+  readonly memoryMost: number;
 }
 
 /** The database file's name in the index directory. */
@@ -65,6 +67,12 @@ interface RowState extends PathState {
   readonly type: number;
 }
 
+/** What a batch brings, for joins. */
+const BATCH_TABLES = {
+  batch_paths: 'k INTEGER, name BLOB, display VARCHAR, folded VARCHAR',
+  batch_hashes: 'k INTEGER, hash BLOB',
+  batch_removed: 'path INTEGER'
+} as const;
 const ROWS_PER_CHUNK = 2048;
 /** Steps back across moves that are looked up one by one before all moves are read at once. */
 const SINGLE_MOVES = 32;
@@ -75,24 +83,24 @@ export class DuckdbHistory implements HistoryEngine {
   readonly #api: Api;
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
-  readonly #workspaceId: string;
+  readonly #options: DuckdbHistoryOptions;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   readonly #devices = new Map<string, number>();
   readonly #positions = new Map<string, number>();
-  readonly #fold = new PreviousState<RowState>();
+  #fold = new PreviousState<RowState>();
   #fingerprint = new Fingerprint();
   #count = 0;
   #nextPath = 1;
   #nextHash = 1;
   #last: Place | undefined;
 
-  private constructor(api: Api, instance: DuckDBInstance, connection: DuckDBConnection, workspaceId: string) {
+  private constructor(api: Api, instance: DuckDBInstance, connection: DuckDBConnection, options: DuckdbHistoryOptions) {
     this.#api = api;
     this.#instance = instance;
     this.#connection = connection;
-    this.#workspaceId = workspaceId;
+    this.#options = options;
   }
 
   /**
@@ -106,7 +114,7 @@ export class DuckdbHistory implements HistoryEngine {
     await chmod(options.dir, 0o700);
     const file = join(options.dir, DATABASE_FILE);
     const instance = await api.DuckDBInstance.create(file, {
-      memory_limit: options.memoryLimit,
+      memory_limit: megabytes(options.memory),
       threads: '2',
       // What a question needed goes back to the system after it, not to the allocator's stock.
       allocator_flush_threshold: '1MB',
@@ -122,7 +130,7 @@ export class DuckdbHistory implements HistoryEngine {
     try {
       await chmod(file, 0o600);
       const connection = await instance.connect();
-      const history = new DuckdbHistory(api, instance, connection, options.workspaceId);
+      const history = new DuckdbHistory(api, instance, connection, options);
       await history.#load();
       return history;
     } catch (error) {
@@ -138,7 +146,7 @@ export class DuckdbHistory implements HistoryEngine {
       await this.#connection.run(SCHEMA);
       await this.#connection.run('INSERT INTO meta VALUES ($1, $2, 0, $3)', [
         SCHEMA_VERSION,
-        this.#workspaceId,
+        this.#options.workspaceId,
         this.#fingerprint.text
       ]);
       await this.#connection.run('COMMIT');
@@ -147,7 +155,7 @@ export class DuckdbHistory implements HistoryEngine {
     if (meta === undefined || num(meta[0]) !== SCHEMA_VERSION) {
       throw new StaleIndexError('The index has another schema version.');
     }
-    if (meta[1] !== this.#workspaceId) throw new StaleIndexError('The index belongs to another workspace.');
+    if (meta[1] !== this.#options.workspaceId) throw new StaleIndexError('The index belongs to another workspace.');
     this.#count = num(meta[2]);
     this.#fingerprint = Fingerprint.parse(String(meta[3]));
     for (const [id, name, seq] of await this.#read('SELECT id, name, seq FROM devices')) {
@@ -167,9 +175,6 @@ export class DuckdbHistory implements HistoryEngine {
       [this.#count]
     );
     if (last !== undefined) this.#last = { hlc: num(last[0]), device: String(last[1]), seq: num(last[2]) };
-    await this.#connection.run('CREATE TEMP TABLE batch_paths (k INTEGER, name BLOB, display VARCHAR, folded VARCHAR)');
-    await this.#connection.run('CREATE TEMP TABLE batch_hashes (k INTEGER, hash BLOB)');
-    await this.#connection.run('CREATE TEMP TABLE batch_removed (path INTEGER)');
   }
 
   /** How many changes are applied: the first so many of the log. */
@@ -198,7 +203,7 @@ export class DuckdbHistory implements HistoryEngine {
       const interrupt = (): void => this.#connection.interrupt();
       signal?.addEventListener('abort', interrupt);
       try {
-        return await work();
+        return await this.#withRoom(work);
       } catch (error) {
         checkSignal(signal);
         throw error;
@@ -209,6 +214,30 @@ export class DuckdbHistory implements HistoryEngine {
     const result = this.#queue.then(run, run);
     this.#queue = result.catch(() => undefined);
     return result;
+  }
+
+  /** Does what needs more memory than is usual with more, for this once. The work may be begun several times. */
+  async #withRoom<T>(work: () => Promise<T>): Promise<T> {
+    const { memory, memoryMost } = this.#options;
+    let limit = memory;
+    try {
+      for (;;) {
+        try {
+          return await work();
+        } catch (error) {
+          if (!isOutOfMemory(error) || limit >= memoryMost) throw error;
+          limit = Math.min(limit * 4, memoryMost);
+          await this.#limitMemory(limit);
+        }
+      }
+    } finally {
+      // Refused while more is in use; then the next one tries again.
+      if (limit !== memory) await this.#limitMemory(memory).catch(() => undefined);
+    }
+  }
+
+  async #limitMemory(limit: number): Promise<void> {
+    await this.#connection.run(`SET memory_limit = '${megabytes(limit)}'`);
   }
 
   async #read(sql: string, values: DuckDBValue[] = []): Promise<Row[]> {
@@ -234,6 +263,7 @@ export class DuckdbHistory implements HistoryEngine {
       if (change.previousHash !== undefined) hashes.add(change.previousHash);
     }
     const fingerprint = this.#fingerprint.copy();
+    const fold = this.#fold.copy();
     const devices = new Map(this.#devices);
     const positions = new Map(this.#positions);
 
@@ -275,7 +305,7 @@ export class DuckdbHistory implements HistoryEngine {
         positions.set(change.device, change.seq);
         fingerprint.add(change);
         const type = TYPES.indexOf(change.type);
-        const previous = this.#fold.apply(tree, change, { at: change.at, device: change.device, row, type });
+        const previous = fold.apply(tree, change, { at: change.at, device: change.device, row, type });
         rows.push([
           row,
           device,
@@ -314,6 +344,7 @@ export class DuckdbHistory implements HistoryEngine {
       for (const [name, id] of devices) this.#devices.set(name, id);
       for (const [name, seq] of positions) this.#positions.set(name, seq);
       this.#fingerprint = fingerprint;
+      this.#fold = fold;
       this.#count = row;
       this.#nextPath = pathIds.next;
       this.#nextHash = hashIds.next;
@@ -367,10 +398,15 @@ export class DuckdbHistory implements HistoryEngine {
     }
   }
 
+  /** A batch table without rows. Made anew, because rows that are deleted from a temporary table stay in memory. */
+  async #emptyBatch(table: keyof typeof BATCH_TABLES): Promise<void> {
+    await this.#connection.run(`CREATE OR REPLACE TEMP TABLE ${table} (${BATCH_TABLES[table]})`);
+  }
+
   /** Ids of the entries of a batch in a dictionary table, entering what is new. `rows` start with their number `k`. */
   async #ids(
     table: string,
-    batch: string,
+    batch: keyof typeof BATCH_TABLES,
     columns: string,
     key: string,
     types: readonly DuckDBType[],
@@ -378,7 +414,7 @@ export class DuckdbHistory implements HistoryEngine {
     next: number
   ): Promise<{ ids: number[]; next: number }> {
     if (rows.length === 0) return { ids: [], next };
-    await this.#connection.run(`DELETE FROM ${batch}`);
+    await this.#emptyBatch(batch);
     await this.#append(batch, types, rows, 'temp');
     const inserted = await this.#connection.run(
       `INSERT INTO ${table} SELECT $1::INTEGER + (row_number() OVER (ORDER BY k))::INTEGER - 1, ${columns} FROM ${batch} b
@@ -426,7 +462,7 @@ export class DuckdbHistory implements HistoryEngine {
       added.push([idOf(path), state.row, BigInt(state.at), devices.get(state.device) as number, state.type]);
     }
     if (removed.length > 0) {
-      await this.#connection.run('DELETE FROM batch_removed');
+      await this.#emptyBatch('batch_removed');
       await this.#append('batch_removed', [INTEGER], removed, 'temp');
       await this.#connection.run('DELETE FROM tree_rows WHERE path IN (SELECT path FROM batch_removed)');
     }
@@ -528,7 +564,7 @@ export class DuckdbHistory implements HistoryEngine {
         at === undefined ? 'SELECT change AS id, path FROM tree_rows' : treeAt(`${where.value(micros(at))}::BIGINT`);
       const records = await this.#records(
         `SELECT c.* FROM change_rows c JOIN (SELECT id FROM (${rows}) ${inFolder}) t ON t.id = c.id`,
-        'p.name',
+        'name',
         where.values
       );
       return records.map(record => record.change);
@@ -612,7 +648,7 @@ export class DuckdbHistory implements HistoryEngine {
         const id = this.#devices.get(device);
         if (id === undefined) continue;
         const rows = `SELECT * FROM change_rows WHERE device = ${id} AND seq IN (${seqs.map(Number).join(', ')})`;
-        for (const record of await this.#records(rows, 'c.id')) known.set(versionId(record.change), record);
+        for (const record of await this.#records(rows, 'oldest')) known.set(versionId(record.change), record);
       }
       return changes.map(change => known.get(versionId(change)) ?? { change });
     }, options.signal);
@@ -697,11 +733,11 @@ export class DuckdbHistory implements HistoryEngine {
     const total = num(counted?.[0]);
     if (page.oldestFirst === true) {
       const rows = `SELECT * FROM ${source} ${where} ORDER BY id LIMIT ${page.limit}`;
-      return { records: await this.#records(rows, 'c.id', where.values), total };
+      return { records: await this.#records(rows, 'oldest', where.values), total };
     }
     if (page.before !== undefined) where.add(`id <= ${where.value(await this.#rowBefore(decodeCursor(page.before)))}`);
     const rows = `SELECT * FROM ${source} ${where} ORDER BY id DESC LIMIT ${page.limit + 1}`;
-    const records = await this.#records(rows, 'c.id DESC', where.values);
+    const records = await this.#records(rows, 'newest', where.values);
     const more = records.length > page.limit;
     if (more) records.pop();
     const last = records.at(-1);
@@ -722,33 +758,74 @@ export class DuckdbHistory implements HistoryEngine {
     const out = new Map<number, ChangeRecord>();
     const found = await this.#rawRecords(
       `SELECT * FROM change_rows WHERE id IN (${rows.map(Number).join(', ')})`,
-      'c.id'
+      'oldest'
     );
     for (const row of found) out.set(num(row[0]), toRecord(row));
     return out;
   }
 
-  async #records(rows: string, order: string, values: DuckDBValue[] = []): Promise<ChangeRecord[]> {
+  async #records(rows: string, order: RowOrder, values: DuckDBValue[] = []): Promise<ChangeRecord[]> {
     return (await this.#rawRecords(rows, order, values)).map(toRecord);
   }
 
-  #rawRecords(rows: string, order: string, values: DuckDBValue[] = []): Promise<Row[]> {
-    return this.#read(
-      `SELECT c.id, d.name, c.seq, c.kind, p.name, epoch_us(c.moment), c.hlc, c.type, c.size, h.hash, ph.hash, c.mode, c.mtime, c.flags,
-         f.name, c.content_kind, c.content, c.content_count, c.cause, pr.size, pd.name, pr.seq
-       FROM (${rows}) c
-       JOIN devices d ON d.id = c.device
-       JOIN paths p ON p.id = c.path
-       LEFT JOIN paths f ON f.id = c.from_path
-       LEFT JOIN hashes h ON h.id = c.hash
-       LEFT JOIN hashes ph ON ph.id = c.previous_hash
-       LEFT JOIN change_rows pr ON pr.id = c.previous
-       LEFT JOIN devices pd ON pd.id = pr.device
-       ORDER BY ${order}`,
-      values
-    );
+  /**
+   * Rows with what they refer to. One small statement for each dictionary: a single one that joins them all needs tens of
+   * megabytes even for one row.
+   */
+  async #rawRecords(rows: string, order: RowOrder, values: DuckDBValue[] = []): Promise<Row[]> {
+    await this.#connection.run(`CREATE OR REPLACE TEMP TABLE page AS ${rows}`, values);
+    try {
+      const found = await this.#read(
+        `SELECT id, device, seq, kind, path, epoch_us(moment), hlc, type, size, hash, previous_hash, mode, mtime, flags,
+           from_path, content_kind, content, content_count, cause, previous
+         FROM page ${ORDER[order]}`
+      );
+      const names = await this.#byId(
+        'SELECT id, name FROM paths WHERE id IN (SELECT path FROM page UNION ALL SELECT from_path FROM page)'
+      );
+      const hashes = await this.#byId(
+        'SELECT id, hash FROM hashes WHERE id IN (SELECT hash FROM page UNION ALL SELECT previous_hash FROM page)'
+      );
+      const befores = await this.#byId(
+        'SELECT id, size, device, seq FROM change_rows WHERE id IN (SELECT previous FROM page)'
+      );
+      const devices = new Map([...this.#devices].map(([name, id]) => [id, name]));
+      const text = (of: ReadonlyMap<number, Row>, id: unknown): unknown =>
+        id === null ? null : (of.get(num(id))?.[1] ?? null);
+      const resolved = found.map(row => {
+        const before = row[19] === null ? undefined : befores.get(num(row[19]));
+        return [
+          row[0],
+          devices.get(num(row[1])),
+          ...row.slice(2, 4),
+          text(names, row[4]),
+          ...row.slice(5, 9),
+          text(hashes, row[9]),
+          text(hashes, row[10]),
+          ...row.slice(11, 14),
+          text(names, row[14]),
+          ...row.slice(15, 19),
+          ...(before === undefined ? [null, null, null] : [before[1], devices.get(num(before[2])), before[3]])
+        ];
+      });
+      if (order === 'name') {
+        resolved.sort((a, b) => Buffer.compare(bytesOf(a[4]), bytesOf(b[4])));
+      }
+      return resolved;
+    } finally {
+      await this.#connection.run('DROP TABLE IF EXISTS temp.page').catch(() => undefined);
+    }
+  }
+
+  /** Rows by what their first column says. */
+  async #byId(sql: string): Promise<Map<number, Row>> {
+    return new Map((await this.#read(sql)).map(row => [num(row[0]), row]));
   }
 }
+
+/** By row, or by the bytes of the path, which are looked up behind the statement. */
+type RowOrder = 'oldest' | 'newest' | 'name';
+const ORDER: Record<RowOrder, string> = { oldest: 'ORDER BY id', newest: 'ORDER BY id DESC', name: '' };
 
 /**
  * Rows of the tree as of a moment. A path's state is its last event: set or deleted by a change at it, or moved away. A
@@ -836,6 +913,15 @@ function contentOf(kind: unknown, content: unknown, count: unknown, hash: string
   const text = hex(content);
   if (num(kind) === CONTENT.list) return { list: text, count: num(count) };
   return { chunks: text.match(/.{64}/g) ?? [] };
+}
+
+function megabytes(value: number): string {
+  return `${Math.trunc(value)}MB`;
+}
+
+function isOutOfMemory(error: unknown): boolean {
+  // Not by its class: it may have been made in another realm.
+  return String((error as { message?: unknown }).message).startsWith('Out of Memory Error');
 }
 
 function num(value: unknown): number {

@@ -18,6 +18,15 @@ export class PreviousState<S extends PathState> {
   #at = Number.NaN;
   #device = '';
 
+  /** One that goes on from here, and leaves this one as it is. */
+  copy(): PreviousState<S> {
+    const copy = new PreviousState<S>();
+    copy.#displaced = new Map(this.#displaced);
+    copy.#at = this.#at;
+    copy.#device = this.#device;
+    return copy;
+  }
+
   /**
    * Applies a change to `tree` with the meaning of `applyChange` in core/tree.ts.
    *

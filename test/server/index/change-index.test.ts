@@ -96,6 +96,29 @@ describe('keeping up', () => {
     expect(log.reads).toBeGreaterThan(1);
   }, 60_000);
 
+  test('a log with many files needs no more memory than the index was given', async () => {
+    const log = new ListLog(
+      Array.from({ length: 60_000 }, (_, i) => change(i + 1, { path: `d${i % 100}/${'long-name-'.repeat(8)}${i}.csv` }))
+    );
+    const index = openIndex(log, { memory: 20, memoryMost: 20 });
+    const page = await index.changes({ limit: 200, q: '9999' });
+    expect(page.records).toHaveLength(page.total);
+    expect(page.total).toBe(log.list.filter(change => change.path.includes('9999')).length);
+    expect((await index.changes({ limit: 200 })).records).toHaveLength(200);
+    // Not by replay, which would hold the whole log in memory.
+    expect(index.status).toEqual({ ready: true });
+  }, 60_000);
+
+  test('a question that cannot be answered in the usual memory gets more for this once', async () => {
+    const log = new ListLog(
+      Array.from({ length: 40_000 }, (_, i) => change(i + 1, { path: `d${i % 100}/${'long-name-'.repeat(8)}${i}.csv` }))
+    );
+    const index = openIndex(log, { memory: 4, memoryMost: 256 });
+    expect(await index.tree({})).toHaveLength(40_000);
+    expect((await index.deleted({ limit: 10 })).length).toBe(0);
+    expect(index.status).toEqual({ ready: true });
+  }, 60_000);
+
   test('a change of another device that belongs between others is put there', async () => {
     const log = new ListLog(sample(10));
     const index = openIndex(log);

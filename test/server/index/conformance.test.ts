@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(() => rm(base, { recursive: true, force: true }));
 
 const openDuckdb = (dir: string): Promise<DuckdbHistory> =>
-  DuckdbHistory.open(duckdb, { dir, workspaceId: WORKSPACE, memoryLimit: '128MB' });
+  DuckdbHistory.open(duckdb, { dir, workspaceId: WORKSPACE, memory: 128, memoryMost: 128 });
 
 async function fedDuckdb(log: readonly Change[], cuts: readonly number[] = []): Promise<DuckdbHistory> {
   const dir = join(base, String(nextDir++));
