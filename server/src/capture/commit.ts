@@ -5,11 +5,12 @@
 import type { Cause, Change, ChangeDraft } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
-import { causeOf, type Intent } from '../core/received.ts';
+import { causeOf } from '../core/received.ts';
 import { applyChange, type Tree } from '../core/tree.ts';
 import type { ReadyBlock } from '../log/ready-blocks.ts';
 import type { Append, ChunkInput, LogWriter } from '../log/types.ts';
 import type { KnownTree, StatValues } from './known.ts';
+import type { AnnouncedIntent } from './received.ts';
 import { ReadSlab } from './stable-read.ts';
 
 /** Changes in one append. */
@@ -21,7 +22,7 @@ const KEPT_SLABS = MAX_PENDING_BYTES / ReadSlab.BYTES;
 
 /** The latest version of a path as far as deciding needs it. */
 export type Latest = Pick<Change, 'type' | 'flags'> &
-  Partial<Pick<Change, 'hash' | 'size' | 'mode' | 'mtime' | 'content' | 'kind'>>;
+  Partial<Pick<Change, 'hash' | 'size' | 'mode' | 'mtime' | 'content' | 'kind' | 'at'>>;
 
 /** A change on its way to the log, with the stat values that go with it. */
 export interface Item extends Append {
@@ -37,7 +38,7 @@ export interface CommitterOptions {
   readonly onDurable: (changes: readonly Change[]) => void;
   readonly onFailure: (error: SyftError) => void;
   /** New announcements of receivers, oldest first. */
-  readonly announced?: () => readonly Intent[];
+  readonly announced?: () => readonly AnnouncedIntent[];
 }
 
 export class Committer {
@@ -98,7 +99,10 @@ export class Committer {
   takeAnnounced(): void {
     for (const intent of this.#options.announced?.() ?? []) {
       // An old announcement of what is recorded already must not name a later change.
-      if (this.latest(intent.path)?.hash !== intent.hash) this.expect(intent.path, intent.hash, causeOf(intent));
+      const latest = this.latest(intent.path);
+      if (latest?.hash === intent.hash) continue;
+      if (intent.earlier && latest?.at !== undefined && latest.at >= intent.at * 1000) continue;
+      this.expect(intent.path, intent.hash, causeOf(intent));
     }
   }
 

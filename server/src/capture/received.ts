@@ -8,8 +8,15 @@ import { parseIntent, RECEIVED_JOURNAL, type Intent } from '../core/received.ts'
 
 const MAX_READ = 16 * 1024 * 1024;
 
+/** An intent as the recorder meets it. */
+export interface AnnouncedIntent extends Intent {
+  /** It was announced before this recorder began, and may have been recorded by the one before. */
+  readonly earlier: boolean;
+}
+
 export class ReceivedIntents {
   readonly #path: string;
+  #begun = false;
   #ino = 0;
   #offset = 0;
 
@@ -18,13 +25,15 @@ export class ReceivedIntents {
   }
 
   /** The intents added since the last call, oldest first. Costs one `stat` when there are none. */
-  read(): Intent[] {
+  read(): AnnouncedIntent[] {
+    const earlier = !this.#begun;
+    this.#begun = true;
     try {
       const stats = statSync(this.#path, { throwIfNoEntry: false });
       if (stats === undefined || (stats.ino === this.#ino && stats.size === this.#offset)) {
         return [];
       }
-      return this.#readNew();
+      return this.#readNew().map(intent => ({ ...intent, earlier }));
     } catch {
       return [];
     }

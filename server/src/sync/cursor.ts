@@ -25,9 +25,22 @@ export interface Agreed {
   readonly ownAt: string;
   /** Increases with each agreement, over all sources of a receiver. */
   readonly n: number;
+  /** The state was seen and lost against what stands on disk: it was never put there. */
+  readonly refused?: boolean;
 }
 
-type Line = [path: PathName, key: string, version: string, ownAt: string, n: number];
+/** Whether two agreements say the same. */
+export function sameAgreement(a: Omit<Agreed, 'n'> | undefined, b: Omit<Agreed, 'n'>): boolean {
+  return (
+    a?.key === b.key && a.version === b.version && a.ownAt === b.ownAt && (a.refused === true) === (b.refused === true)
+  );
+}
+
+type Line = [path: PathName, key: string, version: string, ownAt: string, n: number, refused?: true];
+
+function lineOf(path: PathName, { key, version, ownAt, n, refused }: Agreed): Line {
+  return refused === true ? [path, key, version, ownAt, n, true] : [path, key, version, ownAt, n];
+}
 
 function frame(value: unknown): string {
   const json = JSON.stringify(value);
@@ -155,8 +168,8 @@ export class ReceiveState {
       if (value === undefined) {
         continue;
       }
-      const [path, key, version, ownAt, n] = value as Line;
-      this.agreed.set(path, { key, version, ownAt, n });
+      const [path, key, version, ownAt, n, refused] = value as Line;
+      this.agreed.set(path, { key, version, ownAt, n, ...(refused === true && { refused }) });
     }
     this.#saved = await readFile(join(this.dir, 'cursor.json'), 'utf8').catch(absent);
     const cursor = this.#saved === '' ? undefined : unframe(this.#saved.trimEnd());
@@ -173,9 +186,7 @@ export class ReceiveState {
 
   async #compact(): Promise<void> {
     let text = '';
-    for (const [path, { key, version, ownAt, n }] of this.agreed) {
-      text += frame([path, key, version, ownAt, n] satisfies Line);
-    }
+    for (const [path, agreed] of this.agreed) text += frame(lineOf(path, agreed));
     await this.#journal?.close();
     this.#journal = undefined;
     await replaceFile(this.dir, 'ancestor.ndjson', text);
@@ -188,12 +199,9 @@ export class ReceiveState {
     let text = '';
     let lines = 0;
     for (const [path, agreed] of entries) {
-      const before = this.agreed.get(path);
-      if (before?.key === agreed.key && before.version === agreed.version && before.ownAt === agreed.ownAt) {
-        continue;
-      }
+      if (sameAgreement(this.agreed.get(path), agreed)) continue;
       this.agreed.set(path, agreed);
-      text += frame([path, agreed.key, agreed.version, agreed.ownAt, agreed.n] satisfies Line);
+      text += frame(lineOf(path, agreed));
       lines += 1;
     }
     if (lines === 0) {

@@ -29,7 +29,7 @@ import {
 } from '../core/reconcile.ts';
 import { versionPath } from './all-versions.ts';
 import { applyBatch, batches, conflictsOf, keep, stageAll, type ApplyPlace, type Outcome } from './apply.ts';
-import { ReceiveState, type Agreed } from './cursor.ts';
+import { ReceiveState, sameAgreement, type Agreed } from './cursor.ts';
 import { isWritable, mergeHistories, nodeOfChange, type Histories, type LogMoment } from './history.ts';
 import { DiskView, lstatOrMissing, type Look } from './look.ts';
 import { FollowedLog } from './source.ts';
@@ -144,6 +144,7 @@ export interface ReceiveReport {
   readonly plan?: readonly Step[];
 }
 
+const NONE: ReadonlySet<PathName> = new Set();
 const DEFAULT_POLL_MS = 250;
 const DEFAULT_RECORD_WAIT_MS = 3000;
 const HOLD_POLL_MS = 40;
@@ -681,12 +682,23 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     return found;
   }
 
+  /** A state that lost against ours is not judged again until one of the two has something new. */
+  #isRefused(path: PathName, last: LogMoment, ownLast: Moment | undefined): boolean {
+    const agreed = this.#agreedOn(path);
+    return agreed?.refused === true && agreed.version === versionId(last) && agreed.ownAt === nameOfLast(ownLast);
+  }
+
   /** Our own recorded history of a path, with what we have put there and is not recorded yet. */
   #ownHistory(path: PathName): readonly Moment[] {
     const recorded = this.#own.histories?.of(path) ?? [];
     const agreed = this.#agreedOn(path);
     const last = recorded.at(-1);
-    if (agreed === undefined || agreed.ownAt !== nameOfLast(last) || agreed.key === (last?.key ?? '')) {
+    if (
+      agreed === undefined ||
+      agreed.refused === true ||
+      agreed.ownAt !== nameOfLast(last) ||
+      agreed.key === (last?.key ?? '')
+    ) {
       return recorded;
     }
     const put: Moment = {
@@ -734,6 +746,10 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         if (sameContent(look.node, recorded) && !sameContent(look.node, nodeOf(own.at(-1)?.key ?? ''))) {
           own = recordedOnly;
         }
+      }
+      if (!standsInTheWay && last !== undefined && this.#isRefused(path, last, recordedOnly.at(-1))) {
+        this.#done(path);
+        return;
       }
       const lineage = own === undefined ? undefined : relate(own, history);
       const nothingNew = lineage !== undefined && (lineage.relation === 'behind' || lineage.relation === 'same');
@@ -927,7 +943,8 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         looks.get(path)?.node === undefined &&
         (this.#agreedOn(path)?.key ?? '') !== ''
     );
-    await this.#agree(active, [...plan.settled, ...gone], log, sources);
+    const refused = new Set(plan.settled.filter(path => conflicts.get(path)?.winner === 'disk'));
+    await this.#agree(active, [...plan.settled, ...gone], log, sources, refused);
     for (const path of plan.settled) {
       const conflict = conflicts.get(path);
       if (conflict?.winner === 'disk') {
@@ -979,12 +996,13 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     }
   }
 
-  /** Remembers that these paths are as the log has them. */
+  /** Remembers that these paths are as the log has them; of `refused`, that this was seen. */
   async #agree(
     active: readonly Source[],
     paths: readonly PathName[],
     log: ReadonlyMap<PathName, Node>,
-    sources: ReadonlyMap<PathName, LogMoment>
+    sources: ReadonlyMap<PathName, LogMoment>,
+    refused: ReadonlySet<PathName> = NONE
   ): Promise<void> {
     const lines = new Map<Source, [PathName, Agreed][]>();
     for (const path of paths) {
@@ -997,13 +1015,12 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       const key = keyOf(log.get(path));
       const version = moment === undefined ? '' : versionId(moment);
       const ownAt = nameOfLast(this.#own.histories?.last(path));
-      if (before !== undefined && before.key === key && before.version === version && before.ownAt === ownAt) {
-        continue;
-      }
+      const present = { key, version, ownAt, ...(refused.has(path) && { refused: true }) };
+      if (sameAgreement(before, present)) continue;
       this.#n += 1;
       this.#tracked += (isFile(key) ? 1 : 0) - (isFile(before?.key ?? '') ? 1 : 0);
       const list = lines.get(source) ?? [];
-      list.push([path, { key, version, ownAt, n: this.#n }]);
+      list.push([path, { ...present, n: this.#n }]);
       lines.set(source, list);
     }
     for (const [source, entries] of lines) {
@@ -1031,10 +1048,10 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         intents.push({ path: step.from, ...origin });
       }
     }
-    for (const intent of intents) {
-      this.#options.recorder?.expect(intent.path, intent.hash, causeOf(intent));
-    }
-    if (this.#ownThere && this.#options.recorder === undefined && intents.length > 0) {
+    if (!this.#ownThere) {
+      for (const intent of intents) this.#options.recorder?.expect(intent.path, intent.hash, causeOf(intent));
+    } else if (intents.length > 0) {
+      // Written down even for a recorder of this process: killed before it has recorded them, the next one must know.
       const journal = join(this.#ownLogDir, RECEIVED_JOURNAL);
       await mkdir(dirname(journal), { recursive: true, mode: 0o700 });
       const size = (await lstatOrMissing(journal))?.size ?? 0n;

@@ -90,6 +90,52 @@ afterAll(async () => {
   await keys[Symbol.asyncDispose]();
 });
 
+describe('a recorder that begins again', () => {
+  const pathOf = (person: Person, name: string): string => join(person.root, name);
+  const causes = async (workspace: Workspace): Promise<(string | undefined)[]> =>
+    (await Array.fromAsync(workspace.log.changes())).map(change => change.cause?.kind);
+
+  test('knows what was received, though the process that received it recorded nothing any more', async () => {
+    await using world = await World.make();
+    await using ana = await Person.make(world.path('ana'));
+    await ana.write('a.txt', 'from ana');
+    await ana.workspace.flush();
+    await mkdir(world.path('ben'));
+    const ben = await Workspace.open({ root: world.path('ben') });
+    await ben.recorder.start();
+    const { recorder } = ben;
+    // It tells this recorder, which is gone before it has looked.
+    const receiver = new SyftLogReceiver({ logPath: ana.workspace.logDir, outputPath: world.path('ben'), recorder });
+    await ben.close();
+    expect((await receiver.runOnce()).applied).toBe(1);
+    await receiver.stop();
+    await using again = await Workspace.open({ root: world.path('ben') });
+    await again.recorder.start();
+    await again.flush();
+    expect(await causes(again)).toEqual(['received']);
+  });
+
+  test('does not take what a user does for what was received long ago', async () => {
+    await using world = await World.make();
+    await using ana = await Person.make(world.path('ana'));
+    await ana.write('a.txt', 'from ana');
+    await ana.workspace.flush();
+    const ben = await Person.make(world.path('ben'));
+    const receiver = new SyftLogReceiver({ logPath: ana.workspace.logDir, outputPath: ben.root });
+    await receiver.runOnce();
+    await receiver.stop();
+    await ben.workspace.flush();
+    await writeFile(pathOf(ben, 'a.txt'), 'by ben');
+    await ben.workspace.flush();
+    await ben.workspace.close();
+    await using again = await Workspace.open({ root: ben.root });
+    await again.recorder.start();
+    await writeFile(pathOf(ben, 'a.txt'), 'from ana');
+    await again.flush();
+    expect(await causes(again)).toEqual(['received', undefined, undefined]);
+  });
+});
+
 describe.each([
   ['the recorder is told what is received', true],
   ['the recorder reads what another process announces', false]

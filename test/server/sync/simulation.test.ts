@@ -17,6 +17,8 @@ const SEED = process.env['SYFT_SIM_SEED'];
 const MORE = process.env['SYFT_SIM_RUNS'];
 const RUNS = Number(MORE ?? 6);
 const DEADLINE_MS = 120_000;
+/** They once left the two apart: what lost against an edit passed for put in place. */
+const BAD_ONCE = [358645869, 362989354];
 
 async function simulate(seed: number): Promise<string> {
   const base = mkdtempSync(join(quickDirectory(), 'syft-sync-simulation-'));
@@ -45,7 +47,8 @@ test(
   `two devices under faults come to rest with the same, and lose nothing (${SEED === undefined ? `${RUNS} seeds` : `seed ${SEED}`})`,
   async () => {
     const first = MORE === undefined ? 1 : Math.floor(Math.random() * 1e9);
-    const seeds = SEED === undefined ? Array.from({ length: RUNS }, (_, i) => first + i) : [Number(SEED)];
+    const seeds =
+      SEED === undefined ? [...Array.from({ length: RUNS }, (_, i) => first + i), ...BAD_ONCE] : [Number(SEED)];
     let next = 0;
     let faults = 0;
     const failures: string[] = [];
