@@ -1,17 +1,19 @@
 /**
- * First capture of many small files, durable at the end, against `git add` + `git commit` and `restic backup` on the same
- * files in the same run.
+ * First capture of many small files, durable at the end, beside the limit (`bench/limit.mjs`) and `restic backup`, `borg create` and
+ * `git add` + `git commit` on the same files in the same run.
  *
  *   node bench/first-capture.mjs [--files 100000] [--bytes 4096] [--runs 3]
  *
  * Method: files are made once and read once (warm cache); then the commands take turns, each on a fresh target; a run is the
  * whole process as seen from outside. git runs as it is installed, and once more with loose objects synced
- * (`core.fsync=loose-object`), which is what syft-sync and restic promise. Medians; the ratio is peer ÷ syft-sync.
+ * (`core.fsync=loose-object`), which is what syft-sync and restic promise. What was made is removed at the end only: a file
+ * system that has just freed a hundred thousand inodes makes whoever comes next wait. Medians; the ratio is peer ÷ syft-sync.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { describeMachine, makeFiles, median, syftSync, time, versionOf, workDirectory } from './harness.mjs';
+import { fileURLToPath } from 'node:url';
+import { describeMachine, inTurn, makeFiles, peers, printRatios, syftSync, time, workDirectory } from './harness.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -40,8 +42,15 @@ const env = {
   HOME: home,
   SYFT_SYNC_HOME: home,
   RESTIC_PASSWORD_FILE: password,
-  RESTIC_CACHE_DIR: join(dir, 'restic-cache')
+  RESTIC_CACHE_DIR: join(dir, 'restic-cache'),
+  BORG_BASE_DIR: join(dir, 'borg')
 };
+const limit = fileURLToPath(new URL('limit.mjs', import.meta.url));
+const present = peers({
+  restic: ['restic', ['version']],
+  borg: ['borg', ['--version'], 'borgbackup'],
+  git: ['git', ['--version']]
+});
 
 function git(config) {
   const gitDir = fresh('git');
@@ -59,43 +68,32 @@ function git(config) {
     '-c',
     'gc.auto=0'
   ];
-  const seconds =
+  return (
     time('git', [...options, 'add', '-A'], { env, cwd: data }) +
-    time('git', [...options, 'commit', '-qm', 'b'], { env, cwd: data });
-  rmSync(gitDir, { recursive: true, force: true });
-  return seconds;
+    time('git', [...options, 'commit', '-qm', 'b'], { env, cwd: data })
+  );
 }
 
 const contestants = {
-  'syft-sync capture': () => {
-    const log = fresh('log');
-    const seconds = time(syftSync, ['-C', data, '--log', log, '-q', 'capture'], { env });
-    rmSync(log, { recursive: true, force: true });
-    return seconds;
-  },
-  ...(versionOf('restic', ['version']) !== undefined && {
+  'syft-sync capture': () => time(syftSync, ['-C', data, '--log', fresh('log'), '-q', 'capture'], { env }),
+  'the limit': () => time(process.execPath, [limit, data, fresh('limit')]),
+  ...(present.restic && {
     'restic backup': () => {
       const repo = fresh('restic');
       time('restic', ['-r', repo, 'init', '-q'], { env });
-      const seconds = time('restic', ['-r', repo, 'backup', '-q', data], { env });
-      rmSync(repo, { recursive: true, force: true });
-      return seconds;
+      return time('restic', ['-r', repo, 'backup', '-q', data], { env });
     }
   }),
-  'git add + commit': () => git([]),
-  'git add + commit, synced': () => git(['core.fsync=loose-object', 'core.fsyncMethod=fsync'])
+  ...(present.borg && {
+    'borg create': () => {
+      const repo = fresh('borg');
+      time('borg', ['init', '-e', 'none', repo], { env });
+      return time('borg', ['create', `${repo}::a`, '.'], { env, cwd: data });
+    }
+  }),
+  ...(present.git && {
+    'git add + commit': () => git([]),
+    'git add + commit, synced': () => git(['core.fsync=loose-object', 'core.fsyncMethod=fsync'])
+  })
 };
-if (!('restic backup' in contestants)) console.log('restic is not installed: left out (apt-get install restic)');
-else console.log(`peers: ${versionOf('restic', ['version'])}; ${versionOf('git')}`);
-
-const seconds = Object.fromEntries(Object.keys(contestants).map(name => [name, []]));
-for (let run = 0; run < Number(values.runs); run++) {
-  for (const [name, contest] of Object.entries(contestants)) seconds[name].push(contest());
-}
-const own = median(seconds['syft-sync capture']);
-for (const [name, list] of Object.entries(seconds)) {
-  const middle = median(list);
-  console.log(
-    `${name.padEnd(26)} ${middle.toFixed(2).padStart(7)} s   (${list.map(s => s.toFixed(2)).join(', ')})   ratio ${(middle / own).toFixed(2)}`
-  );
-}
+printRatios(inTurn(contestants, Number(values.runs)));

@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -60,6 +60,60 @@ export function time(command, args, options = {}) {
 export function versionOf(command, args = ['--version']) {
   const done = spawnSync(command, args, { encoding: 'utf8' });
   return done.status === 0 ? done.stdout.trim().split('\n')[0] : undefined;
+}
+
+/**
+ * Which peers are there: their versions are printed, and of those that are not, how to get them.
+ *
+ * @param wanted For each name its command, the arguments that show its version, and the Debian package where that has another name.
+ */
+export function peers(wanted) {
+  return Object.fromEntries(
+    Object.entries(wanted).map(([name, [command, args, pack = name]]) => {
+      const version = versionOf(command, args);
+      console.log(`peer: ${version ?? `${name} is not installed and left out (apt-get install ${pack})`}`);
+      return [name, version !== undefined];
+    })
+  );
+}
+
+/** Runs contestants in turn, so that what else the machine does meets all of them alike. Seconds of each run, by name. */
+export function inTurn(contestants, runs) {
+  const seconds = Object.fromEntries(Object.keys(contestants).map(name => [name, []]));
+  for (let run = 0; run < runs; run++) {
+    for (const [name, contest] of Object.entries(contestants)) seconds[name].push(contest());
+  }
+  return seconds;
+}
+
+/** Medians, every run, and the ratio of each median to that of the first. */
+export function printRatios(seconds) {
+  const own = median(Object.values(seconds)[0]);
+  for (const [name, list] of Object.entries(seconds)) {
+    const middle = median(list);
+    console.log(
+      `${name.padEnd(32)} ${middle.toFixed(2).padStart(7)} s   (${list.map(s => s.toFixed(2)).join(', ')})   ratio ${(middle / own).toFixed(2)}`
+    );
+  }
+}
+
+/** Names of all, and contents of the files, below two directories are the same; throws else. */
+export function mustEqual(expected, found, ignored = []) {
+  const all = dir =>
+    readdirSync(dir, { recursive: true, withFileTypes: true })
+      .map(entry => ({ path: join(entry.parentPath, entry.name).slice(dir.length + 1), entry }))
+      .filter(({ path }) => !ignored.some(name => path === name || path.startsWith(`${name}/`)))
+      .sort((a, b) => (a.path < b.path ? -1 : 1));
+  const [left, right] = [all(expected), all(found)];
+  if (left.length !== right.length) {
+    throw new Error(`${left.length} entries in ${expected}, ${right.length} in ${found}`);
+  }
+  left.forEach(({ path, entry }, i) => {
+    if (right[i].path !== path) throw new Error(`${path} is missing in ${found}`);
+    if (!entry.isFile()) return;
+    const [a, b] = [join(expected, path), join(found, path)];
+    if (!readFileSync(a).equals(readFileSync(b))) throw new Error(`${path} differs in ${found}`);
+  });
 }
 
 export function median(values) {
