@@ -87,7 +87,8 @@ export class LogStorage implements AsyncDisposable {
   /** The content of a version. Throws VERSION_HAS_NO_CONTENT, LOG_DAMAGED. */
   async readVersion(version: string): Promise<Buffer> {
     const view = await this.view();
-    return view.reader.contentBytes(view.version(version, process.cwd()));
+    // The caller may do with it as he likes.
+    return Buffer.from(await view.reader.contentBytes(view.version(version, process.cwd())));
   }
 
   /** Writes a version to a file, atomically. An existing file that differs is only replaced with `force`. */

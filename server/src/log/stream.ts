@@ -298,10 +298,7 @@ export class Stream {
     const stored = readUpTo(this.open(segment), offset + FRAME_HEADER, header.recordsStored);
     if (stored.length !== header.recordsStored || crc32(stored) !== header.recordsCrc) return undefined;
     try {
-      const raw =
-        (header.flags & FLAG_ZSTD) !== 0
-          ? zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.recordsRaw) })
-          : stored;
+      const raw = (header.flags & FLAG_ZSTD) !== 0 ? decompress(stored, header.recordsRaw) : stored;
       return raw.length === header.recordsRaw ? raw : undefined;
     } catch {
       return undefined;
@@ -329,10 +326,7 @@ export class Stream {
       return [];
     }
     try {
-      const raw =
-        (header.flags & FLAG_ZSTD) !== 0
-          ? zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.recordsRaw) })
-          : stored;
+      const raw = (header.flags & FLAG_ZSTD) !== 0 ? decompress(stored, header.recordsRaw) : stored;
       if (raw.length !== header.recordsRaw) throw new RecordError('the length differs');
       const lines = raw.toString('utf8').split('\n');
       if (lines.pop() !== '' || lines.length !== header.count) throw new RecordError('the number of records differs');
@@ -380,6 +374,17 @@ export interface Block {
   readonly table: readonly BlockEntry[] | undefined;
 }
 
+/** The most that is taken for an output before there is any. Bytes. */
+const EXPECTED_OUTPUT = 1024 * 1024;
+
+/** With room for all of it, the output comes in one piece; how large it says it is may be a lie. */
+function decompress(stored: Buffer, length: number): Buffer {
+  return zstdDecompressSync(stored, {
+    maxOutputLength: Math.max(1, length),
+    chunkSize: Math.min(EXPECTED_OUTPUT, Math.max(64, length))
+  });
+}
+
 /** The raw bytes of a block, its checksum verified; `undefined` when they are damaged. */
 export function readBlock(fd: number, block: Pick<Block, 'offset' | 'length' | 'header'>): Buffer | undefined {
   const { header } = block;
@@ -390,7 +395,7 @@ export function readBlock(fd: number, block: Pick<Block, 'offset' | 'length' | '
   const stored = bytes.subarray(block.length - header.storedLength);
   if (blockCrc(head, stored) !== header.crc) return undefined;
   try {
-    const raw = header.zstd ? zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.rawLength) }) : stored;
+    const raw = header.zstd ? decompress(stored, header.rawLength) : stored;
     return raw.length === header.rawLength ? raw : undefined;
   } catch {
     return undefined;

@@ -49,7 +49,7 @@ export interface LogReader extends AsyncDisposable {
    * Throws VERSION_HAS_NO_CONTENT, LOG_DAMAGED.
    */
   content(change: Change): AsyncIterable<Uint8Array>;
-  /** Whole content of a version, for small files. */
+  /** Whole content of a version, verified, for small files. Not to be written to: it may be the reader's own memory. Throws as {@link content}. */
   contentBytes(change: Change): Promise<Buffer>;
   hasChunk(id: string): boolean;
   /** Bytes the log takes on disk. */
