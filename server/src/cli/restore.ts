@@ -7,8 +7,8 @@ import type { RestoreRequest, RestoreResult } from '../api/contract.ts';
 import { versionId, type Change } from '../core/change.ts';
 import { errnoOf, SyftError, type ErrorCode } from '../core/errors.ts';
 import { displayPath, encodePath, joinPath, parseDisplayPath, type PathName } from '../core/path-name.ts';
-import type { ReadonlyTree } from '../core/tree.ts';
 import { LogView, momentOf, type NamedVersion } from '../library/log-view.ts';
+import { placeNewFiles, type NewFilesOptions } from '../library/new-files.ts';
 import {
   absolute,
   diskError,
@@ -171,7 +171,7 @@ const ENDS_TREE: ReadonlySet<ErrorCode> = new Set([
 
 /** The tree as of a moment, into a directory. Inside the workspace what stands there is recorded first. */
 async function restoreTree(context: CommandContext, view: LogView): Promise<number> {
-  const { invocation, output } = context;
+  const { invocation, output, logDir } = context;
   const at = invocation.values.get('at');
   const toText = invocation.values.get('to');
   if (at === undefined || toText === undefined || invocation.args.length > 0) {
@@ -183,16 +183,19 @@ async function restoreTree(context: CommandContext, view: LogView): Promise<numb
   const dryRun = invocation.flags.has('dry-run');
   const prefix = relative(context.root, target);
   const inside = prefix !== '..' && !prefix.startsWith(`..${sep}`);
-  const work = async (restoreOne: (version: Change) => Promise<RestoreResult>): Promise<number> => {
+  const work = async (
+    restoreOne: (version: Change) => Promise<RestoreResult>,
+    restored: (versions: readonly Change[]) => AsyncIterable<TreeItem> | readonly TreeItem[] = eachAlone
+  ): Promise<number> => {
     let done = 0;
     let bytes = 0;
     let failed = 0;
     const started = Date.now();
     const counts = { create: 0, replace: 0, unchanged: 0 };
-    for (const version of [...tree.values()].sort((a, b) => (a.path < b.path ? -1 : 1))) {
+    for await (const { version, there } of restored([...tree.values()].sort(inLogOrder))) {
       if (context.signal.aborted) throw new SyftError('CANCELLED', 'Stopped; what was restored so far is whole.');
       try {
-        const result = await restoreOne(version);
+        const result = there ?? (await restoreOne(version));
         counts[result.unchanged ? 'unchanged' : result.created ? 'create' : 'replace'] += 1;
         if (dryRun || output.json || invocation.verbose) await report(context, result, dryRun);
       } catch (error) {
@@ -224,20 +227,19 @@ async function restoreTree(context: CommandContext, view: LogView): Promise<numb
     if (!dryRun) await makeTarget(target);
     const stagingDir = dryRun ? tmpdir() : await mkdtemp(join(target, '.syft-sync-tmp-'));
     try {
-      const place = {
-        root: target,
-        log: view.reader,
-        recorder: await assumeRecorded(context, target, tree, inside),
-        stagingDir
-      };
-      return await work(async version => {
-        const { path, unchanged, created } = await restoreVersion(place, version, {
-          force,
-          dryRun,
-          signal: context.signal
-        });
+      const recorder = { ...OUTSIDE, tree: new Map<PathName, Change>() };
+      const place = { root: target, log: view.reader, recorder, stagingDir };
+      const restoreOne = async (version: Change): Promise<RestoreResult> => {
+        await assumeRecorded(recorder.tree, target, version, inside);
+        const options = { force, dryRun, signal: context.signal };
+        const { path, unchanged, created } = await restoreVersion(place, version, options);
         return { path: displayPath(path), versionId: versionId(version), unchanged, created };
-      });
+      };
+      if (dryRun) return await work(restoreOne);
+      const { signal } = context;
+      return await work(restoreOne, versions =>
+        newFilesFirst(versions, { root: target, log: view.reader, stagingDir, logDir, signal })
+      );
     } finally {
       if (!dryRun) await rm(stagingDir, { recursive: true, force: true });
     }
@@ -262,26 +264,48 @@ async function makeTarget(target: string): Promise<void> {
   }
 }
 
+/** A version of the tree; `there`: it is in place already. */
+interface TreeItem {
+  readonly version: Change;
+  readonly there?: RestoreResult;
+}
+
+function eachAlone(versions: readonly Change[]): readonly TreeItem[] {
+  return versions.map(version => ({ version }));
+}
+
+/** Where nothing stands, many are put in place together; the others are left to be restored one by one. */
+async function* newFilesFirst(versions: readonly Change[], options: NewFilesOptions): AsyncGenerator<TreeItem> {
+  for await (const { done, left } of placeNewFiles(versions, options)) {
+    for (const version of done) {
+      const path = displayPath(version.path);
+      yield { version, there: { path, versionId: versionId(version), unchanged: false, created: true } };
+    }
+    yield* eachAlone(left);
+  }
+}
+
+/** So that each block of contents is read once. */
+function inLogOrder(a: Change, b: Change): number {
+  return a.device === b.device ? a.seq - b.seq : a.device < b.device ? -1 : 1;
+}
+
 /**
  * Outside the workspace only what already equals the version counts as recorded; anything else in the way needs --force.
  * Inside (a dry run) everything will be recorded first.
  */
 async function assumeRecorded(
-  context: CommandContext,
+  present: Map<PathName, Change>,
   target: string,
-  tree: ReadonlyTree,
+  version: Change,
   inside: boolean
-): Promise<RecordingBeforeRestore> {
-  const present = new Map<PathName, Change>();
-  for (const [path, version] of tree) {
-    if (context.signal.aborted) throw new SyftError('CANCELLED', 'Stopped before anything was restored.');
-    if (version.type === 'directory') continue;
-    const stats = await lstat(absolute(target, path)).catch(() => undefined);
-    if (stats === undefined || (stats.isFile() && stats.size !== version.size && !inside)) continue;
-    const disk = await diskSide(target, path).catch(() => undefined);
-    if (disk === undefined || (!inside && disk.hash !== version.hash)) continue;
-    const type = stats.isSymbolicLink() ? 'symlink' : 'file';
-    present.set(path, { ...version, type, hash: disk.hash, mode: modeOf(stats, version) });
-  }
-  return { ...OUTSIDE, tree: present };
+): Promise<void> {
+  if (version.type === 'directory') return;
+  const { path } = version;
+  const stats = await lstat(absolute(target, path)).catch(() => undefined);
+  if (stats === undefined || (stats.isFile() && stats.size !== version.size && !inside)) return;
+  const disk = await diskSide(target, path).catch(() => undefined);
+  if (disk === undefined || (!inside && disk.hash !== version.hash)) return;
+  const type = stats.isSymbolicLink() ? 'symlink' : 'file';
+  present.set(path, { ...version, type, hash: disk.hash, mode: modeOf(stats, version) });
 }
