@@ -2,7 +2,7 @@
  * One record: the line of JSON by which the log holds a change (docs/format.md, "Records"). A log may come from a stranger,
  * so reading validates everything before anything else sees it.
  */
-import { displayPath, isEscaped, normalizeRelative, pathBase64, decodePath, type PathName } from './path-name.ts';
+import { displayPath, isEscaped, pathBase64, decodePath, type PathName } from './path-name.ts';
 import type { Cause, Change, ChangeFlag, ChangeKind, ContentRef, EntryType } from './change.ts';
 
 const KINDS = new Set<string>(['created', 'modified', 'deleted', 'moved'] satisfies ChangeKind[]);
@@ -73,6 +73,10 @@ function hash(object: Record<string, unknown>, key: string): string | undefined 
   return value;
 }
 
+// An empty part, `.` or `..`, or a NUL anywhere.
+ 
+const ODD_PART = /(?:^|\/)\.{0,2}(?:\/|$)|\0/;
+
 function path(object: Record<string, unknown>, key: 'path' | 'from'): PathName | undefined {
   const text = object[key];
   const base64 = object[`${key}64`];
@@ -86,7 +90,7 @@ function path(object: Record<string, unknown>, key: 'path' | 'from'): PathName |
   } else if (!text.isWellFormed()) {
     throw new RecordError(`"${key}" is not well-formed`);
   }
-  if (normalizeRelative(name) !== name) throw new RecordError(`"${key}" does not name a file inside the workspace`);
+  if (ODD_PART.test(name)) throw new RecordError(`"${key}" does not name a file inside the workspace`);
   return name;
 }
 
@@ -161,7 +165,8 @@ export function decodeRecord(line: string, device: string): Change {
   const mtime = whole(object, 'mtime', Number.MIN_SAFE_INTEGER);
   const content = contentOf(object['content'], contentHash);
   const cause = causeOf(object['cause']);
-  return {
+  // One after the other: spreading takes three times as long, and a log is read record by record.
+  const change: { -readonly [K in keyof Change]: Change[K] } = {
     device,
     seq,
     kind: kind as ChangeKind,
@@ -169,14 +174,15 @@ export function decodeRecord(line: string, device: string): Change {
     at,
     hlc: whole(object, 'hlc') ?? at,
     type: type as EntryType,
-    ...(size !== undefined && { size }),
-    ...(contentHash !== undefined && { hash: contentHash }),
-    ...(previousHash !== undefined && { previousHash }),
-    ...(mode !== undefined && { mode: mode & 0o7777 }),
-    ...(mtime !== undefined && { mtime }),
-    flags: flags as ChangeFlag[],
-    ...(from !== undefined && { from }),
-    ...(content !== undefined && { content }),
-    ...(cause !== undefined && { cause })
+    flags: flags as ChangeFlag[]
   };
+  if (size !== undefined) change.size = size;
+  if (contentHash !== undefined) change.hash = contentHash;
+  if (previousHash !== undefined) change.previousHash = previousHash;
+  if (mode !== undefined) change.mode = mode & 0o7777;
+  if (mtime !== undefined) change.mtime = mtime;
+  if (from !== undefined) change.from = from;
+  if (content !== undefined) change.content = content;
+  if (cause !== undefined) change.cause = cause;
+  return change;
 }

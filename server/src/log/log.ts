@@ -491,6 +491,9 @@ function without(parts: readonly Uint8Array[], n: number): Uint8Array[] {
 /** While a frame is being written the next one is prepared when this much waits; with less it waits for company. Bytes. */
 const PREPARED_AHEAD = 1024 * 1024;
 
+/** What a record takes, about: many without contents must not make one frame without end. */
+const RECORD_BYTES = 256;
+
 /** A frame that only needs its place. */
 interface PreparedFrame {
   readonly changes: Change[];
@@ -742,7 +745,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     ready: readonly ReadyBlock[] = []
   ): Promise<Change[]> {
     if (this.#closed) return Promise.reject(new SyftError('LOG_CLOSED', 'The log is closed.'));
-    let bytes = 0;
+    let bytes = appends.length * RECORD_BYTES;
     for (const chunk of chunks) bytes += chunk.bytes.length;
     for (const block of ready) bytes += block.raw.length;
     return new Promise((resolve, reject) => {

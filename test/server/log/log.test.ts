@@ -68,6 +68,26 @@ describe('what is appended', () => {
     );
   });
 
+  test('without contents, however much of it waits, goes into frames that a reader can hold', async () => {
+    using scratch = new Scratch();
+    const log = await scratch.writer();
+    const drafts = Array.from({ length: 30_000 }, (_unused, i) => ({
+      draft: { kind: 'created' as const, path: `d/${i}`, type: 'directory' as const, flags: [] },
+      chunks: []
+    }));
+    await Promise.all([log.append(drafts), log.append(drafts), log.append(drafts)]);
+    await log.close();
+    let frames = 0;
+    for (const bytes of scratch.segments().map(path => readFileSync(path))) {
+      for (let at = bytes.indexOf('SYFR'); at >= 0; at = bytes.indexOf('SYFR', at + 1)) frames += 1;
+    }
+    // The last one says that the log was closed.
+    expect(frames).toBeGreaterThan(2);
+    const reader = await scratch.reader();
+    expect(await all(reader)).toHaveLength(90_000);
+    await reader.close();
+  });
+
   test('stays where it is: nothing before the durable end is written again, over any number of sessions', async () => {
     using scratch = new Scratch();
     let before = Buffer.alloc(0);
