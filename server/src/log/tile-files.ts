@@ -1,7 +1,7 @@
 /** Tiles on disk, at the paths of C2SP tlog-tiles: `tile/<level>/<index>[.p/<width>]` below the directory of a stream. */
 import {
   closeSync,
-  fsyncSync,
+  fsync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -11,6 +11,7 @@ import {
   statSync
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import {
   HASH_SIZE,
   levelWidth,
@@ -22,6 +23,8 @@ import {
 } from '../core/merkle.ts';
 import { errnoOf } from '../core/errors.ts';
 import { syncDirectory, writeFully } from '../storage/durable.ts';
+
+const sync = promisify(fsync);
 
 /** Path of a tile below the stream's directory; three digits a part, all but the last behind an `x`. */
 export function tilePath({ level, index, width }: TilePlace): string {
@@ -70,36 +73,56 @@ export function widestTile(streamDir: string, level: number, index: number): Buf
   return undefined;
 }
 
+/** Tiles that are open at a time while they are being written. */
+const TOGETHER = 64;
+/** Syncs on their way at a time: a log that is being written syncs on the same threads. */
+const SYNCS = 2;
+
+type WrittenTile = { readonly place: TilePlace; readonly bytes: Buffer };
+
 /**
  * Writes tiles so that they are durable, names included, when this returns. Tiles that are there already are left alone, but for
  * those that do not hold what they should: a tile of a place and width can only be one, so what stands there is damaged.
+ *
+ * Many are written before the first of them is synced: the file system then commits them together.
  */
-export async function writeTiles(
-  streamDir: string,
-  tiles: readonly { readonly place: TilePlace; readonly bytes: Buffer }[]
-): Promise<void> {
+export async function writeTiles(streamDir: string, tiles: readonly WrittenTile[]): Promise<void> {
   const directories = new Set<string>();
-  for (const [i, { place, bytes }] of tiles.entries()) {
-    // Each costs a sync; whoever waits for something else gets his turn between them.
-    if (i % 8 === 7) await new Promise(resolve => setImmediate(resolve));
-    const path = join(streamDir, tilePath(place));
-    if (bytesOf(path)?.equals(bytes) === true) continue;
-    const dir = dirname(path);
-    if (!directories.has(dir)) makeBelow(streamDir, dir, directories);
-    const temporary = `${path}.tmp`;
-    const fd = openSync(temporary, 'w', 0o600);
-    try {
-      writeFully(fd, bytes, 0);
-      fsyncSync(fd);
-    } catch (error) {
-      closeSync(fd);
-      rmSync(temporary, { force: true });
-      throw error;
-    }
-    closeSync(fd);
-    renameSync(temporary, path);
+  for (let from = 0; from < tiles.length; from += TOGETHER) {
+    await writeSome(streamDir, tiles.slice(from, from + TOGETHER), directories);
   }
   for (const dir of directories) syncDirectory(dir);
+}
+
+async function writeSome(streamDir: string, tiles: readonly WrittenTile[], directories: Set<string>): Promise<void> {
+  const open: { readonly path: string; readonly fd: number }[] = [];
+  const left = new Set<string>();
+  try {
+    for (const { place, bytes } of tiles) {
+      const path = join(streamDir, tilePath(place));
+      if (bytesOf(path)?.equals(bytes) === true) continue;
+      const dir = dirname(path);
+      if (!directories.has(dir)) makeBelow(streamDir, dir, directories);
+      const fd = openSync(`${path}.tmp`, 'w', 0o600);
+      open.push({ path, fd });
+      left.add(path);
+      writeFully(fd, bytes, 0);
+    }
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      for (let tile = open[next++]; tile !== undefined; tile = open[next++]) await sync(tile.fd);
+    };
+    const lanes = await Promise.allSettled(Array.from({ length: SYNCS }, lane));
+    const failed = lanes.find(({ status }) => status === 'rejected');
+    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+    for (const { path } of open) {
+      renameSync(`${path}.tmp`, path);
+      left.delete(path);
+    }
+  } finally {
+    for (const { fd } of open) closeSync(fd);
+    for (const path of left) rmSync(`${path}.tmp`, { force: true });
+  }
 }
 
 /** Makes a directory, and notes it and those above it up to the stream's, to be synced. */

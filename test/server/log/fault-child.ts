@@ -86,15 +86,17 @@ for (const call of [fs.write, fs.writev]) {
   Object.assign(call, { [Symbol.for('nodejs.util.promisify.custom')]: undefined });
 }
 
-fs.fdatasync = ((fd: number, done: Done): void => {
-  const what = fate(undefined);
-  if (what === 'kill') die();
-  if (what === 'fail') {
-    done(eio());
-    return;
-  }
-  real.fdatasync(fd, done);
-}) as typeof fs.fdatasync;
+for (const name of ['fdatasync', 'fsync'] as const) {
+  fs[name] = ((fd: number, done: Done): void => {
+    const what = fate(undefined);
+    if (what === 'kill') die();
+    if (what === 'fail') {
+      done(eio());
+      return;
+    }
+    real[name](fd, done);
+  }) as typeof fs.fsync;
+}
 syncBuiltinESMExports();
 
 const { openLogWriter } = await import('../../../server/src/log/log.ts');
