@@ -21,7 +21,7 @@ import { StagePool } from './stage-pool.ts';
 /** Larger files are written one by one. */
 const MOST_BYTES = 1024 * 1024;
 /** A batch: what one sync makes durable. */
-const BATCH_FILES = 4096;
+const BATCH_FILES = 16_384;
 const BATCH_BYTES = 64 * 1024 * 1024;
 /** What a thread is given at a time. */
 const JOB_FILES = 256;
@@ -247,8 +247,9 @@ class NewFiles {
   /** Gives a new directory its name, with all that is staged for it. */
   #nameDirectory({ parent, name }: Group, sound: Map<PathName, boolean>, touched: Set<PathName>): boolean {
     const above = parentOf(parent);
-    if (parent === '' || sound.has(parent) || !this.#parent(above, sound, touched) || this.#isLogs(parent))
-      {return false;}
+    if (parent === '' || sound.has(parent) || !this.#parent(above, sound, touched) || this.#isLogs(parent)) {
+      return false;
+    }
     const target = this.#absolute(parent);
     try {
       // A directory can only be renamed to where there is nothing, or an empty directory.
