@@ -100,8 +100,9 @@ test('many files, more than one sync takes, come back with content, permissions 
   const files = found();
   expect(files.get('large')).toHaveLength(3 * 1024 * 1024);
   for (let i = 0; i < larger; i += 1) {
-    if (files.get(`larger${i % 2}/${i}`) !== `${i} `.repeat(330_000))
-      {throw new Error(`larger/${i} is not what was recorded`);}
+    if (files.get(`larger${i % 2}/${i}`) !== `${i} `.repeat(330_000)) {
+      throw new Error(`larger/${i} is not what was recorded`);
+    }
   }
   for (let i = 0; i < count; i += 1) {
     if (files.get(nameOf(i)) !== contentOf(i)) throw new Error(`${nameOf(i)} is not what was recorded`);
