@@ -14,6 +14,8 @@ const esm = { syntax: 'typescript', explicitResourceManagement: true };
 export default {
   // A limit against hanging, not a measure of speed.
   testTimeout: 120_000,
+  // Modules stay in memory from one file to the next.
+  workerIdleMemoryLimit: '2GB',
   projects: [
     {
       displayName: 'server',
