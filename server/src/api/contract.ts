@@ -201,6 +201,25 @@ export type RemoveRequest = z.infer<typeof RemoveRequestSchema>;
 export const RemoveResultSchema = z.object({ path: z.string(), change: ChangeSchema.optional() });
 export type RemoveResult = z.infer<typeof RemoveResultSchema>;
 
+/** Labels or pins a version, or takes it back: such a version keeps its content whatever policy is set. */
+export const MarkRequestSchema = z.object({
+  versionId: z.string(),
+  act: z.enum(['label', 'unlabel', 'pin', 'unpin']),
+  name: z
+    .string()
+    .max(1000)
+    .optional()
+    .meta({ description: 'The label: 1 to 200 characters on one line; `unlabel` without it takes all labels' })
+});
+export type MarkRequest = z.infer<typeof MarkRequestSchema>;
+export const MarkResultSchema = z.object({
+  versionId: z.string(),
+  labels: z.array(z.string()),
+  pinned: z.boolean(),
+  changed: z.boolean().meta({ description: 'False when it was so already; nothing was recorded' })
+});
+export type MarkResult = z.infer<typeof MarkResultSchema>;
+
 export const StatsSchema = z.object({
   filesCreated: z.number().int(),
   filesModified: z.number().int(),
@@ -266,6 +285,7 @@ export const routes = {
   content: { method: 'GET', path: '/api/versions/{versionId}/content', query: ContentQuerySchema, response: 'bytes' },
   restore: { method: 'POST', path: '/api/restore', body: RestoreRequestSchema, response: RestoreResultSchema },
   remove: { method: 'POST', path: '/api/remove', body: RemoveRequestSchema, response: RemoveResultSchema },
+  marks: { method: 'POST', path: '/api/marks', body: MarkRequestSchema, response: MarkResultSchema },
   flush: { method: 'POST', path: '/api/flush', response: z.object({ flushed: z.literal(true) }) },
   capture: {
     method: 'POST',

@@ -38,12 +38,13 @@ const WORDS: Record<
     summary: 'The content of a version, byte for byte',
     description:
       'With `ETag`, `Content-Length` and one byte range. The content is verified while it is sent; when it turns out damaged the connection is cut before its end.',
-    errors: [404, 409, 500, 503]
+    errors: [404, 409, 410, 500, 503]
   },
   restore: {
     summary: 'Puts a version back; what stood there is recorded first',
-    errors: [400, 404, 409, 423, 503, 507]
+    errors: [400, 404, 409, 410, 423, 503, 507]
   },
+  marks: { summary: 'Labels or pins a version, or takes it back', errors: [400, 404, 409, 410, 423, 503, 507] },
   remove: { summary: 'Undoes a restore that created a file', errors: [400, 404, 409, 423, 503] },
   flush: { summary: 'Answers when the state every file has now is recorded and durable', errors: [423, 503, 507] },
   capture: { summary: 'One pass over the workspace', errors: [423, 503, 507] },
@@ -65,6 +66,7 @@ const ERRORS: Record<number, string> = {
   403: 'Asked under another host, by a page of another origin, or without the header that guards writes.',
   404: 'There is no such version or path.',
   409: 'The state of the workspace or of the version does not allow it.',
+  410: 'The content of the version was pruned or erased.',
   423: 'Another process records this log.',
   500: 'The log is damaged there, or something went wrong inside.',
   503: 'Not now: starting, folders to be chosen first, or nothing to read.',

@@ -15,6 +15,7 @@ import {
   DeletedQuerySchema,
   EventsQuerySchema,
   HistoryQuerySchema,
+  MarkRequestSchema,
   RemoveRequestSchema,
   RestoreRequestSchema,
   SetupRequestSchema,
@@ -200,6 +201,11 @@ export function createApi(options: ApiOptions): Api {
   app.post('/api/remove', async (req, res) => {
     const body = parse(RemoveRequestSchema, req.body, 'body');
     res.json(await service.remove({ ...body, ifVersion: await wholeId(body.ifVersion) }));
+  });
+  app.post('/api/marks', async (req, res) => {
+    const body = parse(MarkRequestSchema, req.body, 'body');
+    if (service.mark === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
+    res.json(await service.mark({ ...body, versionId: await wholeId(body.versionId) }));
   });
   app.post('/api/flush', async (_req, res) => {
     await service.flush();

@@ -1,5 +1,13 @@
 /** What the HTTP API needs of a workspace: the sidecar, and every other process that records, offers this. */
-import type { RemoveRequest, RemoveResult, RestoreRequest, RestoreResult, Status } from './contract.ts';
+import type {
+  MarkRequest,
+  MarkResult,
+  RemoveRequest,
+  RemoveResult,
+  RestoreRequest,
+  RestoreResult,
+  Status
+} from './contract.ts';
 import type { Change } from '../core/change.ts';
 import type { PathName } from '../core/path-name.ts';
 import type { ReadonlyTree } from '../core/tree.ts';
@@ -35,6 +43,8 @@ export interface WorkspaceService {
   restore(request: RestoreRequest): Promise<RestoreResult>;
   /** Whole version ids only. */
   remove(request: RemoveRequest): Promise<RemoveResult>;
+  /** Labels and pins. Whole version ids only. Absent: this process cannot write the log. */
+  mark?(request: MarkRequest): Promise<MarkResult>;
   /** Chooses the folders to record. Absent: there is nothing to choose. */
   setup?(folders: string[]): Promise<void>;
   /** False when the path is excluded or outside the recorded folders. Absent: not known, taken as recorded. */

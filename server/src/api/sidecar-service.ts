@@ -4,7 +4,15 @@
  */
 import { EventEmitter } from 'node:events';
 import { resolve } from 'node:path';
-import type { RemoveRequest, RemoveResult, RestoreRequest, RestoreResult, Status } from './contract.ts';
+import type {
+  MarkRequest,
+  MarkResult,
+  RemoveRequest,
+  RemoveResult,
+  RestoreRequest,
+  RestoreResult,
+  Status
+} from './contract.ts';
 import { CurrentIndex } from './current-index.ts';
 import {
   checkFolders,
@@ -470,6 +478,10 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
 
   async restore(request: RestoreRequest): Promise<RestoreResult> {
     return this.#recording().restore(request);
+  }
+
+  async mark(request: MarkRequest): Promise<MarkResult> {
+    return this.#recording().mark(request);
   }
 
   async remove(request: RemoveRequest): Promise<RemoveResult> {

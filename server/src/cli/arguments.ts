@@ -155,6 +155,41 @@ export const COMMANDS = {
     positionals: [0, 1],
     example: 'syft-sync restore model.pkl@-1'
   },
+  label: {
+    usage: 'label VERSION NAME',
+    does: 'gives a version a name; what has one keeps its content whatever is pruned',
+    options: [],
+    positionals: [2, 2],
+    example: "syft-sync label paper.tex@latest 'sent to the journal'"
+  },
+  unlabel: {
+    usage: 'unlabel VERSION [NAME]',
+    does: 'takes a name of a version back, or all of them',
+    options: [],
+    positionals: [1, 2],
+    example: "syft-sync unlabel paper.tex@latest 'sent to the journal'"
+  },
+  pin: {
+    usage: 'pin VERSION',
+    does: 'keeps the content of a version whatever is pruned',
+    options: [],
+    positionals: [1, 1],
+    example: 'syft-sync pin model.pkl@2h'
+  },
+  unpin: {
+    usage: 'unpin VERSION',
+    does: 'takes a pin back',
+    options: [],
+    positionals: [1, 1],
+    example: 'syft-sync unpin k7f2mq3a.1042'
+  },
+  labels: {
+    usage: 'labels',
+    does: 'lists the versions that are labelled or pinned',
+    options: [],
+    positionals: [0, 0],
+    example: 'syft-sync --json labels'
+  },
   stats: {
     usage: 'stats',
     does: 'counts: changes by kind, versions, files, bytes',

@@ -6,6 +6,8 @@ import { changeToJson, versionId, type Change, type ChangeKind } from '../core/c
 import { errnoOf, exitStatus, firstError, SyftError } from '../core/errors.ts';
 import { pathMatcher } from '../core/glob.ts';
 import { displayPath, pathBase64, type PathName } from '../core/path-name.ts';
+import { Marks, marksJson } from '../core/retention-act.ts';
+import { droppedJson } from '../log/dropped-error.ts';
 import { LogExplorer } from '../library/explorer.ts';
 import { LogStorage } from '../library/log-storage.ts';
 import { LogView, momentOf } from '../library/log-view.ts';
@@ -29,7 +31,8 @@ import {
 import { recordingOptions, type CommandContext } from './context.ts';
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
-import { changeLine, jsonLine, Output } from './output.ts';
+import { changeLine, jsonLine, marksLine, Output } from './output.ts';
+import { labelsCommand, markCommand } from './labels.ts';
 import { proveCommand, proveHistoryCommand, verifyProofCommand } from './prove.ts';
 import { restoreCommand } from './restore.ts';
 
@@ -139,9 +142,10 @@ async function history(context: CommandContext): Promise<number> {
   const { invocation, output } = context;
   await using view = await openView(context);
   const limit = wholeNumber(invocation, 'limit') ?? Number.POSITIVE_INFINITY;
+  const marks = Marks.of(view.reader.acts());
   for (const change of view.history(view.pathOf(invocation.args[0] ?? '', context.cwd)).slice(0, limit)) {
-    const json = changeToJson(change);
-    await output.result(json, changeLine(json));
+    const json = { ...changeToJson(change), ...marksJson(marks, change), ...droppedJson(view.reader.dropped(change)) };
+    await output.result(json, `${changeLine(json)}${marksLine(json)}`);
   }
   return 0;
 }
@@ -376,6 +380,13 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return diff(context);
     case 'restore':
       return restoreCommand(context);
+    case 'label':
+    case 'unlabel':
+    case 'pin':
+    case 'unpin':
+      return markCommand(context, invocation.command);
+    case 'labels':
+      return labelsCommand(context);
     case 'stats':
       return stats(context);
     case 'fsck':
@@ -403,6 +414,10 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'watch',
   'flush',
   'restore',
+  'label',
+  'unlabel',
+  'pin',
+  'unpin',
   'explore',
   'serve',
   'receive'

@@ -131,6 +131,22 @@ export class Output {
   }
 }
 
+/** What is said of a version, behind its line. */
+export function marksLine(marks: {
+  labels?: readonly string[];
+  pinned?: boolean;
+  dropped?: { act: string; at: string };
+}): string {
+  const words = [
+    ...(marks.pinned === true ? ['pinned'] : []),
+    ...(marks.labels ?? []).map(label => `"${label}"`),
+    ...(marks.dropped === undefined
+      ? []
+      : [`content ${marks.dropped.act === 'erase' ? 'erased' : 'pruned'} ${marks.dropped.at.slice(0, 10)}`])
+  ];
+  return words.map(word => `  ${word}`).join('');
+}
+
 /** A change as one line: when, how, size, id, path. */
 export function changeLine(change: ChangeJson): string {
   const size = change.type === 'directory' ? 'directory' : change.size === undefined ? '' : readableSize(change.size);

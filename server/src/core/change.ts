@@ -1,5 +1,6 @@
 /** The change model: what one line of the log means. Pure data; the bytes are in docs/format.md. */
 import { displayPath, pathBase64, type PathName } from './path-name.ts';
+import type { RetentionAct } from './retention-act.ts';
 
 /** What happened to a path. */
 export type ChangeKind = 'created' | 'modified' | 'deleted' | 'moved';
@@ -53,6 +54,8 @@ export interface Change {
   /** Absent when there is no content to fetch (`deleted`, directory, `no-content`, `unreadable`). */
   readonly content?: ContentRef;
   readonly cause?: Cause;
+  /** Something said about versions, instead of something that happened to a file. Readers of changes never meet one. */
+  readonly retention?: RetentionAct;
 }
 
 /** A change before the log has given it its place: no device, seq, clock. `at` may be given, else it is now. */

@@ -147,3 +147,17 @@ export function policyText(policy: RetentionPolicy): PolicyText {
 export function keepsAll(policy: RetentionPolicy): boolean {
   return SPAN_RULES.every(rule => policy[rule] === undefined) && policy.budget === undefined;
 }
+
+/** A written policy in words: `keep-all 7d, daily 1y`. */
+export function policyWords(text: PolicyText): string {
+  const words = [...SPAN_RULES, 'budget' as const].flatMap(rule =>
+    text[rule] === undefined ? [] : [`${optionOf(rule)} ${text[rule]}`]
+  );
+  const zone = text.timeZone === undefined || text.timeZone === 'UTC' ? [] : [`time zone ${text.timeZone}`];
+  return words.length === 0 ? 'that keeps everything' : [...words, ...zone].join(', ');
+}
+
+/** A rule as the command line writes it, without dashes before. */
+export function optionOf(rule: string): string {
+  return rule.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
+}

@@ -101,8 +101,9 @@ function keepByRules(versions: VersionColumns, policy: RetentionPolicy, now: num
 function keepersOf(versions: VersionColumns, why: Uint8Array): Int32Array {
   const keepers = new Int32Array(versions.contents);
   for (let i = 0; i < versions.length; i += 1) {
-    if (why[i] !== NONE)
-      {keepers[versions.content[i] as number] = (keepers[versions.content[i] as number] as number) + 1;}
+    if (why[i] !== NONE) {
+      keepers[versions.content[i] as number] = (keepers[versions.content[i] as number] as number) + 1;
+    }
   }
   return keepers;
 }

@@ -18,7 +18,7 @@ import {
 import { parseMoment } from '../core/time-text.ts';
 import { applyChange, type Tree } from '../core/tree.ts';
 import { openLogReader } from '../log/log.ts';
-import type { LogReader, OpenLogOptions } from '../log/types.ts';
+import type { OpenLogOptions, OpenReader } from '../log/types.ts';
 
 /** Microseconds since the epoch. */
 export function nowMicros(): number {
@@ -46,14 +46,14 @@ export interface NamedVersion {
 
 /** A read-only view of one log. */
 export class LogView implements AsyncDisposable {
-  readonly reader: LogReader;
+  readonly reader: OpenReader;
   /** Workspace root, to which paths of the user are related. */
   readonly root: string;
   #changes: Change[] = [];
   #byId: Map<string, Change> | undefined;
   #paths: Set<PathName> | undefined;
 
-  private constructor(reader: LogReader, root: string) {
+  private constructor(reader: OpenReader, root: string) {
     this.reader = reader;
     this.root = root;
   }

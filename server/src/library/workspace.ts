@@ -5,7 +5,16 @@
 import { EventEmitter } from 'node:events';
 import { mkdir, realpath, stat } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
-import type { RemoveRequest, RemoveResult, RestoreRequest, RestoreResult, Stats, Status } from '../api/contract.ts';
+import type {
+  MarkRequest,
+  MarkResult,
+  RemoveRequest,
+  RemoveResult,
+  RestoreRequest,
+  RestoreResult,
+  Stats,
+  Status
+} from '../api/contract.ts';
 import { changeToJson, isoMicros, parseVersionId, versionId, type Change, type ChangeKind } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
@@ -13,7 +22,7 @@ import { decodePath, displayPath, normalizeRelative, parseDisplayPath, type Path
 import type { ReadonlyTree } from '../core/tree.ts';
 import { Recorder, type Fold, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import { openLogWriter } from '../log/log.ts';
-import type { LogWriter } from '../log/types.ts';
+import type { OpenWriter } from '../log/types.ts';
 import { writeError } from '../storage/durable.ts';
 import {
   absolute,
@@ -25,6 +34,7 @@ import {
   type RestoreOutcome,
   type RestorePlace
 } from './restore.ts';
+import { markVersion } from './version-marks.ts';
 import { VERSION } from './version.ts';
 
 export interface WorkspaceOptions {
@@ -120,7 +130,7 @@ export async function checkRoot(root: string): Promise<string> {
 export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDisposable {
   readonly root: string;
   readonly logDir: string;
-  readonly log: LogWriter;
+  readonly log: OpenWriter;
   readonly recorder: Recorder;
   readonly counts: LogCounts;
   readonly startedAt = Date.now();
@@ -132,7 +142,7 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   private constructor(
     root: string,
     logDir: string,
-    log: LogWriter,
+    log: OpenWriter,
     recorder: Recorder,
     counts: LogCounts,
     include: readonly string[] | undefined
@@ -272,6 +282,11 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
       }
     }
     throw new SyftError('VERSION_NOT_FOUND', `There is no version ${id}.`);
+  }
+
+  /** Labels or pins a version. */
+  async mark(request: MarkRequest): Promise<MarkResult> {
+    return markVersion(this.log, await this.findVersion(request.versionId), request);
   }
 
   /** Restore as the HTTP contract says: inside the workspace only. */

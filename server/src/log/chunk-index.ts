@@ -103,6 +103,33 @@ export class ChunkIndex {
     this.#size += 1;
   }
 
+  /** Takes an id out. Those that probing had pushed on move up, so that no gap hides them. */
+  delete(id: string): void {
+    const mask = this.#capacity - 1;
+    let gap = this.#slot(...ChunkIndex.#key(id));
+    if (this.#segments[gap] === 0) return;
+    this.#size -= 1;
+    for (let slot = (gap + 1) & mask; this.#segments[slot] !== 0; slot = (slot + 1) & mask) {
+      const home = (this.#keys[slot * 4] ?? 0) & mask;
+      // What lies between its home and its slot, around the end of the table too, must stay reachable.
+      if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
+      this.#keys.copyWithin(gap * 4, slot * 4, slot * 4 + 4);
+      this.#segments[gap] = this.#segments[slot] ?? 0;
+      this.#blocks[gap] = this.#blocks[slot] ?? 0;
+      this.#entries[gap] = this.#entries[slot] ?? 0;
+      gap = slot;
+    }
+    this.#segments[gap] = 0;
+  }
+
+  /** Says where an id lies now, if it is known to lie in that segment. */
+  move(id: string, place: ChunkPlace): void {
+    const slot = this.#slot(...ChunkIndex.#key(id));
+    if (this.#segments[slot] !== place.segment + 1) return;
+    this.#blocks[slot] = place.block;
+    this.#entries[slot] = place.entry;
+  }
+
   #grow(): void {
     const [keys, segments, blocks, entries, old] = [
       this.#keys,

@@ -19,13 +19,15 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { constants as zlibConstants, crc32, zstdCompress } from 'node:zlib';
-import { compareChanges, versionId, type Change, type ContentRef } from '../core/change.ts';
+import { compareChanges, versionId, type Change, type ChangeDraft, type ContentRef } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { displayPath } from '../core/path-name.ts';
+import { decodeHashes, Drops, isAct, isDrop, type ActChange, type DropAct } from '../core/retention-act.ts';
 import { encodeRecord } from '../core/record.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
 import { makePrivateDirectory, replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
 import { ChunkIndex } from './chunk-index.ts';
+import { droppedError } from './dropped-error.ts';
 import { configDigest, createFormatFile, isLogDirectory, readFormatFile, refuseStrangers } from './format-file.ts';
 import { encodeHead, readHead } from './head.ts';
 import {
@@ -52,9 +54,19 @@ import { WriterLock } from './lock.ts';
 import { markOf, type StreamMark } from './marks.ts';
 import { chooseOwnStream, type OwnStream } from './own-stream.ts';
 import { FrameChunks, type ReadyBlock } from './ready-blocks.ts';
+import type { Relocation } from './relocation.ts';
 import { readBlock, Stream, streamStart, type Block, type Frame, type Position, type Segment } from './stream.ts';
 import { TreeKeeper } from './tree-keeper.ts';
-import type { Append, ChunkInput, Damage, LogReader, LogWriter, OpenLogOptions, OpenWriterOptions } from './types.ts';
+import type {
+  Append,
+  ChunkInput,
+  Damage,
+  HeldLog,
+  OpenLogOptions,
+  OpenReader,
+  OpenWriter,
+  OpenWriterOptions
+} from './types.ts';
 
 const DEVICE = /^[a-z2-7]{8}$/;
 /** Longer chunk lists become a chunk of their own. */
@@ -87,7 +99,7 @@ function compress(raw: Buffer): Promise<Buffer> {
   });
 }
 
-class OpenedLog implements LogReader {
+class OpenedLog implements OpenReader {
   readonly dir: string;
   readonly workspaceId: string;
   protected readonly format: Buffer;
@@ -98,6 +110,10 @@ class OpenedLog implements LogReader {
   protected readonly indexed = new Map<string, Position>();
   /** How far each stream's changes were handed out. */
   readonly #delivered = new Map<string, Position>();
+  /** Acts met so far, and how far each stream was searched for them. */
+  readonly #acts = new Map<string, ActChange>();
+  readonly #searched = new Map<string, Position>();
+  #drops: Drops | undefined;
   readonly #configs = new Map<string, Buffer | undefined>();
   readonly #reported = new Map<string, Damage>();
   readonly #onDamage: (damage: Damage) => void;
@@ -222,10 +238,76 @@ class OpenedLog implements LogReader {
   *#changesOf(stream: Stream, position: Position): Generator<Change[]> {
     let held: Frame | undefined;
     for (const frame of stream.walk(position, this.limit(stream))) {
-      if (held !== undefined) yield stream.records(held, false);
+      if (held !== undefined) yield withoutActs(stream.records(held, false));
       held = frame;
     }
-    if (held !== undefined) yield stream.records(held, true);
+    if (held !== undefined) yield withoutActs(stream.records(held, true));
+  }
+
+  acts(): ActChange[] {
+    this.discover();
+    for (const stream of this.streams.values()) {
+      let position = this.#searched.get(stream.device);
+      if (position === undefined) this.#searched.set(stream.device, (position = streamStart()));
+      for (const frame of stream.walk(position, this.limit(stream))) {
+        const raw = stream.rawRecords(frame);
+        // Beside a writer the last frame may not be whole yet: it is looked at again.
+        if (raw === undefined && stream.isLast(frame)) break;
+        if (raw?.includes(ACT_MEMBER) !== true) continue;
+        for (const change of stream.records(frame, true)) this.#addAct(change);
+      }
+    }
+    return [...this.#acts.values()].sort(compareChanges);
+  }
+
+  #addAct(change: Change): void {
+    const id = versionId(change);
+    if (!isAct(change) || this.#acts.has(id)) return;
+    this.#acts.set(id, change);
+    if (isDrop(change)) this.#drops = undefined;
+  }
+
+  dropped(change: Change): DropAct | undefined {
+    return this.#isHeld(change) ? undefined : this.#dropOf(change);
+  }
+
+  /** True when every chunk of a content is there. */
+  #isHeld({ content }: Change): boolean {
+    if (content === undefined) return true;
+    if ('chunks' in content) return content.chunks.every(id => this.hasChunk(id));
+    const list = this.#chunk(content.list);
+    return list !== undefined && (decodeHashes(list) ?? []).every(id => this.hasChunk(id));
+  }
+
+  /** The act that says that the content of a version is gone. */
+  #dropOf(change: Change): DropAct | undefined {
+    const acts = this.acts();
+    if (this.#drops === undefined) {
+      this.#drops = new Drops();
+      for (const act of acts) {
+        if (!isDrop(act)) continue;
+        const list = this.#listOf(act);
+        if (list !== undefined) this.#drops.add(act, list);
+      }
+    }
+    return this.#drops.of(change);
+  }
+
+  /** The hashes that an act lists; `undefined` when they cannot be read. */
+  #listOf({ content, hash }: DropAct): string[] | undefined {
+    if (content === undefined) return undefined;
+    const list = 'chunks' in content ? undefined : this.#chunk(content.list);
+    const ids = 'chunks' in content ? content.chunks : list === undefined ? undefined : decodeHashes(list);
+    const parts = ids?.map(id => this.#chunk(id));
+    if (parts?.every(part => part !== undefined) !== true) return undefined;
+    const bytes = Buffer.concat(parts);
+    return hashOnce('sha256', bytes, 'hex') === hash ? decodeHashes(bytes) : undefined;
+  }
+
+  /** Why a content cannot be read: it was dropped on purpose, or is damaged. */
+  #missing(change: Change, what: string): SyftError {
+    const act = this.#dropOf(change);
+    return act === undefined ? this.#damaged(change, what) : droppedError(change, act);
   }
 
   changes(): AsyncIterable<Change> {
@@ -345,6 +427,11 @@ class OpenedLog implements LogReader {
     return hashOnce('sha256', bytes, 'hex') === id ? bytes : undefined;
   }
 
+  /** Blocks of a segment are no longer where they were. */
+  protected forgetBlocks(segment: Segment): void {
+    for (const key of this.#cache.keys()) if (key.startsWith(`${segment.number}:`)) this.#cache.delete(key);
+  }
+
   #readBlockAt(
     stream: Stream,
     segment: Segment,
@@ -388,7 +475,7 @@ class OpenedLog implements LogReader {
   #ids(change: Change, ref: ContentRef): string[] {
     if ('chunks' in ref) return [...ref.chunks];
     const list = this.#chunk(ref.list);
-    if (list?.length !== ref.count * 32) throw this.#damaged(change, 'its list of chunks is missing');
+    if (list?.length !== ref.count * 32) throw this.#missing(change, 'its list of chunks is missing');
     return Array.from({ length: ref.count }, (_, i) => list.toString('hex', i * 32, i * 32 + 32));
   }
 
@@ -408,7 +495,7 @@ class OpenedLog implements LogReader {
     const ids = this.#ids(change, change.content);
     for (const id of ids) {
       const bytes = this.#chunk(id);
-      if (bytes === undefined) throw this.#damaged(change, `chunk ${id.slice(0, 12)} is missing or altered`);
+      if (bytes === undefined) throw this.#missing(change, `chunk ${id.slice(0, 12)} is missing or altered`);
       whole.update(bytes);
       yield bytes;
     }
@@ -447,6 +534,13 @@ class OpenedLog implements LogReader {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** What a record of an act has in it. */
+const ACT_MEMBER = Buffer.from('"retention":');
+
+function withoutActs(changes: Change[]): Change[] {
+  return changes.some(isAct) ? changes.filter(change => !isAct(change)) : changes;
 }
 
 /** The records of a frame. */
@@ -510,6 +604,23 @@ interface PreparedFrame {
   readonly hlc: number;
 }
 
+/**
+ * A change that takes over a content which was dropped meanwhile, as one of permissions does, has none: a record must not name
+ * chunks that are not there (format F-2).
+ */
+function kept(draft: ChangeDraft, chunks: FrameChunks): ChangeDraft {
+  const { content, ...rest } = draft;
+  if (content === undefined) return draft;
+  const needed = 'chunks' in content ? content.chunks : [content.list];
+  if (needed.every(id => chunks.has(id))) return draft;
+  return { ...rest, flags: [...draft.flags.filter(flag => flag !== 'no-content'), 'no-content'] };
+}
+
+function callOf(appends: readonly Append[]): Call {
+  const chunks = appends.flatMap(append => append.chunks);
+  return { appends, chunks, ready: [], bytes: 0, resolve: () => undefined, reject: () => undefined };
+}
+
 interface Call {
   readonly appends: readonly Append[];
   readonly chunks: readonly ChunkInput[];
@@ -519,16 +630,21 @@ interface Call {
   readonly reject: (error: SyftError) => void;
 }
 
-class OpenedWriter extends OpenedLog implements LogWriter {
+class OpenedWriter extends OpenedLog implements OpenWriter {
   readonly device: string;
+  readonly earlierDevices: readonly string[];
   readonly #lock: WriterLock;
   readonly #own: Stream;
   readonly #tree: TreeKeeper;
   readonly #config: Buffer;
   readonly #seed: number;
   readonly #queue: Call[] = [];
+  /** Chunks stored for changes that are still to come: no version names them, and they must not be dropped. */
+  readonly #ahead = new Set<string>();
   #pending = 0;
   #working: Promise<void> | undefined;
+  /** Somebody has the log to himself: what is appended meanwhile waits. */
+  #held: Promise<void> | undefined;
   #closed = false;
   #arrived: (() => void) | undefined;
   /** The segment being written, and how much of it is durable. */
@@ -569,6 +685,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       limit: () => this.limit(this.#own),
       busy: () => this.#working !== undefined
     });
+    this.earlierDevices = own.earlier;
     for (const damage of own.damages) this.damage(damage);
   }
 
@@ -736,7 +853,20 @@ class OpenedWriter extends OpenedLog implements LogWriter {
   }
 
   async putChunks(chunks: readonly ChunkInput[]): Promise<void> {
+    for (const { id } of chunks) this.#ahead.add(id);
     if (chunks.length > 0) await this.#enqueue([], chunks);
+  }
+
+  /** What was stored ahead for a change has been named by it. */
+  #named({ appends }: Call): void {
+    if (this.#ahead.size === 0) return;
+    for (const { draft, chunks } of appends) {
+      const { content } = draft;
+      if (content === undefined) continue;
+      const list = 'chunks' in content ? undefined : chunks.find(({ id }) => id === content.list);
+      const ids = 'chunks' in content ? content.chunks : (decodeHashes(Buffer.from(list?.bytes ?? [])) ?? []);
+      for (const id of ids) this.#ahead.delete(id);
+    }
   }
 
   #enqueue(
@@ -752,7 +882,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       this.#queue.push({ appends, chunks, ready, bytes, resolve, reject });
       this.#pending += bytes;
       this.#arrived?.();
-      this.#working ??= this.#work();
+      if (this.#held === undefined) this.#working ??= this.#work();
     });
   }
 
@@ -764,7 +894,59 @@ class OpenedWriter extends OpenedLog implements LogWriter {
   }
 
   async drain(): Promise<void> {
-    while (this.#working !== undefined) await this.#working;
+    while (this.#held !== undefined || this.#working !== undefined) await (this.#held ?? this.#working);
+  }
+
+  async exclusively<T>(work: (inside: HeldLog) => Promise<T>): Promise<T> {
+    while (this.#held !== undefined) await this.#held;
+    if (this.#closed) throw new SyftError('LOG_CLOSED', 'The log is closed.');
+    let release = (): void => undefined;
+    this.#held = new Promise(resolve => (release = resolve));
+    try {
+      while (this.#working !== undefined) await this.#working;
+      return await work({
+        ahead: this.#ahead,
+        append: async appends => this.#write(await this.#prepare([callOf(appends)])),
+        seal: async () => {
+          if (this.#segment !== undefined) await this.#write(await this.#prepare([]), FLAG_SEAL);
+        },
+        sign: async () => {
+          await this.#tree.settle();
+          this.#writeHead(false, true);
+        },
+        forget: ids => {
+          for (const id of ids) this.chunks.delete(id);
+        }
+      });
+    } catch (error) {
+      throw writeError(error, 'the log could not be written');
+    } finally {
+      this.#held = undefined;
+      release();
+      if (this.#queue.length > 0) this.#working ??= this.#work();
+    }
+  }
+
+  relocated(device: string, name: string, relocation: Relocation): void {
+    const stream = this.streams.get(device);
+    const segment = stream?.segments.find(candidate => candidate.name === name);
+    if (stream === undefined || segment === undefined) return;
+    stream.relocated(segment, relocation);
+    this.forgetBlocks(segment);
+    const position: Position = {
+      index: stream.segments.indexOf(segment),
+      offset: 0,
+      chain: undefined,
+      nextSeq: segment.firstSeq
+    };
+    for (const frame of stream.walk(position)) {
+      if (frame.segment !== segment) break;
+      for (const block of stream.blocks(frame)) {
+        block.table?.forEach((entry, i) =>
+          this.chunks.move(entry.id, { segment: segment.number, block: block.offset, entry: i })
+        );
+      }
+    }
   }
 
   /**
@@ -776,10 +958,15 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     await new Promise(resolve => setImmediate(resolve));
     let former: { frame: PreparedFrame; written: Promise<boolean> } | undefined;
     for (;;) {
-      if (former !== undefined && this.#queuedBytes() < PREPARED_AHEAD) {
+      if (former !== undefined && this.#held === undefined && this.#queuedBytes() < PREPARED_AHEAD) {
         const arrival = new Promise<'more'>(resolve => (this.#arrived = () => resolve('more')));
         if ((await Promise.race([former.written, arrival])) !== 'more') former = undefined;
         continue;
+      }
+      if (this.#held !== undefined) {
+        // Whoever holds the log waits for what is on its way, and nothing more begins.
+        await former?.written;
+        break;
       }
       if (this.#queue.length === 0) break;
       const calls = this.#gather();
@@ -822,6 +1009,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
       let at = 0;
       for (const call of calls) {
         this.#pending -= call.bytes;
+        this.#named(call);
         call.resolve(changes.slice(at, (at += call.appends.length)));
       }
       return true;
@@ -839,7 +1027,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     }
   }
 
-  #place(calls: readonly Call[], lastSeq: number, lastHlc: number): Change[] {
+  #place(calls: readonly Call[], lastSeq: number, lastHlc: number, chunks: FrameChunks): Change[] {
     const wall = Date.now() * 1000;
     let seq = lastSeq;
     let hlc = lastHlc;
@@ -849,7 +1037,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
         const at = draft.at ?? wall;
         hlc = Math.max(at, hlc + 1);
         seq += 1;
-        changes.push({ ...draft, device: this.device, seq, at, hlc });
+        changes.push({ ...kept(draft, chunks), device: this.device, seq, at, hlc });
       }
     }
     return changes;
@@ -906,7 +1094,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     const chunks = new FrameChunks(this.chunks, former?.chunks);
     const { parts, places } = await this.#blocks(calls, chunks);
     const seq = former === undefined ? this.#seq : former.seq;
-    const changes = this.#place(calls, seq, former === undefined ? this.#hlc : former.hlc);
+    const changes = this.#place(calls, seq, former === undefined ? this.#hlc : former.hlc, chunks);
     const raw = encodeLines(changes);
     const packed = raw.length < 512 ? raw : await compress(raw);
     const records = packed.length < raw.length ? packed : raw;
@@ -923,7 +1111,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
 
     this.#openSegment();
     const length = FRAME_HEADER + records.length + chunksLength;
-    const seal = this.#length + length >= SEGMENT_SIZE;
+    const seal = (flags & FLAG_SEAL) !== 0 || this.#length + length >= SEGMENT_SIZE;
     const fields = {
       flags: flags | (zstd ? FLAG_ZSTD : 0) | (seal ? FLAG_SEAL : 0),
       firstSeq: this.#seq + 1,
@@ -965,7 +1153,8 @@ class OpenedWriter extends OpenedLog implements LogWriter {
     position.offset = this.#length;
     position.chain = chain;
     position.nextSeq = this.#seq + 1;
-    position.last = { segment, offset: start };
+    position.generation = segment.relocations.length;
+    position.last = { segment, offset: start, generation: position.generation };
     if (seal) {
       this.#closeFile();
       this.#segment = undefined;
@@ -1080,7 +1269,7 @@ class OpenedWriter extends OpenedLog implements LogWriter {
  *
  * @throws SyftError LOG_MISSING, LOG_PATH_NOT_DIRECTORY, LOG_NEWER_FORMAT, LOG_DAMAGED (format.json).
  */
-export function openLogReader(options: OpenLogOptions): Promise<LogReader> {
+export function openLogReader(options: OpenLogOptions): Promise<OpenReader> {
   return Promise.resolve().then(() => {
     const log = new OpenedLog(options, readFormatFile(options.dir));
     log.start();
@@ -1094,7 +1283,7 @@ export function openLogReader(options: OpenLogOptions): Promise<LogReader> {
  * @throws SyftError LOG_LOCKED naming the holder, LOG_MISSING (`create: false`), LOG_PATH_NOT_DIRECTORY, LOG_NEWER_FORMAT,
  *   LOG_DAMAGED, DISK_FULL, DISK_READ_ONLY, DISK_ERROR.
  */
-export async function openLogWriter(options: OpenWriterOptions): Promise<LogWriter> {
+export async function openLogWriter(options: OpenWriterOptions): Promise<OpenWriter> {
   const { dir } = options;
   if (!isLogDirectory(dir) && options.create === false) {
     throw new SyftError('LOG_MISSING', `There is no log at ${dir}.`, { path: dir });

@@ -3,9 +3,10 @@
  * changes up to there need not read them again. The chain value at a mark stands for every record before it, so a log that was
  * put back, cut or rewritten does not have it.
  */
-import { decodeFrameHeader, FRAME_HEADER, frameLength } from './layout.ts';
+import { decodeFrameHeader, FRAME_HEADER, frameLength, SEGMENT_HEADER, type FrameHeader } from './layout.ts';
 import { readUpTo } from './read-up-to.ts';
-import type { Position, Stream } from './stream.ts';
+import { presentOffset } from './relocation.ts';
+import type { Position, Segment, Stream } from './stream.ts';
 
 /** A place behind a frame of a stream. */
 export interface StreamMark {
@@ -27,10 +28,32 @@ export function markOf(stream: Stream, position: Position): StreamMark | undefin
   return {
     device: stream.device,
     segment: last.segment.name,
-    frame: last.offset,
+    frame: presentOffset(last.segment, last.offset, last.generation),
     seq: nextSeq - 1,
     chain: chain.toString('hex')
   };
+}
+
+function frameAt(stream: Stream, segment: Segment, offset: number, seed: number): FrameHeader | undefined {
+  const header = decodeFrameHeader(readUpTo(stream.open(segment), offset, FRAME_HEADER), seed);
+  return header === 'newer' ? undefined : header;
+}
+
+/** The frame of a mark and where it is: a segment that was rewritten without some chunks holds it at another place. */
+function* candidates(
+  stream: Stream,
+  segment: Segment,
+  mark: StreamMark,
+  seed: number
+): Generator<{ offset: number; header: FrameHeader }> {
+  const there = frameAt(stream, segment, mark.frame, seed);
+  if (there !== undefined) yield { offset: mark.frame, header: there };
+  for (let offset = SEGMENT_HEADER; ;) {
+    const header = frameAt(stream, segment, offset, seed);
+    if (header === undefined) return;
+    yield { offset, header };
+    offset += frameLength(header);
+  }
 }
 
 /** Where reading goes on behind a mark; `undefined` when the stream does not have it. */
@@ -38,15 +61,19 @@ export function positionBehind(stream: Stream, mark: StreamMark, seed: number): 
   const index = stream.segments.findIndex(segment => segment.name === mark.segment);
   const segment = stream.segments[index];
   if (segment === undefined || !Number.isSafeInteger(mark.frame) || mark.frame < 0) return undefined;
-  const header = decodeFrameHeader(readUpTo(stream.open(segment), mark.frame, FRAME_HEADER), seed);
-  if (header === undefined || header === 'newer') return undefined;
-  const nextSeq = header.firstSeq + header.count;
-  if (header.chain.toString('hex') !== mark.chain || nextSeq - 1 !== mark.seq) return undefined;
-  return {
-    index,
-    offset: mark.frame + frameLength(header),
-    chain: header.chain,
-    nextSeq,
-    last: { segment, offset: mark.frame }
-  };
+  for (const { offset, header } of candidates(stream, segment, mark, seed)) {
+    const nextSeq = header.firstSeq + header.count;
+    if (nextSeq - 1 > mark.seq && offset !== mark.frame) return undefined;
+    if (header.chain.toString('hex') !== mark.chain || nextSeq - 1 !== mark.seq) continue;
+    const generation = segment.relocations.length;
+    return {
+      index,
+      offset: offset + frameLength(header),
+      generation,
+      chain: header.chain,
+      nextSeq,
+      last: { segment, offset, generation }
+    };
+  }
+  return undefined;
 }

@@ -22,6 +22,8 @@ export interface OwnStream {
   /** The checkpoint in the log, when its tree is `tree`. */
   readonly checkpoint: Checkpoint | undefined;
   readonly remembered: Remembered;
+  /** Streams of earlier keys, which are not gone on with. */
+  readonly earlier: readonly string[];
   /** Why streams of earlier keys were passed over. */
   readonly damages: readonly Damage[];
 }
@@ -83,6 +85,7 @@ export function chooseOwnStream(logDir: string, keyDir: string, workspace: strin
   const memories = remembered.all();
   const place = placeOf(logDir);
   const damages: Damage[] = [];
+  const earlier: string[] = [];
   for (let number = 1; ; number += 1) {
     const key = deviceKey(keyDir, join(logDir, 'keys'), number);
     const device = deviceId(key.publicKey, workspace);
@@ -94,8 +97,9 @@ export function chooseOwnStream(logDir: string, keyDir: string, workspace: strin
     const looked = look(streamDir, workspace, device, key, own);
     if (looked.broken === undefined) {
       const { tiles, tree, checkpoint } = looked;
-      return { key, device, tiles, tree, checkpoint, remembered, damages };
+      return { key, device, tiles, tree, checkpoint, remembered, earlier, damages };
     }
+    earlier.push(device);
     // A copy whose original has grown, and what the user has accepted, is no damage; the stream ends here all the same.
     const { broken, signed, tree } = looked;
     if (broken === own.find(memory => memory.place === place)?.checkpoint || broken === signed) {

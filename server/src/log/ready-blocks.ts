@@ -60,6 +60,11 @@ export class FrameChunks {
     this.#held = former === undefined ? [index, this.#met] : [index, this.#met, former.#met];
   }
 
+  /** True when the log will hold the chunk, once this frame is written. */
+  has(id: string): boolean {
+    return this.#held.some(held => held.has(id));
+  }
+
   /** Takes a chunk, unless there is one like it. */
   add(chunk: ChunkInput): void {
     if (this.#held.some(held => held.has(chunk.id))) return;

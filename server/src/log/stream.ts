@@ -26,6 +26,7 @@ import {
 } from './layout.ts';
 import { positionBehind, type StreamMark } from './marks.ts';
 import { readUpTo } from './read-up-to.ts';
+import { presentOffset, type Relocation } from './relocation.ts';
 import type { Damage } from './types.ts';
 
 /** One segment file. `number` counts over all streams of the log: chunks are found by it. */
@@ -38,11 +39,15 @@ export interface Segment {
   readonly firstSeq: number;
   readonly part: number;
   fd: number | undefined;
+  /** How it was rewritten since it was taken up, in order. A place in it counts with how many of these it knows. */
+  readonly relocations: Relocation[];
 }
 
 export interface Frame {
   readonly segment: Segment;
   readonly offset: number;
+  /** How many relocations of the segment the offset knows; absent: all. */
+  readonly generation?: number;
   readonly header: FrameHeader;
 }
 
@@ -53,8 +58,10 @@ export interface Position {
   offset: number;
   chain: Buffer | undefined;
   nextSeq: number;
+  /** How many relocations of the segment the offset knows; absent: all. */
+  generation?: number | undefined;
   /** The frame before, when it is known. */
-  last?: { readonly segment: Segment; readonly offset: number } | undefined;
+  last?: { readonly segment: Segment; readonly offset: number; readonly generation: number } | undefined;
 }
 
 export function streamStart(): Position {
@@ -119,7 +126,8 @@ export class Stream {
       where: `log/${this.device}/${name}`,
       firstSeq,
       part,
-      fd: undefined
+      fd: undefined,
+      relocations: []
     };
     this.segments.push(segment);
     return segment;
@@ -172,6 +180,9 @@ export class Stream {
       const segment = this.segments[position.index];
       if (segment === undefined) return;
       const isLast = position.index === this.segments.length - 1;
+      if (position.offset > 0) position.offset = presentOffset(segment, position.offset, position.generation);
+      const generation = segment.relocations.length;
+      position.generation = generation;
       let fd: number;
       try {
         fd = this.open(segment);
@@ -180,6 +191,7 @@ export class Stream {
         this.#damage('missing', segment, 0, 'A segment is missing.');
         position.index += 1;
         position.offset = 0;
+        position.generation = undefined;
         position.chain = undefined;
         continue;
       }
@@ -195,6 +207,7 @@ export class Stream {
         if (isLast) return;
         position.index += 1;
         position.offset = 0;
+        position.generation = undefined;
         continue;
       }
       const header = decodeFrameHeader(readUpTo(fd, position.offset, FRAME_HEADER), this.#seed);
@@ -218,12 +231,13 @@ export class Stream {
         if (next === undefined) {
           position.index += 1;
           position.offset = 0;
+          position.generation = undefined;
         } else {
           position.offset = next;
         }
         continue;
       }
-      const frame: Frame = { segment, offset: position.offset, header };
+      const frame: Frame = { segment, offset: position.offset, generation, header };
       if (header.firstSeq !== position.nextSeq) {
         this.#damage(
           'sequence',
@@ -233,7 +247,7 @@ export class Stream {
         );
       }
       yield frame;
-      position.last = { segment, offset: position.offset };
+      position.last = { segment, offset: position.offset, generation };
       position.offset += frameLength(header);
       position.chain = header.chain;
       position.nextSeq = header.firstSeq + header.count;
@@ -256,8 +270,25 @@ export class Stream {
     return undefined;
   }
 
+  /** A segment was replaced by one that holds the same frames without some of their chunks. */
+  relocated(segment: Segment, relocation: Relocation): void {
+    if (segment.fd !== undefined) closeSync(segment.fd);
+    segment.fd = undefined;
+    segment.relocations.push(relocation);
+  }
+
+  /** The frame as it is now, should its segment have been rewritten since it was met. */
+  #present(frame: Frame): Frame {
+    const { segment, generation } = frame;
+    if (generation === undefined || generation === segment.relocations.length) return frame;
+    const offset = presentOffset(segment, frame.offset, generation);
+    const header = decodeFrameHeader(readUpTo(this.open(segment), offset, FRAME_HEADER), this.#seed);
+    return header === undefined || header === 'newer' ? frame : { segment, offset, header };
+  }
+
   /** True when nothing of the frame is cut or altered: records and every block. */
-  isWhole(frame: Frame): boolean {
+  isWhole(found: Frame): boolean {
+    const frame = this.#present(found);
     const { header } = frame;
     const fd = this.open(frame.segment);
     const records = readUpTo(fd, frame.offset + FRAME_HEADER, header.recordsStored);
@@ -270,8 +301,15 @@ export class Stream {
     return header.chunksLength === 0 || seen === frameLength(header);
   }
 
+  /** True when nothing stands behind the frame. */
+  isLast(frame: Frame): boolean {
+    const { segment, offset, header } = this.#present(frame);
+    return segment === this.segments.at(-1) && offset + frameLength(header) >= fstatSync(this.open(segment)).size;
+  }
+
   /** The blocks of chunks in a frame. A block that cannot be made out ends the list with `table` undefined. */
-  *blocks(frame: Frame): Generator<Block> {
+  *blocks(found: Frame): Generator<Block> {
+    const frame = this.#present(found);
     const fd = this.open(frame.segment);
     const end = frame.offset + frameLength(frame.header);
     let offset = end - frame.header.chunksLength;
@@ -294,7 +332,8 @@ export class Stream {
   }
 
   /** The records of a frame as they were written, uncompressed; `undefined` when they are damaged, which is reported by `records`. */
-  rawRecords({ header, segment, offset }: Frame): Buffer | undefined {
+  rawRecords(frame: Frame): Buffer | undefined {
+    const { header, segment, offset } = this.#present(frame);
     const stored = readUpTo(this.open(segment), offset + FRAME_HEADER, header.recordsStored);
     if (stored.length !== header.recordsStored || crc32(stored) !== header.recordsCrc) return undefined;
     try {
@@ -307,7 +346,7 @@ export class Stream {
 
   /** The changes of a frame; damage is reported and yields none. `tail`: the last frame, where a torn one is no damage. */
   records(frame: Frame, tail: boolean): Change[] {
-    const { header, segment, offset } = frame;
+    const { header, segment, offset } = this.#present(frame);
     if (header.count === 0) return [];
     const stored = readUpTo(this.open(segment), offset + FRAME_HEADER, header.recordsStored);
     const last = header.firstSeq + header.count - 1;

@@ -92,6 +92,16 @@ export class TreeKeeper {
     }, CHECKPOINT_MS).unref();
   }
 
+  /** Brings tree and checkpoint to the end of the stream now. Throws what the disk reports. */
+  async settle(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    while (this.#working !== undefined) await this.#working;
+    const work = this.#update();
+    this.#working = work.catch(() => undefined).finally(() => (this.#working = undefined));
+    await work;
+  }
+
   /** Brings tree and checkpoint to the end of the stream. Throws what the disk reports. */
   async close(): Promise<void> {
     this.#closing = true;

@@ -1,7 +1,9 @@
 /** What the log offers to the rest of the house. The bytes are in docs/format.md. */
 import type { Change, ChangeDraft, ContentRef } from '../core/change.ts';
+import type { ActChange, DropAct } from '../core/retention-act.ts';
 import type { StreamMark } from './marks.ts';
 import type { ReadyBlock } from './ready-blocks.ts';
+import type { Relocation } from './relocation.ts';
 
 /** Bytes on their way into the log: a chunk of some version's content. */
 export interface ChunkInput {
@@ -46,7 +48,7 @@ export interface LogReader extends AsyncDisposable {
   refresh(): Promise<Change[]>;
   /**
    * The content of a version, in pieces, verified against its hash at the end.
-   * Throws VERSION_HAS_NO_CONTENT, LOG_DAMAGED.
+   * Throws VERSION_HAS_NO_CONTENT, VERSION_PRUNED, VERSION_ERASED, LOG_DAMAGED.
    */
   content(change: Change): AsyncIterable<Uint8Array>;
   /** Whole content of a version, verified, for small files. Not to be written to: it may be the reader's own memory. Throws as {@link content}. */
@@ -78,6 +80,47 @@ export interface LogWriter extends LogReader {
   readonly pendingBytes: number;
   /** Resolves when everything queued so far is durable. */
   drain(): Promise<void>;
+}
+
+/** What is said in a log about its versions. */
+export interface LogActs {
+  /** Labels, pins, prunes and erasures, in the order of changes. Reads what it has not read before. */
+  acts(): ActChange[];
+  /** The act by which a version has lost its content; `undefined` when it has it, or should. */
+  dropped(change: Change): DropAct | undefined;
+}
+
+/** A log that can give up contents (log/prune.ts). */
+export interface LogDrops {
+  /**
+   * Has the log to itself: what was queued before is durable, and what comes meanwhile waits.
+   *
+   * @throws SyftError LOG_CLOSED, DISK_*, and whatever `work` throws.
+   */
+  exclusively<T>(work: (inside: HeldLog) => Promise<T>): Promise<T>;
+  /** A segment was replaced by one without some of its chunks, which were forgotten before. */
+  relocated(device: string, segment: string, relocation: Relocation): void;
+  /** Streams of earlier keys of this installation. */
+  readonly earlierDevices: readonly string[];
+}
+
+/** A log opened for reading. */
+export type OpenReader = LogReader & LogActs;
+/** A log opened for writing. */
+export type OpenWriter = LogWriter & LogActs & LogDrops;
+
+/** What may be done with a log that one has to oneself. */
+export interface HeldLog {
+  /** Chunks stored for changes that are still to come. */
+  readonly ahead: ReadonlySet<string>;
+  /** As {@link LogWriter.append}. */
+  append(appends: readonly Append[]): Promise<Change[]>;
+  /** Ends the segment: what is in it is not appended to again. */
+  seal(): Promise<void>;
+  /** Brings tree and signed checkpoint to the end of the stream, and `head.json` behind it. */
+  sign(): Promise<void>;
+  /** These chunks count as not held from now on: a content that needs one brings it anew. */
+  forget(ids: Iterable<string>): void;
 }
 
 export interface OpenLogOptions {
