@@ -38,6 +38,7 @@ const OPTIONS = {
   },
   until: { type: 'string', value: 'T', help: 'up to this time' },
   limit: { type: 'string', value: 'N', help: 'at most so many' },
+  by: { type: 'string', value: 'WHAT', help: 'path, folder, type, day or version' },
   'oldest-first': { type: 'boolean', help: 'oldest first' },
   follow: { type: 'boolean', short: 'f', help: 'go on and show changes as they become durable' },
   at: { type: 'string', value: 'T', help: 'as of this time' },
@@ -189,6 +190,13 @@ export const COMMANDS = {
     options: [],
     positionals: [0, 0],
     example: 'syft-sync --json labels'
+  },
+  usage: {
+    usage: 'usage',
+    does: 'shows what is eating the history: bytes in the log by path, folder, type, day or version',
+    options: ['by', 'limit'],
+    positionals: [0, 0],
+    example: 'syft-sync usage --by folder'
   },
   stats: {
     usage: 'stats',

@@ -35,6 +35,7 @@ import { changeLine, jsonLine, marksLine, Output } from './output.ts';
 import { labelsCommand, markCommand } from './labels.ts';
 import { proveCommand, proveHistoryCommand, verifyProofCommand } from './prove.ts';
 import { restoreCommand } from './restore.ts';
+import { usageCommand } from './usage.ts';
 
 function isCaptureSummary(
   value: unknown
@@ -387,6 +388,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return markCommand(context, invocation.command);
     case 'labels':
       return labelsCommand(context);
+    case 'usage':
+      return usageCommand(context);
     case 'stats':
       return stats(context);
     case 'fsck':

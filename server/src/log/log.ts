@@ -47,15 +47,14 @@ import {
   SEGMENT_HEADER,
   SEGMENT_SIZE,
   segmentName,
-  type BlockEntry,
-  type FrameHeader
+  type BlockEntry
 } from './layout.ts';
 import { WriterLock } from './lock.ts';
 import { markOf, type StreamMark } from './marks.ts';
 import { chooseOwnStream, type OwnStream } from './own-stream.ts';
 import { FrameChunks, type ReadyBlock } from './ready-blocks.ts';
 import type { Relocation } from './relocation.ts';
-import { readBlock, Stream, streamStart, type Block, type Frame, type Position, type Segment } from './stream.ts';
+import { readBlock, Stream, streamStart, type Frame, type Position, type Segment } from './stream.ts';
 import { TreeKeeper } from './tree-keeper.ts';
 import type {
   Append,
@@ -437,16 +436,9 @@ class OpenedLog implements OpenReader {
     segment: Segment,
     offset: number
   ): { table: readonly BlockEntry[]; offsets: number[]; raw: Buffer } | undefined {
-    const fd = stream.open(segment);
-    // A frame-shaped window over just this block: its own lengths say how far it goes.
-    const frame = {
-      segment,
-      offset: offset - FRAME_HEADER,
-      header: { recordsStored: 0, chunksLength: fstatSync(fd).size - offset } as FrameHeader
-    };
-    const block: Block | undefined = stream.blocks(frame).next().value as Block | undefined;
+    const block = stream.blockAt(segment, offset);
     if (block?.table === undefined) return undefined;
-    const raw = readBlock(fd, block);
+    const raw = readBlock(stream.open(segment), block);
     if (raw === undefined) return undefined;
     let at = 0;
     const offsets = block.table.map(entry => {

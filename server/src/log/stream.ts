@@ -307,6 +307,15 @@ export class Stream {
     return segment === this.segments.at(-1) && offset + frameLength(header) >= fstatSync(this.open(segment)).size;
   }
 
+  /** The block that begins at an offset; `undefined` when none that is sound does. */
+  blockAt(segment: Segment, offset: number): Block | undefined {
+    // A frame-shaped window over just this block: its own lengths say how far it goes.
+    const chunksLength = fstatSync(this.open(segment)).size - offset;
+    const header = { recordsStored: 0, chunksLength } as FrameHeader;
+    const [block] = this.blocks({ segment, offset: offset - FRAME_HEADER, header }).take(1);
+    return block?.table === undefined ? undefined : block;
+  }
+
   /** The blocks of chunks in a frame. A block that cannot be made out ends the list with `table` undefined. */
   *blocks(found: Frame): Generator<Block> {
     const frame = this.#present(found);

@@ -1,0 +1,378 @@
+/**
+ * What a log holds, in columns: every version, the contents they have, the chunks these are made of and what each takes in the
+ * segments. Reads the log by itself, beside whoever writes it, and goes on where it was: some 150 bytes a chunk and 50 a version.
+ */
+import { hash as hashOnce } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { compareChanges, type Change, type ContentRef } from '../core/change.ts';
+import { SyftError } from '../core/errors.ts';
+import type { PathName } from '../core/path-name.ts';
+import { decodeHashes, isAct, type ActChange } from '../core/retention-act.ts';
+import { ChunkIndex } from './chunk-index.ts';
+import { bytes8, floats, HashColumn, numbers16, numbers32 } from './columns.ts';
+import { readFormatFile } from './format-file.ts';
+import { BLOCK_ENTRY, BLOCK_HEADER } from './layout.ts';
+import { readBlock, Stream, streamStart, type Block, type Position, type Segment } from './stream.ts';
+
+const DEVICE = /^[a-z2-7]{8}$/;
+const NONE = 0xffffffff;
+/** Frames read before others get their turn. */
+const PORTION = 16;
+
+/** Names → numbers. */
+class Numbering<K> {
+  readonly names: K[] = [];
+  readonly #numbers = new Map<K, number>();
+
+  of(name: K): number {
+    let number = this.#numbers.get(name);
+    if (number === undefined) {
+      number = this.names.push(name) - 1;
+      this.#numbers.set(name, number);
+    }
+    return number;
+  }
+}
+
+/** Hashes → numbers. */
+class HashNumbers {
+  readonly hashes = new HashColumn();
+  readonly #index = new ChunkIndex();
+
+  find(hex: string): number | undefined {
+    return this.#index.get(hex)?.block;
+  }
+
+  /** Gives a hash a number; it must have none. */
+  add(hex: string): number {
+    const number = this.hashes.push(hex);
+    this.#index.add(hex, { segment: 0, block: number, entry: 0 });
+    return number;
+  }
+}
+
+export class Inventory {
+  readonly dir: string;
+  readonly acts: ActChange[] = [];
+  readonly #workspace: string;
+  readonly #signal: AbortSignal | undefined;
+  readonly #streams = new Map<string, { readonly stream: Stream; readonly position: Position }>();
+  readonly #segments: Segment[] = [];
+  readonly #paths = new Numbering<PathName>();
+  readonly #devices = new Numbering<string>();
+
+  // ---- versions, in the order in which they were read
+  readonly versionPath = numbers32();
+  readonly versionAt = floats();
+  readonly versionContent = numbers32();
+  readonly versionDevice = numbers16();
+  readonly versionSeq = floats();
+  readonly #versionHlc = floats();
+
+  // ---- contents: one hash may be made of chunks in two ways, and is two contents then
+  readonly #byHash = new HashNumbers();
+  /** The first content of each hash, and further ones. */
+  readonly #first = numbers32();
+  readonly #variants = new Map<number, number[]>();
+  readonly #contentHash = numbers32();
+  readonly contentSize = floats();
+  readonly #contentStart = floats();
+  readonly #contentCount = numbers32();
+  readonly #contentList = numbers32();
+  readonly #pool = numbers32();
+  /** Contents whose list of chunks is still to be read. */
+  #unread: { readonly content: number; readonly count: number }[] = [];
+  /** Chunks of acts: they are never dropped. */
+  readonly #actContents: ContentRef[] = [];
+
+  // ---- chunks
+  readonly #chunkNumbers = new HashNumbers();
+  readonly chunkBytes = floats();
+  readonly #chunkSegment = numbers32();
+  readonly #chunkBlock = floats();
+  readonly #chunkPresent = bytes8();
+  /** Bytes of the segments but for the chunks. */
+  fixedBytes = 0;
+
+  private constructor(dir: string, signal?: AbortSignal) {
+    this.dir = dir;
+    this.#workspace = readFormatFile(dir).workspace;
+    this.#signal = signal;
+  }
+
+  /**
+   * Reads a log.
+   *
+   * @throws SyftError LOG_MISSING, LOG_DAMAGED (format.json), LOG_NEWER_FORMAT, CANCELLED.
+   */
+  static async read(dir: string, signal?: AbortSignal): Promise<Inventory> {
+    const inventory = new Inventory(dir, signal);
+    try {
+      await inventory.advance();
+      return inventory;
+    } catch (error) {
+      inventory.close();
+      throw error;
+    }
+  }
+
+  /** Reads what has come since. */
+  async advance(): Promise<void> {
+    for (const device of readdirSync(join(this.dir, 'log'))
+      .filter(name => DEVICE.test(name))
+      .sort()) {
+      let found = this.#streams.get(device);
+      if (found === undefined) {
+        const stream = new Stream(join(this.dir, 'log', device), device, {
+          workspace: this.#workspace,
+          config: () => undefined,
+          nextNumber: () => 0,
+          // Whoever reads the log for its contents tells of damage; what cannot be read is not counted, and never dropped.
+          onDamage: () => undefined
+        });
+        this.#streams.set(device, (found = { stream, position: streamStart() }));
+      }
+      await this.#readStream(found.stream, found.position);
+    }
+    this.#readLists();
+  }
+
+  async #readStream(stream: Stream, position: Position): Promise<void> {
+    stream.discover();
+    let portion = 0;
+    for (const frame of stream.walk(position)) {
+      if (stream.isLast(frame) && !stream.isWhole(frame)) break;
+      const segment = this.#segmentNumber(frame.segment);
+      let inChunks = 0;
+      for (const block of stream.blocks(frame)) {
+        inChunks += this.#addBlock(block, segment);
+      }
+      this.fixedBytes += frame.header.chunksLength - inChunks;
+      for (const change of stream.records(frame, true)) this.#addChange(change);
+      portion += 1;
+      if (portion % PORTION !== 0) continue;
+      if (this.#signal?.aborted === true) throw new SyftError('CANCELLED', 'Stopped; nothing was changed.');
+      await new Promise(resolve => setImmediate(resolve));
+    }
+  }
+
+  #segmentNumber(segment: Segment): number {
+    if (this.#segments.at(-1) !== segment) this.#segments.push(segment);
+    return this.#segments.length - 1;
+  }
+
+  #chunk(id: string): number {
+    const known = this.#chunkNumbers.find(id);
+    if (known !== undefined) return known;
+    this.chunkBytes.push(0);
+    this.#chunkSegment.push(0);
+    this.#chunkBlock.push(0);
+    this.#chunkPresent.push(0);
+    return this.#chunkNumbers.add(id);
+  }
+
+  /** Notes the chunks of a block; returns the bytes that are theirs: all of it, in shares of their lengths. */
+  #addBlock(block: Block, segment: number): number {
+    const { table, header } = block;
+    if (table === undefined || header === undefined) return 0;
+    const shared = BLOCK_HEADER + header.storedLength;
+    for (const { id, length } of table) {
+      const chunk = this.#chunk(id);
+      const share =
+        BLOCK_ENTRY + (header.rawLength === 0 ? shared / table.length : (shared * length) / header.rawLength);
+      // A chunk that is there twice takes its room twice.
+      this.chunkBytes.set(chunk, this.chunkBytes.at(chunk) + share);
+      if (this.#chunkPresent.at(chunk) === 1) continue;
+      this.#chunkPresent.set(chunk, 1);
+      this.#chunkSegment.set(chunk, segment);
+      this.#chunkBlock.set(chunk, block.offset);
+    }
+    return table.length === 0 ? 0 : block.length;
+  }
+
+  #addChange(change: Change): void {
+    if (isAct(change)) {
+      this.acts.push(change);
+      if (change.content !== undefined) this.#actContents.push(change.content);
+      return;
+    }
+    const { content, hash } = change;
+    if (content === undefined || hash === undefined || change.kind === 'deleted') return;
+    this.versionPath.push(this.#paths.of(change.path));
+    this.versionAt.push(change.at);
+    this.versionContent.push(this.#content(hash, change.size ?? 0, content));
+    this.versionDevice.push(this.#devices.of(change.device));
+    this.versionSeq.push(change.seq);
+    this.#versionHlc.push(change.hlc);
+  }
+
+  #content(hash: string, size: number, ref: ContentRef): number {
+    const list = 'chunks' in ref ? NONE : this.#chunk(ref.list);
+    const ids = 'chunks' in ref ? ref.chunks.map(id => this.#chunk(id)) : [];
+    const same = (content: number): boolean =>
+      this.#contentList.at(content) === list &&
+      (list !== NONE ||
+        (this.#contentCount.at(content) === ids.length &&
+          ids.every((chunk, i) => this.#pool.at(this.#contentStart.at(content) + i) === chunk)));
+    let number = this.#byHash.find(hash);
+    const others = number === undefined ? [] : (this.#variants.get(number) ?? []);
+    const first = number === undefined ? undefined : this.#firstOf(number);
+    const found = [...(first === undefined ? [] : [first]), ...others].find(same);
+    if (found !== undefined) return found;
+    number ??= this.#byHash.add(hash);
+    const content = this.#contentHash.push(number);
+    this.contentSize.push(size);
+    this.#contentStart.push(this.#pool.length);
+    this.#contentCount.push(ids.length);
+    this.#contentList.push(list);
+    for (const chunk of ids) this.#pool.push(chunk);
+    if ('list' in ref) this.#unread.push({ content, count: ref.count });
+    if (first === undefined) this.#first.push(content);
+    else this.#variants.set(number, [...others, content]);
+    return content;
+  }
+
+  #firstOf(number: number): number {
+    return this.#first.at(number);
+  }
+
+  /** Lists of chunks are chunks themselves, and may lie in a stream that is read later. */
+  #readLists(): void {
+    const later: { content: number; count: number }[] = [];
+    for (const { content, count } of this.#unread) {
+      const list = this.#contentList.at(content);
+      const ids = decodeHashes(this.#bytesOf(list) ?? Buffer.alloc(0)) ?? [];
+      if (ids.length !== count) {
+        if (this.#chunkPresent.at(list) === 0) later.push({ content, count });
+        this.#contentStart.set(content, this.#pool.length);
+        this.#contentCount.set(content, 1);
+        this.#pool.push(list);
+        continue;
+      }
+      const chunks = [list, ...ids.map(id => this.#chunk(id))];
+      this.#contentStart.set(content, this.#pool.length);
+      this.#contentCount.set(content, chunks.length);
+      for (const chunk of chunks) this.#pool.push(chunk);
+    }
+    this.#unread = later;
+  }
+
+  /** The bytes of a chunk; `undefined` when it is not there whole. */
+  #bytesOf(chunk: number): Buffer | undefined {
+    const segment = this.#segments[this.#chunkSegment.at(chunk)];
+    const stream = this.#streams.get(segment?.where.split('/')[1] ?? '')?.stream;
+    if (this.#chunkPresent.at(chunk) === 0 || segment === undefined || stream === undefined) return undefined;
+    const block = stream.blockAt(segment, this.#chunkBlock.at(chunk));
+    const raw = block === undefined ? undefined : readBlock(stream.open(segment), block);
+    const id = this.#chunkNumbers.hashes.at(chunk);
+    let offset = 0;
+    for (const entry of block?.table ?? []) {
+      if (entry.id === id) {
+        const bytes = raw?.subarray(offset, offset + entry.length);
+        return bytes !== undefined && hashOnce('sha256', bytes, 'hex') === id ? bytes : undefined;
+      }
+      offset += entry.length;
+    }
+    return undefined;
+  }
+
+  // ---- what is asked ------------------------------------------------------------------------------------------------
+
+  get versions(): number {
+    return this.versionPath.length;
+  }
+
+  get contents(): number {
+    return this.#contentHash.length;
+  }
+
+  get paths(): readonly PathName[] {
+    return this.#paths.names;
+  }
+
+  device(version: number): string {
+    return this.#devices.names[this.versionDevice.at(version)] ?? '';
+  }
+
+  versionId(version: number): string {
+    return `${this.device(version)}.${this.versionSeq.at(version)}`;
+  }
+
+  path(version: number): PathName {
+    return this.#paths.names[this.versionPath.at(version)] ?? '';
+  }
+
+  /** Where a version stands in the common order of streams. */
+  place(version: number): { device: string; seq: number; hlc: number } {
+    return { device: this.device(version), seq: this.versionSeq.at(version), hlc: this.#versionHlc.at(version) };
+  }
+
+  /** Versions in the order of the log, as numbers. */
+  order(): Uint32Array {
+    const order = Uint32Array.from({ length: this.versions }, (_, i) => i);
+    if (this.#streams.size > 1) order.sort((a, b) => compareChanges(this.place(a), this.place(b)));
+    return order;
+  }
+
+  hash(content: number): string {
+    return this.#byHash.hashes.at(this.#contentHash.at(content));
+  }
+
+  /** All contents of one hash. */
+  withHash(hash: string): readonly number[] {
+    const number = this.#byHash.find(hash);
+    return number === undefined ? [] : [this.#firstOf(number), ...(this.#variants.get(number) ?? [])];
+  }
+
+  /** Numbers of the chunks of a content, its list included. Valid until the next {@link advance}. */
+  chunksOf(content: number): Uint32Array {
+    const start = this.#contentStart.at(content);
+    return this.#pool.values.subarray(start, start + this.#contentCount.at(content));
+  }
+
+  /** True when the log has all of a content. */
+  isHeld(content: number): boolean {
+    if (this.#contentList.at(content) !== NONE && this.#contentCount.at(content) < 2) return false;
+    return this.chunksOf(content).every(chunk => this.#chunkPresent.at(chunk) === 1);
+  }
+
+  get chunks(): number {
+    return this.chunkBytes.length;
+  }
+
+  chunkId(chunk: number): string {
+    return this.#chunkNumbers.hashes.at(chunk);
+  }
+
+  chunkNumber(id: string): number | undefined {
+    return this.#chunkNumbers.find(id);
+  }
+
+  isChunkHeld(chunk: number): boolean {
+    return this.#chunkPresent.at(chunk) === 1;
+  }
+
+  /** Chunks that acts need. */
+  actChunks(): number[] {
+    return this.#actContents.flatMap(ref =>
+      ('chunks' in ref ? ref.chunks : [ref.list, ...this.#idsOf(ref.list)]).map(id => this.#chunk(id))
+    );
+  }
+
+  #idsOf(list: string): string[] {
+    return decodeHashes(this.#bytesOf(this.#chunk(list)) ?? Buffer.alloc(0)) ?? [];
+  }
+
+  /** The hashes that an act lists; `undefined` when they cannot be read. */
+  listOf(act: Change): string[] | undefined {
+    const ref = act.content;
+    if (ref === undefined) return undefined;
+    const parts = ('chunks' in ref ? ref.chunks : this.#idsOf(ref.list)).map(id => this.#bytesOf(this.#chunk(id)));
+    return parts.every(part => part !== undefined) ? decodeHashes(Buffer.concat(parts)) : undefined;
+  }
+
+  close(): void {
+    for (const { stream } of this.#streams.values()) stream.close();
+  }
+}
