@@ -220,6 +220,40 @@ export const MarkResultSchema = z.object({
 });
 export type MarkResult = z.infer<typeof MarkResultSchema>;
 
+export const PolicyTextSchema = z.object({
+  keepAll: z.string().optional().meta({ description: 'Every version of this age, such as 36h, 7d, 8w, 1y, forever' }),
+  hourly: z.string().optional().meta({ description: 'The newest of each hour, up to this age' }),
+  daily: z.string().optional(),
+  weekly: z.string().optional(),
+  budget: z
+    .union([z.string(), z.number()])
+    .optional()
+    .meta({ description: 'What the log may take, such as 5GB; the oldest go' }),
+  timeZone: z.string().optional().meta({ description: 'Whose hours, days and weeks; default UTC' })
+});
+
+/** Drops the contents that a policy does not keep. Their records stay, and never does the last content of a file go. */
+export const PruneRequestSchema = z.object({ policy: PolicyTextSchema, dryRun: z.boolean().optional() });
+export type PruneRequest = z.infer<typeof PruneRequestSchema>;
+export const LostVersionSchema = z.object({
+  versionId: z.string(),
+  path: z.string(),
+  at: z.string(),
+  size: z.number().int().nonnegative()
+});
+export const PruneResultSchema = z.object({
+  dryRun: z.boolean(),
+  policy: PolicyTextSchema,
+  versions: z.number().int().nonnegative().meta({ description: 'Versions that lose their content' }),
+  contents: z.number().int().nonnegative(),
+  freedBytes: z.number(),
+  storedBytes: z.number().meta({ description: 'Bytes of all segments afterwards' }),
+  budget: z.object({ limit: z.number(), met: z.boolean() }).optional(),
+  act: z.string().optional().meta({ description: 'The record that says so' }),
+  lost: z.array(LostVersionSchema)
+});
+export type PruneResult = z.infer<typeof PruneResultSchema>;
+
 export const StatsSchema = z.object({
   filesCreated: z.number().int(),
   filesModified: z.number().int(),
@@ -286,6 +320,7 @@ export const routes = {
   restore: { method: 'POST', path: '/api/restore', body: RestoreRequestSchema, response: RestoreResultSchema },
   remove: { method: 'POST', path: '/api/remove', body: RemoveRequestSchema, response: RemoveResultSchema },
   marks: { method: 'POST', path: '/api/marks', body: MarkRequestSchema, response: MarkResultSchema },
+  prune: { method: 'POST', path: '/api/prune', body: PruneRequestSchema, response: PruneResultSchema },
   flush: { method: 'POST', path: '/api/flush', response: z.object({ flushed: z.literal(true) }) },
   capture: {
     method: 'POST',

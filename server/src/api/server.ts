@@ -16,6 +16,7 @@ import {
   EventsQuerySchema,
   HistoryQuerySchema,
   MarkRequestSchema,
+  PruneRequestSchema,
   RemoveRequestSchema,
   RestoreRequestSchema,
   SetupRequestSchema,
@@ -206,6 +207,11 @@ export function createApi(options: ApiOptions): Api {
     const body = parse(MarkRequestSchema, req.body, 'body');
     if (service.mark === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
     res.json(await service.mark({ ...body, versionId: await wholeId(body.versionId) }));
+  });
+  app.post('/api/prune', async (req, res) => {
+    const body = parse(PruneRequestSchema, req.body, 'body');
+    if (service.prune === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
+    res.json(await service.prune(body));
   });
   app.post('/api/flush', async (_req, res) => {
     await service.flush();

@@ -2,6 +2,8 @@
 import type {
   MarkRequest,
   MarkResult,
+  PruneRequest,
+  PruneResult,
   RemoveRequest,
   RemoveResult,
   RestoreRequest,
@@ -45,6 +47,8 @@ export interface WorkspaceService {
   remove(request: RemoveRequest): Promise<RemoveResult>;
   /** Labels and pins. Whole version ids only. Absent: this process cannot write the log. */
   mark?(request: MarkRequest): Promise<MarkResult>;
+  /** Absent: this process cannot write the log. */
+  prune?(request: PruneRequest): Promise<PruneResult>;
   /** Chooses the folders to record. Absent: there is nothing to choose. */
   setup?(folders: string[]): Promise<void>;
   /** False when the path is excluded or outside the recorded folders. Absent: not known, taken as recorded. */

@@ -7,6 +7,8 @@ import { resolve } from 'node:path';
 import type {
   MarkRequest,
   MarkResult,
+  PruneRequest,
+  PruneResult,
   RemoveRequest,
   RemoveResult,
   RestoreRequest,
@@ -482,6 +484,10 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
 
   async mark(request: MarkRequest): Promise<MarkResult> {
     return this.#recording().mark(request);
+  }
+
+  async prune(request: PruneRequest): Promise<PruneResult> {
+    return this.#recording().prune(request);
   }
 
   async remove(request: RemoveRequest): Promise<RemoveResult> {

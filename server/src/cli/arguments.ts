@@ -38,6 +38,15 @@ const OPTIONS = {
   },
   until: { type: 'string', value: 'T', help: 'up to this time' },
   limit: { type: 'string', value: 'N', help: 'at most so many' },
+  'keep-all': { type: 'string', value: 'AGE', help: 'keep every version up to this age: 36h, 7d, 8w, 1y or forever' },
+  hourly: { type: 'string', value: 'AGE', help: 'keep the newest of each hour up to this age' },
+  daily: { type: 'string', value: 'AGE', help: 'keep the newest of each day up to this age' },
+  weekly: { type: 'string', value: 'AGE', help: 'keep the newest of each week (Monday to Sunday) up to this age' },
+  budget: { type: 'string', value: 'SIZE', help: 'what the log may take, such as 500MB, 5GB or 5GiB: the oldest go' },
+  'time-zone': { type: 'string', value: 'NAME', help: 'whose hours, days and weeks count; default UTC' },
+  policy: { type: 'string', value: 'FILE', help: 'the rules of this file; default those saved with --save' },
+  save: { type: 'boolean', help: 'save the rules as the policy of this log' },
+  yes: { type: 'boolean', short: 'y', help: 'do not ask' },
   by: { type: 'string', value: 'WHAT', help: 'path, folder, type, day or version' },
   'oldest-first': { type: 'boolean', help: 'oldest first' },
   follow: { type: 'boolean', short: 'f', help: 'go on and show changes as they become durable' },
@@ -190,6 +199,13 @@ export const COMMANDS = {
     options: [],
     positionals: [0, 0],
     example: 'syft-sync --json labels'
+  },
+  prune: {
+    usage: 'prune [RULES] [--dry-run]',
+    does: 'drops the contents that a policy does not keep; the records stay, and never does the last content of a file go',
+    options: ['keep-all', 'hourly', 'daily', 'weekly', 'budget', 'time-zone', 'policy', 'save', 'dry-run', 'yes'],
+    positionals: [0, 0],
+    example: 'syft-sync prune --keep-all 7d --hourly 30d --daily 1y --weekly forever --dry-run'
   },
   usage: {
     usage: 'usage',
@@ -349,7 +365,7 @@ export function parseCommandLine(argv: readonly string[]):
     else if (typeof value === 'string') texts.set(option, value);
   }
   if (flags.has('quiet') && flags.has('verbose')) throw wrong('-q and -v are opposites; give one of them.');
-  for (const option of ['directory', 'log', 'to', 'output', 'history']) {
+  for (const option of ['directory', 'log', 'to', 'output', 'history', 'policy']) {
     if (texts.get(option) === '') throw wrong(`--${option} was given an empty name.`);
   }
   const exclude = values['exclude'];

@@ -33,6 +33,7 @@ import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
 import { changeLine, jsonLine, marksLine, Output } from './output.ts';
 import { labelsCommand, markCommand } from './labels.ts';
+import { pruneCommand } from './prune.ts';
 import { proveCommand, proveHistoryCommand, verifyProofCommand } from './prove.ts';
 import { restoreCommand } from './restore.ts';
 import { usageCommand } from './usage.ts';
@@ -262,11 +263,13 @@ async function fsck(context: CommandContext): Promise<number> {
     guard.close();
   }
   let damages = 0;
+  let pruned = 0;
   const started = Date.now();
   for await (const damage of fsckLog(context.logDir, {
     readData: flags.has('read-data'),
     configDir: configurationDirectory(),
     signal: context.signal,
+    onPruned: () => (pruned += 1),
     onProgress: p => output.progress(p, started, 'bytes')
   })) {
     damages += 1;
@@ -278,6 +281,9 @@ async function fsck(context: CommandContext): Promise<number> {
     await output.result(damage, `${damage.kind}  ${damage.where}  ${damage.message}${versions}`);
   }
   output.endProgress();
+  if (pruned > 0) {
+    output.note(`syft-sync: ${pruned} versions have no content because signed records say that it was dropped`);
+  }
   if (!output.json) await output.write(damages === 0 ? 'no damage found\n' : `${damages} damages found\n`);
   return damages === 0 ? 0 : 3;
 }
@@ -388,6 +394,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return markCommand(context, invocation.command);
     case 'labels':
       return labelsCommand(context);
+    case 'prune':
+      return pruneCommand(context);
     case 'usage':
       return usageCommand(context);
     case 'stats':
@@ -421,6 +429,7 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'unlabel',
   'pin',
   'unpin',
+  'prune',
   'explore',
   'serve',
   'receive'

@@ -8,6 +8,7 @@ import { dirname, join, relative as pathBelow } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { GITIGNORE, refuseStrangers } from '../log/format-file.ts';
 import { readHead } from '../log/head.ts';
+import { hasFrame } from '../log/has-frame.ts';
 import { syncDirectory } from '../storage/durable.ts';
 
 const PIECE = 1 << 20;
@@ -168,6 +169,8 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
     const [present, copied] = [await sizeOf(from), await sizeOf(to)];
     if (copied === undefined || copied < head.length) return;
     if (present !== undefined && present >= head.length && (await this.#sameTail(from, to, head.length))) return;
+    // A segment that was rewritten without dropped contents is shorter, and has the same frames still.
+    if (present !== undefined && (await hasFrame(from, head.chain))) return;
     throw new SyftError(
       'LOG_DAMAGED',
       `The copy holds more of ${relative} than the log itself, or other changes; it is left as it is.`,

@@ -8,6 +8,8 @@ import { join, resolve, sep } from 'node:path';
 import type {
   MarkRequest,
   MarkResult,
+  PruneRequest,
+  PruneResult,
   RemoveRequest,
   RemoveResult,
   RestoreRequest,
@@ -34,6 +36,7 @@ import {
   type RestoreOutcome,
   type RestorePlace
 } from './restore.ts';
+import { pruneWorkspace } from './retention.ts';
 import { markVersion } from './version-marks.ts';
 import { VERSION } from './version.ts';
 
@@ -138,6 +141,8 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   #storedBytesAt = 0;
   readonly #include: readonly string[] | undefined;
   #closing: Promise<void> | undefined;
+  readonly #closed = new AbortController();
+  #drops: Promise<void> = Promise.resolve();
 
   private constructor(
     root: string,
@@ -289,6 +294,25 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     return markVersion(this.log, await this.findVersion(request.versionId), request);
   }
 
+  /** Drops the contents that a policy does not keep. */
+  prune(request: PruneRequest, options: Parameters<typeof pruneWorkspace>[2] = {}): Promise<PruneResult> {
+    return this.#dropping(options.signal, signal => pruneWorkspace(this.log, request, { ...options, signal }));
+  }
+
+  /** One after the other; stopped when the workspace closes. What is then left to do is done at the next opening. */
+  async #dropping<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const signals = [this.#closed.signal, ...(signal === undefined ? [] : [signal])];
+    const before = this.#drops;
+    const done = before.then(() => work(AbortSignal.any(signals)));
+    this.#drops = done.then(
+      () => undefined,
+      () => undefined
+    );
+    const result = await done;
+    this.#storedBytesAt = 0;
+    return result;
+  }
+
   /** Restore as the HTTP contract says: inside the workspace only. */
   async restore(request: RestoreRequest, options: { signal?: AbortSignal } = {}): Promise<RestoreResult> {
     const version = await this.findVersion(request.versionId);
@@ -380,6 +404,8 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   /** Records what is pending and closes the log. Safe to call more than once. */
   close(): Promise<void> {
     this.#closing ??= (async () => {
+      this.#closed.abort();
+      await this.#drops;
       try {
         await this.recorder.stop();
       } finally {

@@ -21,6 +21,8 @@ export interface FsckOptions {
   readonly configDir?: string;
   /** `done` and `bytes` of `total` segment bytes. */
   readonly onProgress?: (progress: { done: number; total: number; bytes: number }) => void;
+  /** Called for each version whose content is gone because a signed act says so: that is no damage. */
+  readonly onPruned?: (version: string) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -41,7 +43,9 @@ function* check(dir: string, options: FsckOptions): Generator<Damage | undefined
     format: Buffer.alloc(0),
     chunks: new Map(),
     contents: [],
+    drops: [],
     streams: new Map(),
+    pruned: version => options.onPruned?.(version),
     tick: bytes => {
       if (options.signal?.aborted === true) throw new SyftError('CANCELLED', 'The check was stopped.');
       done += bytes;

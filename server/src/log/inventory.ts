@@ -12,7 +12,7 @@ import { decodeHashes, isAct, type ActChange } from '../core/retention-act.ts';
 import { ChunkIndex } from './chunk-index.ts';
 import { bytes8, floats, HashColumn, numbers16, numbers32 } from './columns.ts';
 import { readFormatFile } from './format-file.ts';
-import { BLOCK_ENTRY, BLOCK_HEADER } from './layout.ts';
+import { BLOCK_ENTRY, BLOCK_HEADER, frameLength } from './layout.ts';
 import { readBlock, Stream, streamStart, type Block, type Position, type Segment } from './stream.ts';
 
 const DEVICE = /^[a-z2-7]{8}$/;
@@ -148,7 +148,7 @@ export class Inventory {
       for (const block of stream.blocks(frame)) {
         inChunks += this.#addBlock(block, segment);
       }
-      this.fixedBytes += frame.header.chunksLength - inChunks;
+      this.fixedBytes += frameLength(frame.header) - inChunks;
       for (const change of stream.records(frame, true)) this.#addChange(change);
       portion += 1;
       if (portion % PORTION !== 0) continue;
@@ -289,6 +289,11 @@ export class Inventory {
 
   get paths(): readonly PathName[] {
     return this.#paths.names;
+  }
+
+  /** The streams of the log. */
+  devices(): string[] {
+    return [...this.#streams.keys()];
   }
 
   device(version: number): string {

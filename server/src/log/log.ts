@@ -28,6 +28,7 @@ import { configurationDirectory } from '../crypto/device-key.ts';
 import { makePrivateDirectory, replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
 import { ChunkIndex } from './chunk-index.ts';
 import { droppedError } from './dropped-error.ts';
+import { finishDrops, UNFINISHED_FILE } from './drops.ts';
 import { configDigest, createFormatFile, isLogDirectory, readFormatFile, refuseStrangers } from './format-file.ts';
 import { encodeHead, readHead } from './head.ts';
 import {
@@ -130,6 +131,11 @@ class OpenedLog implements OpenReader {
     if (this.#reported.has(key)) return;
     this.#reported.set(key, damage);
     this.#onDamage(damage);
+  }
+
+  /** As if it had been met while reading. */
+  tell(damage: Damage): void {
+    this.damage(damage);
   }
 
   get damages(): readonly Damage[] {
@@ -1269,6 +1275,20 @@ export function openLogReader(options: OpenLogOptions): Promise<OpenReader> {
   });
 }
 
+/** Finishes what a prune that was cut off has left to do. That it cannot be done now, for want of space, must not keep anybody from recording. */
+async function finishLater(log: OpenedWriter): Promise<void> {
+  try {
+    await finishDrops(log);
+  } catch (error) {
+    log.tell({
+      kind: 'unfinished',
+      where: UNFINISHED_FILE,
+      versions: [],
+      message: `Contents that were pruned or erased are still there: ${error instanceof Error ? error.message : String(error)}`
+    });
+  }
+}
+
 /**
  * Opens a log for writing, creating it when there is none, and takes its lock.
  *
@@ -1311,6 +1331,7 @@ export async function openLogWriter(options: OpenWriterOptions): Promise<OpenWri
     }
     const log = new OpenedWriter(options, format, lock, own, deviceFile);
     log.start();
+    await finishLater(log);
     return log;
   } catch (error) {
     lock.release();

@@ -195,7 +195,9 @@ export class Stream {
         position.chain = undefined;
         continue;
       }
-      const size = limit?.segment === segment ? limit.length : fstatSync(fd).size;
+      // What was rewritten had been sealed before, whatever was known of it when the walk began.
+      const limited = limit?.segment === segment && segment.relocations.length === 0;
+      const size = limited ? limit.length : fstatSync(fd).size;
       if (position.offset === 0) {
         if (!this.#checkHeader(segment, fd, position, isLast)) {
           if (isLast && size <= SEGMENT_HEADER) return;

@@ -104,6 +104,9 @@ export interface ProblemEvent {
   readonly message: string;
 }
 
+/** Told, but no failure: there is nothing to apply, and there will not be. */
+const DROPPED: ReadonlySet<string> = new Set(['VERSION_PRUNED', 'VERSION_ERASED']);
+
 interface ReceiverEvents {
   applied: [AppliedEvent];
   conflict: [ConflictEvent];
@@ -1249,7 +1252,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       }
       this.#reported.add(key);
     }
-    this.#counts.problems += 1;
+    if (!DROPPED.has(problem.code)) this.#counts.problems += 1;
     this.#log(problem.message);
     this.emit('problem', problem);
   }

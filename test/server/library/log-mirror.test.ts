@@ -4,7 +4,9 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path';
 import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
-import { openLogReader } from '../../../server/src/log/log.ts';
+import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
+import { pruneLog } from '../../../server/src/log/prune.ts';
+import { parsePolicy } from '../../../server/src/core/retention-policy.ts';
 import { ownPlace } from './place.ts';
 
 const at = ownPlace('data');
@@ -84,4 +86,23 @@ test('a copy cut off at any moment is a log without damage', async () => {
   await watcher.stop();
   expect(await damages(at('copy'))).toEqual([]);
   expect((await contents(at('copy'))).length).toBe((await contents(at('log'))).length);
+});
+
+test('a copy follows a prune: it gives up what the log gave up, and nothing else', async () => {
+  for (const text of ['first', 'second', 'third']) {
+    writeFileSync(at('data/a'), text.repeat(2000));
+    await record(at('log'), at('copy'));
+  }
+  const log = await openLogWriter({ dir: at('log') });
+  await pruneLog(log, parsePolicy({ keepAll: '0h' }, 'test'), { now: Date.now() * 1000 });
+  await log.close();
+  writeFileSync(at('data/b'), 'recorded later');
+  expect(await record(at('log'), at('copy'))).toEqual([]);
+  const segments = (dir: string): Buffer[] => {
+    const device = readdirSync(at(dir, 'log'))[0]!;
+    const names = readdirSync(at(dir, 'log', device)).filter(name => name.endsWith('.seg'));
+    return names.sort().map(name => readFileSync(at(dir, 'log', device, name)));
+  };
+  expect(segments('copy')).toEqual(segments('log'));
+  expect(await damages(at('copy'))).toEqual([]);
 });

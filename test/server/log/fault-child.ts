@@ -1,6 +1,8 @@
 /**
  * Writes a log while one system call after the other is counted, and does to one of them what the test asks:
- * `node fault-child.ts LOG KEYS MODE K`. Prints `calls N` at the end, and for each acknowledged change its number and hash.
+ * `node fault-child.ts LOG KEYS MODE K [SCENARIO]`. Prints `calls N` at the end, and for each acknowledged change its number and hash.
+ *
+ * SCENARIO: `write` (the default) writes two sessions; `prune` drops contents from a log that holds some, and appends beside.
  *
  * MODE: `kill` dies before call K, `tear` in the middle of the Kth that writes, `fail` makes call K report EIO, after half of it when
  * it writes; `count` does nothing.
@@ -9,11 +11,11 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
-const [dir = '', keyDir = '', mode = 'count', k = '0'] = process.argv.slice(2);
+const [dir = '', keyDir = '', mode = 'count', k = '0', scenario = 'write'] = process.argv.slice(2);
 const real = { ...fs };
 let calls = 0;
 let writes = 0;
-let armed = true;
+let armed = scenario === 'write';
 
 const die = (): never => {
   process.kill(process.pid, 'SIGKILL');
@@ -113,28 +115,55 @@ async function twice<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-for (let session = 0; session < 2; session += 1) {
-  const log = await twice(() => openLogWriter({ dir, keyDir }));
-  for (let i = session; i < 2; i += 1) {
-    const bytes = Buffer.from(`${session} ${i} `.repeat(400 + i * 90_000));
-    const changes = await twice(() =>
-      log.append([version(log, `file-${session}-${i}`, bytes), version(log, `again-${session}-${i}`, bytes)])
-    );
-    const hash = createHash('sha256').update(bytes).digest('hex');
-    for (const change of changes) say(`acknowledged ${change.seq} ${change.path} ${hash}`);
-  }
-  // Several at once: the second frame is prepared while the first is being written, and leans on what that holds.
-  const large = (seed: string): Buffer =>
-    createHash('shake256', { outputLength: 1_100_000 }).update(`${session}${seed}`).digest();
-  const [one, two] = [large('one'), large('two')];
-  await Promise.all(
-    [one, two, one].map(async (bytes, n) => {
-      const changes = await twice(() => log.append([version(log, `burst-${session}-${n}`, bytes)]));
-      const hash = createHash('sha256').update(bytes).digest('hex');
+const hashOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+async function write(): Promise<void> {
+  for (let session = 0; session < 2; session += 1) {
+    const log = await twice(() => openLogWriter({ dir, keyDir }));
+    for (let i = session; i < 2; i += 1) {
+      const bytes = Buffer.from(`${session} ${i} `.repeat(400 + i * 90_000));
+      const changes = await twice(() =>
+        log.append([version(log, `file-${session}-${i}`, bytes), version(log, `again-${session}-${i}`, bytes)])
+      );
+      const hash = hashOf(bytes);
       for (const change of changes) say(`acknowledged ${change.seq} ${change.path} ${hash}`);
-    })
-  );
+    }
+    // Several at once: the second frame is prepared while the first is being written, and leans on what that holds.
+    const large = (seed: string): Buffer =>
+      createHash('shake256', { outputLength: 1_100_000 }).update(`${session}${seed}`).digest();
+    const [one, two] = [large('one'), large('two')];
+    await Promise.all(
+      [one, two, one].map(async (bytes, n) => {
+        const changes = await twice(() => log.append([version(log, `burst-${session}-${n}`, bytes)]));
+        const hash = hashOf(bytes);
+        for (const change of changes) say(`acknowledged ${change.seq} ${change.path} ${hash}`);
+      })
+    );
+    await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
+  }
+}
+
+/** Three versions of a file, of which a policy leaves the last; the log is pruned and goes on, in one session. */
+async function prune(): Promise<void> {
+  const { pruneLog } = await import('../../../server/src/log/prune.ts');
+  const { parsePolicy } = await import('../../../server/src/core/retention-policy.ts');
+  const log = await openLogWriter({ dir, keyDir });
+  const acknowledge = async (path: string, bytes: Buffer): Promise<void> => {
+    const changes = await twice(() => log.append([version(log, path, bytes)]));
+    for (const change of changes) say(`acknowledged ${change.seq} ${change.path} ${hashOf(bytes)}`);
+  };
+  const bytes = (name: string): Buffer => createHash('shake256', { outputLength: 30_000 }).update(name).digest();
+  for (const name of ['one', 'two', 'three']) {
+    await acknowledge('a', bytes(name));
+    await acknowledge(`keeps-${name}`, bytes(`${name} of another`));
+  }
+  armed = true;
+  const policy = parsePolicy({ keepAll: '0h' }, 'test');
+  await twice(() => pruneLog(log, policy, { now: Date.now() * 1000 }));
+  await acknowledge('after', bytes('one'));
   await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
 }
+
+await (scenario === 'prune' ? prune() : write());
 armed = false;
 say(`calls ${calls} ${writes}`);

@@ -8,7 +8,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { all, Scratch, sha256, version } from './scratch.ts';
+import { SyftError } from '../../../server/src/core/errors.ts';
+import { isDrop } from '../../../server/src/core/retention-act.ts';
+import { all, quickDirectory, Scratch, sha256, version } from './scratch.ts';
 
 const CHILD = fileURLToPath(new URL('./fault-child.ts', import.meta.url));
 
@@ -22,10 +24,9 @@ interface Run {
   readonly stderr: string;
 }
 
-async function run(dir: string, keys: string, mode: string, k: number): Promise<Run> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, dir, keys, mode, String(k)], {
-    stdio: ['ignore', 'pipe', 'pipe']
-  });
+async function run(dir: string, keys: string, mode: string, k: number, scenario = 'write'): Promise<Run> {
+  const options = ['--disable-warning=ExperimentalWarning', CHILD, dir, keys, mode, String(k), scenario];
+  const child = spawn(process.execPath, options, { stdio: ['ignore', 'pipe', 'pipe'] });
   let text = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (data: string) => (text += data));
@@ -105,6 +106,69 @@ test('any of them fails once: what is refused is refused with a code, and a seco
     expect(done.signal).toBeNull();
     expect(done.calls).toBeDefined();
     expect(done.acknowledged.length).toBe(12);
+    for (const code of done.refused) expect(code).toMatch(/^DISK_/);
+  });
+}, 300_000);
+
+/**
+ * After a prune that was cut off: what is to be kept is there, what is not is gone once the log was opened again, or was never
+ * said to go; and a crash never looks like damage.
+ */
+async function prunedGoesOn(scratch: Scratch, dir: string, before: Run): Promise<void> {
+  expect(await scratch.fsck(true, dir)).toEqual([]);
+  const log = await scratch.writer({ dir });
+  const found = await all(log);
+  const acts = log.acts().filter(isDrop);
+  for (const { seq, path, hash } of before.acknowledged) {
+    const change = found.find(each => each.seq === seq)!;
+    expect(change.path).toBe(path);
+    const old = path === 'a' && seq < 5;
+    const code = await log.contentBytes(change).then(
+      bytes => sha256(bytes),
+      (error: unknown) => (error instanceof SyftError ? error.code : String(error))
+    );
+    // `after` brings the first content again, and with it that of the first version.
+    const again = hash === found.find(each => each.path === 'after')?.hash;
+    if (old && acts.length > 0 && !again) expect([seq, code]).toEqual([seq, 'VERSION_PRUNED']);
+    else if (!old || acts.length === 0) expect([seq, code]).toEqual([seq, hash]);
+  }
+  await log.append([version(log, 'goes on', 'it goes on')]);
+  await log.close();
+  expect(await scratch.fsck(true, dir)).toEqual([]);
+}
+
+/** Every so many of the calls of a prune: each is a process of its own. SYFT_FAULT_STRIDE=1 for all of them. */
+const STRIDE = Number(process.env['SYFT_FAULT_STRIDE'] ?? 6);
+
+async function everyCallOfPrune(mode: 'kill' | 'tear' | 'fail', check: (run: Run, k: number) => void): Promise<void> {
+  using scratch = new Scratch(quickDirectory());
+  const whole = await run(join(scratch.base, 'whole'), scratch.keys, 'count', 0, 'prune');
+  expect([whole.stderr, whole.acknowledged.length]).toEqual(['', 7]);
+  const last = mode === 'tear' ? whole.writes : (whole.calls ?? 0);
+  expect(last).toBeGreaterThan(mode === 'tear' ? 15 : 40);
+  for (let k = 1; k <= last; k += STRIDE) {
+    const dir = join(scratch.base, `${mode}-${k}`);
+    const done = await run(dir, scratch.keys, mode, k, 'prune');
+    try {
+      check(done, k);
+      await prunedGoesOn(scratch, dir, done);
+    } catch (error) {
+      throw new Error(`prune: ${mode} at ${k} of ${last}: ${String(error)}\n${done.stderr}`, { cause: error });
+    }
+  }
+}
+
+test('a prune killed before any of its system calls: nothing is lost that it did not sign for, and the next opening ends it', async () => {
+  await everyCallOfPrune('kill', killed);
+}, 300_000);
+
+test('a prune killed in the middle of any of them', async () => {
+  await everyCallOfPrune('tear', killed);
+}, 300_000);
+
+test('any of them fails once: the prune is refused with a code, and a second one ends it', async () => {
+  await everyCallOfPrune('fail', done => {
+    expect(done.signal).toBeNull();
     for (const code of done.refused) expect(code).toMatch(/^DISK_/);
   });
 }, 300_000);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Change, ChangeDraft } from '../../../server/src/core/change.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
-import type { Append, Damage, LogReader, LogWriter } from '../../../server/src/log/types.ts';
+import type { Append, Damage, LogReader, LogWriter, OpenReader, OpenWriter } from '../../../server/src/log/types.ts';
 
 export const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -31,11 +31,11 @@ export class Scratch implements Disposable {
     this.keys = join(this.base, 'keys');
   }
 
-  writer(more: Partial<Parameters<typeof openLogWriter>[0]> = {}): Promise<LogWriter> {
+  writer(more: Partial<Parameters<typeof openLogWriter>[0]> = {}): Promise<OpenWriter> {
     return openLogWriter({ dir: this.dir, keyDir: this.keys, ...more });
   }
 
-  reader(onDamage: (damage: Damage) => void = () => undefined): Promise<LogReader> {
+  reader(onDamage: (damage: Damage) => void = () => undefined): Promise<OpenReader> {
     return openLogReader({ dir: this.dir, onDamage });
   }
 

@@ -39,7 +39,11 @@ export interface CheckedLog {
   format: Buffer;
   readonly chunks: Map<string, ChunkSpot>;
   readonly contents: Content[];
+  /** Acts that say that contents are gone, as what they list. */
+  readonly drops: Content[];
   readonly streams: Map<string, CheckedStream>;
+  /** The content of a version is gone, and a signed act says so. */
+  pruned(version: string): void;
   /** So many bytes are done. Throws CANCELLED. */
   tick(bytes: number): void;
 }

@@ -6,6 +6,7 @@ import { zstdDecompressSync } from 'node:zlib';
 import type { Damage } from '../types.ts';
 import { bytesAt, sha256 } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
+import { isBefore, type Content, type Place } from './records.ts';
 
 /** Where a chunk lies: in which block of which file, and where in the block. */
 export interface ChunkSpot {
@@ -22,6 +23,7 @@ export interface ChunkSpot {
 export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
   const read = new BlockReader(log.dir);
   try {
+    const drops = signedDrops(log, read);
     for (const [i, content] of log.contents.entries()) {
       if (i % 256 === 0) yield undefined;
       log.tick(0);
@@ -31,17 +33,22 @@ export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
         versions: [content.version],
         message: `The content of ${content.version} is damaged: ${why}.`
       });
-      let { ids } = content;
-      if (content.list !== undefined) {
-        const spot = log.chunks.get(content.list.id);
-        const bytes = spot === undefined ? undefined : read.chunk(spot);
-        if (bytes?.length !== content.list.count * 32 || sha256(bytes).toString('hex') !== content.list.id) {
-          yield damage('its list of chunks is missing or altered');
-          continue;
-        }
-        ids = Array.from({ length: content.list.count }, (_, i) => bytes.toString('hex', i * 32, i * 32 + 32));
+      const act = content.hash === undefined ? undefined : drops.get(content.hash);
+      const dropped = act !== undefined && isBefore(content.place, act);
+      if (dropped && (content.list === undefined ? content.ids : [content.list.id]).some(id => !log.chunks.has(id))) {
+        log.pruned(content.version);
+        continue;
+      }
+      const ids = idsOf(log, read, content);
+      if (ids === undefined) {
+        yield damage('its list of chunks is missing or altered');
+        continue;
       }
       const missing = ids.find(id => !log.chunks.has(id));
+      if (missing !== undefined && dropped) {
+        log.pruned(content.version);
+        continue;
+      }
       if (missing !== undefined) {
         yield damage(`chunk ${missing.slice(0, 12)} is missing`);
         continue;
@@ -67,6 +74,40 @@ export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
   } finally {
     read.close();
   }
+}
+
+/** The chunks of a content, in order; `undefined` when its list of them cannot be read. */
+function idsOf(log: CheckedLog, read: BlockReader, { ids, list }: Content): readonly string[] | undefined {
+  if (list === undefined) return ids;
+  const spot = log.chunks.get(list.id);
+  const bytes = spot === undefined ? undefined : read.chunk(spot);
+  if (bytes?.length !== list.count * 32 || sha256(bytes).toString('hex') !== list.id) return undefined;
+  return hashesIn(bytes);
+}
+
+function hashesIn(bytes: Buffer): string[] {
+  return Array.from({ length: Math.floor(bytes.length / 32) }, (_, i) => bytes.toString('hex', i * 32, i * 32 + 32));
+}
+
+/** What acts list as gone, each hash with the last act that lists it. An act counts when a checkpoint that holds covers it. */
+function signedDrops(log: CheckedLog, read: BlockReader): Map<string, Place> {
+  const drops = new Map<string, Place>();
+  for (const drop of log.drops) {
+    const stream = log.streams.get(drop.place.device);
+    if (stream?.agrees !== true || (stream.checkpoint?.size ?? 0) < drop.place.seq) continue;
+    const parts = idsOf(log, read, drop)?.map(id => {
+      const spot = log.chunks.get(id);
+      return spot === undefined ? undefined : read.chunk(spot);
+    });
+    if (parts?.every(part => part !== undefined) !== true) continue;
+    const bytes = Buffer.concat(parts);
+    if (sha256(bytes).toString('hex') !== drop.hash) continue;
+    for (const hash of hashesIn(bytes)) {
+      const before = drops.get(hash);
+      if (before === undefined || isBefore(before, drop.place)) drops.set(hash, drop.place);
+    }
+  }
+  return drops;
 }
 
 /** Reads chunks; keeps the last few blocks, for neighbours are asked for one after the other. */

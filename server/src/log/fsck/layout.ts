@@ -4,7 +4,18 @@ import type { Damage } from '../types.ts';
 import { DEVICE, fileBytes, listing } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
 
-const SAFE = ['index', 'cache', 'locks', 'keys', 'conflicts', 'receive', 'quarantine', '.gitignore'];
+const SAFE = [
+  'index',
+  'cache',
+  'locks',
+  'keys',
+  'conflicts',
+  'receive',
+  'quarantine',
+  '.gitignore',
+  'retention.json',
+  'unfinished.json'
+];
 
 /** Checks what stands at the top of a log, and notes what the rest needs of it. */
 export function* checkLayout(log: CheckedLog): Generator<Damage> {

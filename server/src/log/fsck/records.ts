@@ -1,9 +1,30 @@
 /** One record: is it what docs/format.md says, and which content does it need. */
 import { HEX, whole } from './bytes.ts';
 
+/** Where a record stands in the merged streams: by clock, then device, then number. */
+export interface Place {
+  readonly hlc: number;
+  readonly device: string;
+  readonly seq: number;
+}
+
+export function isBefore(a: Place, b: Place): boolean {
+  if (a.hlc !== b.hlc) return a.hlc < b.hlc;
+  return a.device === b.device ? a.seq < b.seq : a.device < b.device;
+}
+
+/** True for an act that says that contents are gone; their hashes are its content. */
+export function isDrop(record: Record<string, unknown>): boolean {
+  const { kind, type, path, retention } = record;
+  if (kind !== 'deleted' || type !== 'directory' || path !== '.syft-sync') return false;
+  const act: unknown = typeof retention === 'object' && retention !== null ? (retention as { act?: unknown }).act : '';
+  return act === 'prune' || act === 'erase';
+}
+
 /** A content that a record names. */
 export interface Content {
   readonly version: string;
+  readonly place: Place;
   readonly hash: string | undefined;
   readonly size: number | undefined;
   readonly ids: readonly string[];
@@ -48,15 +69,17 @@ export function recordProblem(record: Record<string, unknown>): string | undefin
   return HEX.test(String(list)) && whole(count) && count > 0 ? undefined : 'its content is not understood';
 }
 
-export function contentOf(record: Record<string, unknown>, version: string, where: string): Content | undefined {
+export function contentOf(record: Record<string, unknown>, place: Place, where: string): Content | undefined {
+  const version = `${place.device}.${place.seq}`;
   const { content } = record;
   if (content === undefined) return undefined;
   const hash = record['hash'] as string | undefined;
   const size = record['size'] as number | undefined;
-  if (content === true) return { version, hash, size, ids: [hash ?? ''], list: undefined, where };
+  if (content === true) return { version, place, hash, size, ids: [hash ?? ''], list: undefined, where };
   const { chunks, list, count } = content as { chunks?: string[]; list?: string; count?: number };
   return {
     version,
+    place,
     hash,
     size,
     ids: chunks ?? [],

@@ -7,7 +7,7 @@ import type { Damage } from '../types.ts';
 import { checkBlocks } from './blocks.ts';
 import { bytesAt, LARGEST, MEBI, MOST_LOST, sha256 } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
-import { contentOf, recordProblem } from './records.ts';
+import { contentOf, isDrop, recordProblem } from './records.ts';
 import type { LeafList } from './tree.ts';
 
 /** How far a stream has been read, and what must come next. */
@@ -108,11 +108,17 @@ export function* checkSegment(
         continue;
       }
       const tail = isLast && offset >= vouched && offset + frame.length >= size;
-      const before = { ...state, contents: log.contents.length, leafCount: state.leaves.length };
+      const before = {
+        ...state,
+        contents: log.contents.length,
+        drops: log.drops.length,
+        leafCount: state.leaves.length
+      };
       const found = [...frameDamage(log, fd, device, where, offset, frame, state)];
       if (found.length > 0 && tail) {
         // A frame whose sync never came back may be torn inside; nobody was told that it is there.
         log.contents.length = before.contents;
+        log.drops.length = before.drops;
         state.leaves.length = before.leafCount;
         state.chain = before.chain;
         state.seq = before.seq;
@@ -258,8 +264,9 @@ function* checkRecords(
       if (problem === undefined && hlc <= state.hlc) problem = 'its clock runs backwards';
       if (problem === undefined) {
         state.hlc = hlc;
-        const content = contentOf(record, version, where);
+        const content = contentOf(record, { hlc, device, seq: first + i }, where);
         if (content !== undefined) log.contents.push(content);
+        if (content !== undefined && isDrop(record)) log.drops.push(content);
       }
     } catch {
       // `problem` says it.

@@ -1,0 +1,79 @@
+/** Retention of a workspace: its saved policy, and pruning by it. */
+import { join } from 'node:path';
+import type { PruneRequest, PruneResult } from '../api/contract.ts';
+import { isoMicros } from '../core/change.ts';
+import { errnoOf, SyftError } from '../core/errors.ts';
+import { displayPath } from '../core/path-name.ts';
+import { keepsAll, parsePolicy, policyText, type RetentionPolicy } from '../core/retention-policy.ts';
+import { pruneLog, type PruneOptions } from '../log/prune.ts';
+import type { OpenWriter } from '../log/types.ts';
+import { replaceFile, writeError } from '../storage/durable.ts';
+import { readText } from '../storage/read-text.ts';
+
+/** Where a log keeps the policy that `prune` takes when none is given. */
+export const POLICY_FILE = 'retention.json';
+
+/**
+ * Reads a policy from a file.
+ *
+ * @returns `undefined` when there is none.
+ * @throws SyftError BAD_REQUEST naming file and rule; DISK_ERROR.
+ */
+export function loadPolicy(path: string): RetentionPolicy | undefined {
+  let text: string;
+  try {
+    text = readText(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw new SyftError('DISK_ERROR', `${path} cannot be read (${errnoOf(error) ?? String(error)}).`, {
+      cause: error,
+      path
+    });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new SyftError('BAD_REQUEST', `${path} is not JSON; write an object such as {"keepAll":"7d","daily":"1y"}.`, {
+      cause: error,
+      path
+    });
+  }
+  return parsePolicy(value, path);
+}
+
+/** Saves a policy as that of a log. Throws DISK_*. */
+export function savePolicy(logDir: string, policy: RetentionPolicy): void {
+  try {
+    replaceFile(join(logDir, POLICY_FILE), Buffer.from(`${JSON.stringify(policyText(policy), null, 1)}\n`));
+  } catch (error) {
+    throw writeError(error, 'the policy could not be saved');
+  }
+}
+
+/**
+ * Prunes a log as the contract says.
+ *
+ * @throws SyftError BAD_REQUEST for a policy that is none; DISK_*, CANCELLED.
+ */
+export async function pruneWorkspace(
+  log: OpenWriter,
+  request: PruneRequest,
+  options: Pick<PruneOptions, 'signal' | 'onProgress'> = {}
+): Promise<PruneResult> {
+  const policy = parsePolicy(request.policy, 'the policy');
+  const dryRun = request.dryRun ?? false;
+  const now = Date.now() * 1000;
+  // Keeping all is the default, and needs no look at the log.
+  if (keepsAll(policy)) {
+    throw new SyftError('BAD_REQUEST', 'A policy without rules keeps everything; there is nothing to prune.');
+  }
+  const { lost, ...sums } = await pruneLog(log, policy, { now, dryRun, ...options });
+  return {
+    dryRun,
+    policy: policyText(policy),
+    versions: lost.length,
+    ...sums,
+    lost: lost.map(({ versionId, path, at, size }) => ({ versionId, path: displayPath(path), at: isoMicros(at), size }))
+  };
+}

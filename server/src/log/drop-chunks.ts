@@ -1,0 +1,325 @@
+/**
+ * Takes chunks out of segments: each segment that holds one is written anew without them and put in place of the old one. Frames
+ * keep their records, their chain and their order; only what they store is less (docs/format.md, "Dropped contents").
+ *
+ * Each segment is replaced at once, so that whoever opens the log at any moment finds whole segments, and what a crash leaves is
+ * some of them done and some not: the same call goes on.
+ */
+import { closeSync, fstatSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { constants as zlibConstants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { SyftError } from '../core/errors.ts';
+import { replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
+import { encodeHead, readHead } from './head.ts';
+import {
+  encodeBlockHead,
+  encodeFrameHeader,
+  FRAME_HEADER,
+  frameLength,
+  frameSeed,
+  parseSegmentName,
+  SEGMENT_HEADER
+} from './layout.ts';
+import { readUpTo } from './read-up-to.ts';
+import { Relocation } from './relocation.ts';
+import { readBlock, Stream, type Block, type Frame, type Position, type Segment } from './stream.ts';
+
+/** Bytes copied at a time. */
+const PIECE = 1 << 20;
+/** Blocks handled before others get their turn. */
+const PORTION = 8;
+
+export interface DropChunksOptions {
+  readonly logDir: string;
+  /** 32 hex digits. */
+  readonly workspace: string;
+  /** The segments to look through, by stream. Nobody may append to them. */
+  readonly segments: ReadonlyMap<string, readonly string[]>;
+  readonly isDropped: (id: string) => boolean;
+  /** Blocks that cannot be read go too when one of their chunks is to go; else they stay as they are, as evidence. */
+  readonly damagedToo?: boolean;
+  /** Only count. */
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: (progress: { done: number; total: number; bytes: number }) => void;
+  /** A segment was replaced. Called before anything else can happen. */
+  readonly onReplaced?: (device: string, segment: string, relocation: Relocation) => void;
+}
+
+/** What was, or would be, taken out. */
+export interface DroppedChunks {
+  readonly freedBytes: number;
+  readonly segments: number;
+}
+
+/** Writes a segment, or only counts what it would take. */
+class SegmentSink {
+  readonly #fd: number | undefined;
+  length = 0;
+
+  constructor(path: string | undefined) {
+    this.#fd = path === undefined ? undefined : openSync(path, 'w', 0o600);
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#fd !== undefined) writeFully(this.#fd, bytes, this.length);
+    this.length += bytes.length;
+  }
+
+  writeAt(bytes: Uint8Array, position: number): void {
+    if (this.#fd !== undefined) writeFully(this.#fd, bytes, position);
+  }
+
+  /** Leaves room that is filled by {@link writeAt}. */
+  skip(length: number): void {
+    this.length += length;
+  }
+
+  copy(from: number, offset: number, length: number): void {
+    if (this.#fd === undefined) {
+      this.length += length;
+      return;
+    }
+    for (let done = 0; done < length;) {
+      const piece = readUpTo(from, offset + done, Math.min(PIECE, length - done));
+      if (piece.length === 0) {
+        throw new SyftError('DISK_ERROR', 'A segment became shorter while it was being rewritten.');
+      }
+      this.write(piece);
+      done += piece.length;
+    }
+  }
+
+  sync(): void {
+    if (this.#fd !== undefined) fsyncSync(this.#fd);
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+  }
+}
+
+/** A block without some of its chunks: `undefined` when nothing is left of it, itself when it must stay as it is. */
+function withoutDropped(fd: number, block: Block, options: DropChunksOptions): Buffer | 'as it is' | undefined {
+  const { table } = block;
+  if (table === undefined) return 'as it is';
+  const kept = table.filter(({ id }) => !options.isDropped(id));
+  if (kept.length === table.length) return 'as it is';
+  if (kept.length === 0) return undefined;
+  const raw = readBlock(fd, block);
+  // Nothing in it can be read any more.
+  if (raw === undefined) return options.damagedToo === true ? undefined : 'as it is';
+  const parts: Buffer[] = [];
+  let offset = 0;
+  for (const { id, length } of table) {
+    if (!options.isDropped(id)) parts.push(raw.subarray(offset, offset + length));
+    offset += length;
+  }
+  const left = Buffer.concat(parts);
+  const packed = zstdCompressSync(left, { params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 } });
+  const zstd = packed.length < left.length;
+  // This replaces the only copy: what was packed must come out again before the old one goes.
+  if (zstd && !zstdDecompressSync(packed).equals(left)) {
+    throw new SyftError('INTERNAL', 'A block could not be packed anew; nothing was changed.');
+  }
+  const stored = zstd ? packed : left;
+  return Buffer.concat([encodeBlockHead(kept, left.length, stored, zstd), stored]);
+}
+
+class SegmentRewriter {
+  readonly #options: DropChunksOptions;
+  readonly #seed: number;
+  #portion = 0;
+
+  constructor(options: DropChunksOptions, device: string) {
+    this.#options = options;
+    this.#seed = frameSeed(options.workspace, device);
+  }
+
+  *#framesOf(stream: Stream, segment: Segment): Generator<Frame> {
+    const position: Position = {
+      index: stream.segments.indexOf(segment),
+      offset: 0,
+      chain: undefined,
+      nextSeq: segment.firstSeq
+    };
+    for (const frame of stream.walk(position)) {
+      if (frame.segment !== segment) return;
+      yield frame;
+    }
+  }
+
+  /** True when the segment holds a chunk that is to go. */
+  async concerns(stream: Stream, segment: Segment): Promise<boolean> {
+    for (const frame of this.#framesOf(stream, segment)) {
+      for (const block of stream.blocks(frame)) {
+        if (block.table?.some(({ id }) => this.#options.isDropped(id)) === true) return true;
+        await this.#pause();
+      }
+    }
+    return false;
+  }
+
+  async #pause(): Promise<void> {
+    this.#portion += 1;
+    if (this.#portion % PORTION !== 0) return;
+    if (this.#options.signal?.aborted === true) {
+      throw new SyftError('CANCELLED', 'Stopped; what is left to drop is dropped the next time.');
+    }
+    await new Promise(resolve => setImmediate(resolve));
+  }
+
+  /** Writes the segment as it will be. */
+  async rewrite(stream: Stream, segment: Segment, sink: SegmentSink): Promise<Relocation> {
+    const fd = stream.open(segment);
+    const { size } = fstatSync(fd);
+    const relocation = new Relocation();
+    sink.copy(fd, 0, Math.min(size, SEGMENT_HEADER));
+    let done = SEGMENT_HEADER;
+    for (const frame of this.#framesOf(stream, segment)) {
+      // What stands between frames and cannot be read stays as it is.
+      sink.copy(fd, done, frame.offset - done);
+      const start = sink.length;
+      await this.#frame(stream, frame, fd, sink);
+      done = frame.offset + frameLength(frame.header);
+      relocation.add(frame.offset, done, start, sink.length);
+    }
+    sink.copy(fd, done, size - done);
+    return relocation;
+  }
+
+  async #frame(stream: Stream, frame: Frame, fd: number, sink: SegmentSink): Promise<void> {
+    const { header, offset } = frame;
+    const start = sink.length;
+    sink.skip(FRAME_HEADER);
+    sink.copy(fd, offset + FRAME_HEADER, header.recordsStored);
+    const chunks = sink.length;
+    for (const block of stream.blocks(frame)) {
+      const now = withoutDropped(fd, block, this.#options);
+      if (now === 'as it is') sink.copy(fd, block.offset, block.length);
+      else if (now !== undefined) sink.write(now);
+      await this.#pause();
+    }
+    sink.writeAt(encodeFrameHeader({ ...header, chunksLength: sink.length - chunks }, this.#seed), start);
+  }
+
+  /** The new file has the frames of the old one. */
+  check(stream: Stream, segment: Segment, path: string): void {
+    const copy = new Stream(stream.dir, stream.device, {
+      workspace: this.#options.workspace,
+      config: () => undefined,
+      nextNumber: () => 0,
+      onDamage: () => undefined
+    });
+    try {
+      const other: Segment = { ...segment, path, fd: undefined, relocations: [] };
+      copy.segments.push(other);
+      const left = this.#framesOf(copy, other);
+      for (const { header } of this.#framesOf(stream, segment)) {
+        const found = left.next();
+        if (found.done === true || !found.value.header.chain.equals(header.chain)) {
+          throw new SyftError('INTERNAL', `${segment.where} could not be written anew; nothing was changed.`);
+        }
+      }
+    } finally {
+      copy.close();
+    }
+  }
+}
+
+/**
+ * Takes chunks out of the segments given.
+ *
+ * @returns What was freed, to the byte; with `dryRun` what would be.
+ * @throws SyftError CANCELLED, DISK_*: what was done is done, and the same call goes on.
+ */
+export async function dropChunks(options: DropChunksOptions): Promise<DroppedChunks> {
+  let freedBytes = 0;
+  let segments = 0;
+  let total = 0;
+  let done = 0;
+  for (const [device, names] of options.segments) {
+    for (const name of names) total += statSync(join(options.logDir, 'log', device, name)).size;
+  }
+  for (const [device, names] of options.segments) {
+    const stream = new Stream(join(options.logDir, 'log', device), device, {
+      workspace: options.workspace,
+      config: () => undefined,
+      nextNumber: () => 0,
+      // Damage is told by those who read the log for its contents; here it is copied as it is.
+      onDamage: () => undefined
+    });
+    const rewriter = new SegmentRewriter(options, device);
+    try {
+      stream.discover();
+      for (const segment of [...stream.segments]) {
+        if (!names.includes(segment.name)) continue;
+        const before = fstatSync(stream.open(segment)).size;
+        if (await rewriter.concerns(stream, segment)) {
+          const after = await replaceSegment(rewriter, stream, segment, options);
+          freedBytes += before - after;
+          segments += 1;
+        }
+        if (segment.fd !== undefined) closeSync(segment.fd);
+        segment.fd = undefined;
+        done += before;
+        options.onProgress?.({ done, total, bytes: done });
+      }
+    } catch (error) {
+      throw writeError(error, 'a segment of the log could not be rewritten');
+    } finally {
+      stream.close();
+    }
+  }
+  return { freedBytes, segments };
+}
+
+/** Bytes of the segment as it is, or would be, afterwards. */
+async function replaceSegment(
+  rewriter: SegmentRewriter,
+  stream: Stream,
+  segment: Segment,
+  options: DropChunksOptions
+): Promise<number> {
+  const temporary = options.dryRun === true ? undefined : `${segment.path}.tmp`;
+  const sink = new SegmentSink(temporary);
+  let relocation: Relocation;
+  try {
+    relocation = await rewriter.rewrite(stream, segment, sink);
+    sink.sync();
+  } catch (error) {
+    if (temporary !== undefined) rmSync(temporary, { force: true });
+    throw error;
+  } finally {
+    sink.close();
+  }
+  if (temporary === undefined) return sink.length;
+  rewriter.check(stream, segment, temporary);
+  shortenHead(stream, segment, relocation);
+  renameSync(temporary, segment.path);
+  syncDirectory(stream.dir);
+  options.onReplaced?.(stream.device, segment.name, relocation);
+  return sink.length;
+}
+
+/** A head may be behind its segment, never ahead: so it is shortened first, where it names this one. */
+function shortenHead(stream: Stream, segment: Segment, relocation: Relocation): void {
+  const head = readHead(stream.dir);
+  if (head === undefined || head === 'damaged' || head.segment !== segment.name) return;
+  replaceFile(join(stream.dir, 'head.json'), encodeHead({ ...head, length: relocation.of(head.length) }));
+}
+
+/** Names of the segments of a stream, in order. */
+export function segmentNames(logDir: string, device: string): string[] {
+  return readdirSync(join(logDir, 'log', device))
+    .filter(name => parseSegmentName(name) !== undefined)
+    .sort();
+}
+
+/** Removes what a rewriting that was cut off has left beside the segments. */
+export function removeLeftOvers(logDir: string, device: string): void {
+  const dir = join(logDir, 'log', device);
+  for (const name of readdirSync(dir)) {
+    if (name.endsWith('.seg.tmp')) rmSync(join(dir, name), { force: true });
+  }
+}
