@@ -254,6 +254,32 @@ export const PruneResultSchema = z.object({
 });
 export type PruneResult = z.infer<typeof PruneResultSchema>;
 
+/** Erases one content from every version that has it. Its records stay. */
+export const EraseRequestSchema = z.object({
+  hash: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .meta({ description: 'SHA-256 of the content, 64 hex digits' }),
+  shared: z
+    .enum(['with', 'keep'])
+    .optional()
+    .meta({ description: 'Contents that share parts of it: erased too, or what they need is kept. Absent: refused' }),
+  dryRun: z.boolean().optional()
+});
+export type EraseRequest = z.infer<typeof EraseRequestSchema>;
+export const EraseResultSchema = z.object({
+  hash: z.string(),
+  dryRun: z.boolean(),
+  versions: z.array(LostVersionSchema).meta({ description: 'Versions that have the content' }),
+  sharing: z.array(LostVersionSchema).meta({ description: 'Versions of other contents that share parts of it' }),
+  freedBytes: z.number(),
+  copies: z.array(z.string()).meta({ description: 'Copies in the log directory that were removed' }),
+  otherDevices: z.array(z.string()).meta({ description: 'Devices that may bring their own copy back' }),
+  onDisk: z.array(z.string()).meta({ description: 'Files of the workspace that have this content now' }),
+  act: z.string().optional().meta({ description: 'The record that says so' })
+});
+export type EraseResult = z.infer<typeof EraseResultSchema>;
+
 export const StatsSchema = z.object({
   filesCreated: z.number().int(),
   filesModified: z.number().int(),
@@ -321,6 +347,7 @@ export const routes = {
   remove: { method: 'POST', path: '/api/remove', body: RemoveRequestSchema, response: RemoveResultSchema },
   marks: { method: 'POST', path: '/api/marks', body: MarkRequestSchema, response: MarkResultSchema },
   prune: { method: 'POST', path: '/api/prune', body: PruneRequestSchema, response: PruneResultSchema },
+  erase: { method: 'POST', path: '/api/erase', body: EraseRequestSchema, response: EraseResultSchema },
   flush: { method: 'POST', path: '/api/flush', response: z.object({ flushed: z.literal(true) }) },
   capture: {
     method: 'POST',

@@ -46,6 +46,7 @@ const WORDS: Record<
   },
   marks: { summary: 'Labels or pins a version, or takes it back', errors: [400, 404, 409, 410, 423, 503, 507] },
   prune: { summary: 'Drops the contents that a policy does not keep', errors: [400, 423, 503, 507] },
+  erase: { summary: 'Erases one content from every version that has it', errors: [400, 404, 409, 423, 503, 507] },
   remove: { summary: 'Undoes a restore that created a file', errors: [400, 404, 409, 423, 503] },
   flush: { summary: 'Answers when the state every file has now is recorded and durable', errors: [423, 503, 507] },
   capture: { summary: 'One pass over the workspace', errors: [423, 503, 507] },

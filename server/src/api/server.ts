@@ -13,6 +13,7 @@ import {
   ChangesQuerySchema,
   ContentQuerySchema,
   DeletedQuerySchema,
+  EraseRequestSchema,
   EventsQuerySchema,
   HistoryQuerySchema,
   MarkRequestSchema,
@@ -212,6 +213,11 @@ export function createApi(options: ApiOptions): Api {
     const body = parse(PruneRequestSchema, req.body, 'body');
     if (service.prune === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
     res.json(await service.prune(body));
+  });
+  app.post('/api/erase', async (req, res) => {
+    const body = parse(EraseRequestSchema, req.body, 'body');
+    if (service.erase === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
+    res.json(await service.erase(body));
   });
   app.post('/api/flush', async (_req, res) => {
     await service.flush();

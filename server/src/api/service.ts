@@ -1,5 +1,7 @@
 /** What the HTTP API needs of a workspace: the sidecar, and every other process that records, offers this. */
 import type {
+  EraseRequest,
+  EraseResult,
   MarkRequest,
   MarkResult,
   PruneRequest,
@@ -49,6 +51,8 @@ export interface WorkspaceService {
   mark?(request: MarkRequest): Promise<MarkResult>;
   /** Absent: this process cannot write the log. */
   prune?(request: PruneRequest): Promise<PruneResult>;
+  /** Absent: this process cannot write the log. */
+  erase?(request: EraseRequest): Promise<EraseResult>;
   /** Chooses the folders to record. Absent: there is nothing to choose. */
   setup?(folders: string[]): Promise<void>;
   /** False when the path is excluded or outside the recorded folders. Absent: not known, taken as recorded. */

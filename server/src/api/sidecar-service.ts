@@ -5,6 +5,8 @@
 import { EventEmitter } from 'node:events';
 import { resolve } from 'node:path';
 import type {
+  EraseRequest,
+  EraseResult,
   MarkRequest,
   MarkResult,
   PruneRequest,
@@ -488,6 +490,10 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
 
   async prune(request: PruneRequest): Promise<PruneResult> {
     return this.#recording().prune(request);
+  }
+
+  async erase(request: EraseRequest): Promise<EraseResult> {
+    return this.#recording().erase(request);
   }
 
   async remove(request: RemoveRequest): Promise<RemoveResult> {

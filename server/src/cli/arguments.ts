@@ -47,6 +47,8 @@ const OPTIONS = {
   policy: { type: 'string', value: 'FILE', help: 'the rules of this file; default those saved with --save' },
   save: { type: 'boolean', help: 'save the rules as the policy of this log' },
   yes: { type: 'boolean', short: 'y', help: 'do not ask' },
+  'with-shared': { type: 'boolean', help: 'erase versions that share parts of the content too' },
+  'keep-shared': { type: 'boolean', help: 'keep the parts that other versions need: the secret is not in them' },
   by: { type: 'string', value: 'WHAT', help: 'path, folder, type, day or version' },
   'oldest-first': { type: 'boolean', help: 'oldest first' },
   follow: { type: 'boolean', short: 'f', help: 'go on and show changes as they become durable' },
@@ -206,6 +208,13 @@ export const COMMANDS = {
     options: ['keep-all', 'hourly', 'daily', 'weekly', 'budget', 'time-zone', 'policy', 'save', 'dry-run', 'yes'],
     positionals: [0, 0],
     example: 'syft-sync prune --keep-all 7d --hourly 30d --daily 1y --weekly forever --dry-run'
+  },
+  erase: {
+    usage: 'erase VERSION|HASH --yes [--with-shared|--keep-shared]',
+    does: 'takes one content, such as a leaked secret, out of every version that has it; the records and proofs stay',
+    options: ['yes', 'with-shared', 'keep-shared', 'dry-run'],
+    positionals: [1, 1],
+    example: 'syft-sync erase .env@-1 --yes'
   },
   usage: {
     usage: 'usage',

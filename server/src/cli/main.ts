@@ -32,6 +32,7 @@ import { recordingOptions, type CommandContext } from './context.ts';
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
 import { changeLine, jsonLine, marksLine, Output } from './output.ts';
+import { eraseCommand } from './erase.ts';
 import { labelsCommand, markCommand } from './labels.ts';
 import { pruneCommand } from './prune.ts';
 import { proveCommand, proveHistoryCommand, verifyProofCommand } from './prove.ts';
@@ -394,6 +395,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return markCommand(context, invocation.command);
     case 'labels':
       return labelsCommand(context);
+    case 'erase':
+      return eraseCommand(context);
     case 'prune':
       return pruneCommand(context);
     case 'usage':
@@ -430,6 +433,7 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'pin',
   'unpin',
   'prune',
+  'erase',
   'explore',
   'serve',
   'receive'

@@ -1,11 +1,13 @@
 /** Retention of a workspace: its saved policy, and pruning by it. */
 import { join } from 'node:path';
-import type { PruneRequest, PruneResult } from '../api/contract.ts';
+import type { EraseRequest, EraseResult, PruneRequest, PruneResult } from '../api/contract.ts';
 import { isoMicros } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { displayPath } from '../core/path-name.ts';
 import { keepsAll, parsePolicy, policyText, type RetentionPolicy } from '../core/retention-policy.ts';
-import { pruneLog, type PruneOptions } from '../log/prune.ts';
+import type { ReadonlyTree } from '../core/tree.ts';
+import { eraseContent } from '../log/erase.ts';
+import { pruneLog, type LostVersion, type PruneOptions } from '../log/prune.ts';
 import type { OpenWriter } from '../log/types.ts';
 import { replaceFile, writeError } from '../storage/durable.ts';
 import { readText } from '../storage/read-text.ts';
@@ -74,6 +76,43 @@ export async function pruneWorkspace(
     policy: policyText(policy),
     versions: lost.length,
     ...sums,
-    lost: lost.map(({ versionId, path, at, size }) => ({ versionId, path: displayPath(path), at: isoMicros(at), size }))
+    lost: lost.map(lostJson)
+  };
+}
+
+function lostJson({ versionId, path, at, size }: LostVersion): PruneResult['lost'][number] {
+  return { versionId, path: displayPath(path), at: isoMicros(at), size };
+}
+
+/**
+ * Erases a content as the contract says.
+ *
+ * @param tree What is recorded last of each path.
+ * @throws SyftError VERSION_NOT_FOUND, CONTENT_SHARED, DISK_*, CANCELLED.
+ */
+export async function eraseFromWorkspace(
+  log: OpenWriter,
+  tree: ReadonlyTree,
+  request: EraseRequest,
+  options: Pick<PruneOptions, 'signal' | 'onProgress'> = {}
+): Promise<EraseResult> {
+  const dryRun = request.dryRun ?? false;
+  const { hash, shared } = request;
+  const { versions, sharing, copies, otherDevices, ...rest } = await eraseContent(log, {
+    hash,
+    shared,
+    dryRun,
+    ...options
+  });
+  const onDisk: string[] = [];
+  for (const change of tree.values()) if (change.hash === hash) onDisk.push(displayPath(change.path));
+  return {
+    dryRun,
+    ...rest,
+    versions: versions.map(lostJson),
+    sharing: sharing.map(lostJson),
+    copies: [...copies],
+    otherDevices: [...otherDevices],
+    onDisk
   };
 }

@@ -6,6 +6,8 @@ import { EventEmitter } from 'node:events';
 import { mkdir, realpath, stat } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 import type {
+  EraseRequest,
+  EraseResult,
   MarkRequest,
   MarkResult,
   PruneRequest,
@@ -36,7 +38,7 @@ import {
   type RestoreOutcome,
   type RestorePlace
 } from './restore.ts';
-import { pruneWorkspace } from './retention.ts';
+import { eraseFromWorkspace, pruneWorkspace } from './retention.ts';
 import { markVersion } from './version-marks.ts';
 import { VERSION } from './version.ts';
 
@@ -297,6 +299,13 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   /** Drops the contents that a policy does not keep. */
   prune(request: PruneRequest, options: Parameters<typeof pruneWorkspace>[2] = {}): Promise<PruneResult> {
     return this.#dropping(options.signal, signal => pruneWorkspace(this.log, request, { ...options, signal }));
+  }
+
+  /** Erases one content from every version that has it. */
+  erase(request: EraseRequest, options: Parameters<typeof eraseFromWorkspace>[3] = {}): Promise<EraseResult> {
+    return this.#dropping(options.signal, signal =>
+      eraseFromWorkspace(this.log, this.tree, request, { ...options, signal })
+    );
   }
 
   /** One after the other; stopped when the workspace closes. What is then left to do is done at the next opening. */

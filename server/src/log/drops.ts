@@ -18,6 +18,7 @@ import {
   type DropChunksOptions
 } from './drop-chunks.ts';
 import { Inventory } from './inventory.ts';
+import { removeCopies } from './loose-copies.ts';
 import { MAX_CHUNK } from './layout.ts';
 import type { Append, ChunkInput, HeldLog, OpenWriter } from './types.ts';
 
@@ -30,6 +31,8 @@ export interface DropSet {
   readonly hashes: readonly string[];
   /** Ids of the chunks that nothing else needs. */
   readonly chunks: ReadonlySet<string>;
+  /** The same with those that are gone already. */
+  readonly gone: ReadonlySet<string>;
 }
 
 /** The acts of an inventory that have dropped contents. */
@@ -67,13 +70,16 @@ export function dropSet(inventory: Inventory, hashes: ReadonlySet<string>, ahead
     if (chunk !== undefined) needed[chunk] = 1;
   }
   const chunks = new Set<string>();
+  const gone = new Set<string>();
   for (let content = 0; content < inventory.contents; content += 1) {
     if (stays[content] === 1) continue;
     for (const chunk of inventory.chunksOf(content)) {
-      if (needed[chunk] === 0 && inventory.isChunkHeld(chunk)) chunks.add(inventory.chunkId(chunk));
+      if (needed[chunk] !== 0) continue;
+      gone.add(inventory.chunkId(chunk));
+      if (inventory.isChunkHeld(chunk)) chunks.add(inventory.chunkId(chunk));
     }
   }
-  return { hashes: [...hashes].sort(), chunks };
+  return { hashes: [...hashes].sort(), chunks, gone };
 }
 
 /** The segments of some streams; of the writer's own stream all but the one it appends to. */
@@ -166,6 +172,10 @@ export async function finishDrops(log: OpenWriter, signal?: AbortSignal): Promis
     const devices = all ? inventory.devices() : [log.device, ...log.earlierDevices];
     for (const device of devices) removeLeftOvers(log.dir, device);
     const drop = dropSet(inventory, new Set());
+    if (all) {
+      const erased = inventory.acts.filter(isDrop).filter(({ retention }) => retention.act === 'erase');
+      await removeCopies(log.dir, { hashes: erased.flatMap(act => inventory.listOf(act) ?? []), gone: drop.gone });
+    }
     return await carryOut(log, drop, closedSegments(log, devices), { signal, damagedToo: all });
   } finally {
     inventory.close();

@@ -59,6 +59,16 @@ export function segmentBytes(logDir: string, devices: readonly string[]): number
   return bytes;
 }
 
+/** A version as those that lose their content are listed. */
+export function lostVersion(inventory: Inventory, version: number): LostVersion {
+  return {
+    versionId: inventory.versionId(version),
+    path: inventory.path(version),
+    at: inventory.versionAt.at(version),
+    size: inventory.contentSize.at(inventory.versionContent.at(version))
+  };
+}
+
 interface Plan {
   readonly drop: DropSet;
   readonly lost: readonly LostVersion[];
@@ -118,12 +128,7 @@ function planOf(
   }
   const lost = Array.from(order)
     .filter(version => candidates.has(inventory.hash(inventory.versionContent.at(version))))
-    .map(version => ({
-      versionId: inventory.versionId(version),
-      path: inventory.path(version),
-      at: inventory.versionAt.at(version),
-      size: inventory.contentSize.at(inventory.versionContent.at(version))
-    }));
+    .map(version => lostVersion(inventory, version));
   return { drop: dropSet(inventory, candidates, ahead), lost, budget: plan.budget };
 }
 

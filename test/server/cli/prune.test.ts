@@ -1,5 +1,6 @@
 /** `prune` as people use it: it says what goes, then that it is gone, and everything else goes on. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -92,4 +93,25 @@ test('without a policy nothing is pruned, and a wrong one is refused with its pl
   writeFileSync(join(root, '.syft-sync', 'retention.json'), '{"daily":"1y","dayly":"1d"}');
   const file = await cli.run(['prune']);
   expect([file.status, file.stderr]).toEqual([2, expect.stringMatching(/retention\.json: there is no rule "dayly"/)]);
+});
+
+test('erase: shown first, only with --yes, and it says what it cannot reach', async () => {
+  const secret = randomBytes(3000);
+  for (const bytes of [secret, 'nothing to see']) {
+    writeFileSync(join(root, '.env'), bytes);
+    await cli.ok('capture');
+  }
+  const asked = await cli.run(['erase', '.env@-1']);
+  expect([asked.status, asked.stdout]).toEqual([
+    2,
+    expect.stringMatching(/^These versions have this content:\n.* {2}\.env\n/)
+  ]);
+  const done = await cli.run(['erase', '.env@-1', '--yes']);
+  expect([done.status, done.stderr]).toEqual([0, expect.stringMatching(/^Not reached: backups and copies/)]);
+  expect((await cli.run(['show', '.env@-1'])).stderr).toContain('[VERSION_ERASED]');
+  expect((await cli.run(['show', '.env@latest'])).stdout).toBe('nothing to see');
+  for (const entry of readdirSync(join(root, '.syft-sync'), { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) expect(readFileSync(join(entry.parentPath, entry.name)).includes(secret)).toBe(false);
+  }
+  expect(await cli.ok('fsck', '--read-data')).toEqual([]);
 });
