@@ -33,7 +33,8 @@ import {
   type PathName
 } from '../core/path-name.ts';
 import type { ReadonlyTree } from '../core/tree.ts';
-import type { LogReader } from '../log/types.ts';
+import { droppedError } from '../log/dropped-error.ts';
+import type { LogActs, LogReader } from '../log/types.ts';
 
 /** What restoring needs of the recorder: the means to have a path's present state in the log before it is replaced. */
 export interface RecordingBeforeRestore {
@@ -45,7 +46,7 @@ export interface RecordingBeforeRestore {
 }
 
 /** Where the content of a version comes from: the log, or a verified file that is being imported. */
-export type ContentSource = Pick<LogReader, 'content' | 'contentBytes'>;
+export type ContentSource = Pick<LogReader, 'content' | 'contentBytes'> & Partial<Pick<LogActs, 'dropped'>>;
 
 export interface RestorePlace {
   /** Absolute path of the workspace. */
@@ -283,7 +284,7 @@ function isKept(change: Change | undefined): change is Change {
  *   `force`: replace even what cannot be recorded first; `dryRun`: say what would happen, write nothing; `cause`: what the
  *   resulting change says of itself, default that it is a restore of this version, `null` nothing; `signal` stops it: the
  *   target is then either restored or untouched.
- * @throws SyftError VERSION_HAS_NO_CONTENT, RESTORE_ONTO_DIRECTORY, RESTORE_NOT_RECORDED, PATH_OUTSIDE_ROOT, DISK_FULL,
+ * @throws SyftError VERSION_HAS_NO_CONTENT, VERSION_PRUNED, VERSION_ERASED, RESTORE_ONTO_DIRECTORY, RESTORE_NOT_RECORDED, PATH_OUTSIDE_ROOT, DISK_FULL,
  *   DISK_READ_ONLY, LOG_DAMAGED, CANCELLED; the file that stood there is then untouched.
  */
 export async function restoreVersion(
@@ -307,6 +308,9 @@ export async function restoreVersion(
       path: shown
     });
   }
+  // Before anything is touched, and in a dry run too.
+  const dropped = place.log.dropped?.(version);
+  if (dropped !== undefined) throw droppedError(version, dropped);
   const path = await realPlace(place, asked, inside);
   const target = options.toAbsolute === undefined ? absolute(place.root, path) : resolve(options.toAbsolute);
 

@@ -153,7 +153,7 @@ export async function carryOut(
 }
 
 /**
- * Finishes what a crash has left undone. To be called before anything is appended.
+ * Finishes what a crash, or a failure, has left undone.
  *
  * @returns What was freed; `undefined` when there was nothing to finish.
  * @throws SyftError DISK_*, CANCELLED: the log is whole, and the next call goes on.
@@ -169,14 +169,21 @@ export async function finishDrops(log: OpenWriter, signal?: AbortSignal): Promis
   }
   const inventory = await Inventory.read(log.dir, signal);
   try {
-    const devices = all ? inventory.devices() : [log.device, ...log.earlierDevices];
+    const { drop, devices, segments } = await log.exclusively(async inside => {
+      await inventory.advance();
+      const devices = all ? inventory.devices() : [log.device, ...log.earlierDevices];
+      const drop = dropSet(inventory, new Set(), inside.ahead);
+      // Whoever announced it may have failed before either: nothing goes that is not signed for, or that an append could lean on.
+      if (drop.chunks.size > 0) await inside.sign();
+      inside.forget(drop.chunks);
+      return { drop, devices, segments: closedSegments(log, devices) };
+    });
     for (const device of devices) removeLeftOvers(log.dir, device);
-    const drop = dropSet(inventory, new Set());
     if (all) {
       const erased = inventory.acts.filter(isDrop).filter(({ retention }) => retention.act === 'erase');
       await removeCopies(log.dir, { hashes: erased.flatMap(act => inventory.listOf(act) ?? []), gone: drop.gone });
     }
-    return await carryOut(log, drop, closedSegments(log, devices), { signal, damagedToo: all });
+    return await carryOut(log, drop, segments, { signal, damagedToo: all });
   } finally {
     inventory.close();
   }

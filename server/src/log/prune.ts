@@ -69,6 +69,11 @@ export function lostVersion(inventory: Inventory, version: number): LostVersion 
   };
 }
 
+/** At most what the act itself takes: a frame that seals, a segment that begins, a frame with a record and its list of hashes. */
+function actBytes({ hashes }: DropSet): number {
+  return hashes.length === 0 ? 0 : 2048 + 33 * hashes.length;
+}
+
 interface Plan {
   readonly drop: DropSet;
   readonly lost: readonly LostVersion[];
@@ -162,7 +167,7 @@ export async function pruneLog(log: OpenWriter, policy: RetentionPolicy, options
     let freedBytes = plan.drop.chunks.size === 0 ? 0 : (await measure(plan.drop)).freedBytes;
     // Shares of chunks in a compressed block are estimates: where they were too good, a little more must go.
     for (let round = 0; round < 8 && policy.budget !== undefined && plan.budget?.met === true; round += 1) {
-      const over = total() - freedBytes - policy.budget;
+      const over = total() - freedBytes + actBytes(plan.drop) - policy.budget;
       if (over <= 0) break;
       tried = { ...tried, budget: Math.max(0, (tried.budget ?? 0) - Math.max(over, 512)) };
       plan = planOf(inventory, tried, now, own, []);
