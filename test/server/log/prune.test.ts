@@ -15,6 +15,10 @@ import { pruneLog, type Pruned } from '../../../server/src/log/prune.ts';
 import type { Append, LogReader, LogWriter, OpenWriter } from '../../../server/src/log/types.ts';
 import { all, quickDirectory, Scratch, sha256, version } from './scratch.ts';
 
+/** SYFT_PRUNE_RUNS for more lives, SYFT_PRUNE_SEED to have some again. */
+const RUNS = Number(process.env['SYFT_PRUNE_RUNS'] ?? 40);
+const SEED = process.env['SYFT_PRUNE_SEED'];
+
 const DAY = 86_400e6;
 const NOW = Date.parse('2026-11-28T12:00:00Z') * 1000;
 const KEEP_LAST = parsePolicy({ keepAll: '0h' }, 'test');
@@ -297,76 +301,80 @@ async function agrees(log: LogReader, oracle: readonly Kept[]): Promise<void> {
   }
 }
 
-test('a random life: nothing is lost but what a prune said, and never the last, a pin, or what others need', async () => {
-  let prunes = 0;
-  await fc.assert(
-    fc.asyncProperty(steps, async life => {
-      using scratch = new Scratch(quickDirectory());
-      let log = await scratch.writer();
-      const oracle: Kept[] = [];
-      for (const step of life) {
-        switch (step.do) {
-          case 'record': {
-            const content = step.parts.map(part => PARTS[part]!);
-            const at = NOW - step.age * 3600e6;
-            const [change] = (await log.append([chunked(log, step.path, content, at)])) as [Change];
-            const kept = { content: Buffer.concat(content), path: step.path, at, id: versionId(change) };
-            oracle.push({ ...kept, pinned: false, pruned: false });
-            break;
-          }
-          case 'delete':
-            await log.append([{ draft: { kind: 'deleted', path: step.path, type: 'file', flags: [] }, chunks: [] }]);
-            break;
-          case 'pin':
-          case 'unpin': {
-            const kept = oracle[step.which % Math.max(1, oracle.length)];
-            if (kept === undefined || kept.pruned) break;
-            kept.pinned = step.do === 'pin';
-            await log.append([{ draft: actDraft({ act: step.do, version: kept.id }), chunks: [] }]);
-            break;
-          }
-          case 'prune': {
-            prunes += 1;
-            const said = await prune(log, step.policy, true);
-            const done = await prune(log, step.policy);
-            expect([done.lost, done.freedBytes]).toEqual([said.lost, said.freedBytes]);
-            for (const { versionId: id } of done.lost) {
-              const kept = oracle.find(each => each.id === id)!;
-              expect([id, kept.pinned, kept.pruned]).toEqual([id, false, false]);
-              kept.pruned = true;
+test(
+  'a random life: nothing is lost but what a prune said, and never the last, a pin, or what others need',
+  async () => {
+    let prunes = 0;
+    await fc.assert(
+      fc.asyncProperty(steps, async life => {
+        using scratch = new Scratch(quickDirectory());
+        let log = await scratch.writer();
+        const oracle: Kept[] = [];
+        for (const step of life) {
+          switch (step.do) {
+            case 'record': {
+              const content = step.parts.map(part => PARTS[part]!);
+              const at = NOW - step.age * 3600e6;
+              const [change] = (await log.append([chunked(log, step.path, content, at)])) as [Change];
+              const kept = { content: Buffer.concat(content), path: step.path, at, id: versionId(change) };
+              oracle.push({ ...kept, pinned: false, pruned: false });
+              break;
             }
-            for (const path of ['a', 'b', 'c']) {
-              expect(oracle.findLast(kept => kept.path === path)?.pruned ?? false).toBe(false);
+            case 'delete':
+              await log.append([{ draft: { kind: 'deleted', path: step.path, type: 'file', flags: [] }, chunks: [] }]);
+              break;
+            case 'pin':
+            case 'unpin': {
+              const kept = oracle[step.which % Math.max(1, oracle.length)];
+              if (kept === undefined || kept.pruned) break;
+              kept.pinned = step.do === 'pin';
+              await log.append([{ draft: actDraft({ act: step.do, version: kept.id }), chunks: [] }]);
+              break;
             }
-            for (const one of oracle.filter(kept => kept.pruned)) {
-              const same = oracle.filter(kept => kept.content.equals(one.content) && !kept.pruned);
-              for (const kept of same) expect(oracle.indexOf(kept)).toBeGreaterThan(oracle.indexOf(one));
+            case 'prune': {
+              prunes += 1;
+              const said = await prune(log, step.policy, true);
+              const done = await prune(log, step.policy);
+              expect([done.lost, done.freedBytes]).toEqual([said.lost, said.freedBytes]);
+              for (const { versionId: id } of done.lost) {
+                const kept = oracle.find(each => each.id === id)!;
+                expect([id, kept.pinned, kept.pruned]).toEqual([id, false, false]);
+                kept.pruned = true;
+              }
+              for (const path of ['a', 'b', 'c']) {
+                expect(oracle.findLast(kept => kept.path === path)?.pruned ?? false).toBe(false);
+              }
+              for (const one of oracle.filter(kept => kept.pruned)) {
+                const same = oracle.filter(kept => kept.content.equals(one.content) && !kept.pruned);
+                for (const kept of same) expect(oracle.indexOf(kept)).toBeGreaterThan(oracle.indexOf(one));
+              }
+              const again = await prune(log, step.policy);
+              expect(again.lost).toEqual([]);
+              break;
             }
-            const again = await prune(log, step.policy);
-            expect(again.lost).toEqual([]);
-            break;
+            case 'reopen':
+              await log.close();
+              log = await scratch.writer();
           }
-          case 'reopen':
-            await log.close();
-            log = await scratch.writer();
+          await agrees(log, oracle);
         }
-        await agrees(log, oracle);
-      }
-      const pinned = [...Marks.of(log.acts()).versions()].map(([id]) => id).sort();
-      expect(pinned).toEqual(
-        oracle
-          .filter(kept => kept.pinned)
-          .map(kept => kept.id)
-          .sort()
-      );
-      expect(log.damages).toEqual([]);
-      await log.close();
-      expect(await scratch.fsck(true, scratch.dir, scratch.keys)).toEqual([]);
-      const reader = await scratch.reader(damage => expect(damage).toBeUndefined());
-      await agrees(reader, oracle);
-      await reader.close();
-    }),
-    { numRuns: 40 }
-  );
-  expect(prunes).toBeGreaterThan(20);
-}, 120_000);
+        const pinned = [...Marks.of(log.acts()).versions()].map(([id]) => id).sort();
+        expect(pinned).toEqual(
+          oracle
+            .filter(kept => kept.pinned)
+            .map(kept => kept.id)
+            .sort()
+        );
+        expect(log.damages).toEqual([]);
+        await log.close();
+        expect(await scratch.fsck(true, scratch.dir, scratch.keys)).toEqual([]);
+        const reader = await scratch.reader(damage => expect(damage).toBeUndefined());
+        await agrees(reader, oracle);
+        await reader.close();
+      }),
+      { numRuns: RUNS, ...(SEED !== undefined && { seed: Number(SEED) }) }
+    );
+    expect(prunes).toBeGreaterThan(20);
+  },
+  120_000 + RUNS * 500
+);
