@@ -123,8 +123,9 @@ export async function announceDrop(
   // What is to be rewritten must not be appended to; the act already stands in the segment behind.
   await inside.seal();
   const [change] = await inside.append([listing(log, act, drop.hashes)]);
-  await inside.sign();
+  // At once: what is recorded from here on must bring these chunks itself, whatever fails below (format F-2).
   inside.forget(drop.chunks);
+  await inside.sign();
   return change as Change;
 }
 
@@ -167,7 +168,7 @@ export async function finishDrops(log: OpenWriter, signal?: AbortSignal): Promis
     // Whatever stands there: the acts say what is to be done, and that more is rewritten than must be does no harm.
     all = false;
   }
-  const inventory = await Inventory.read(log.dir, signal);
+  const inventory = await Inventory.read(log.dir, signal, () => log.durableEnd);
   try {
     const { drop, devices, segments } = await log.exclusively(async inside => {
       await inventory.advance();

@@ -75,7 +75,7 @@ function refuseShared(plan: ErasePlan, shared: EraseOptions['shared']): void {
 export async function eraseContent(log: OpenWriter, options: EraseOptions): Promise<Erased> {
   const { hash, shared, signal, onProgress } = options;
   if (options.dryRun !== true) await finishDrops(log, signal);
-  const inventory = await Inventory.read(log.dir, signal);
+  const inventory = await Inventory.read(log.dir, signal, () => log.durableEnd);
   try {
     const devices = inventory.devices();
     const own = new Set([log.device, ...log.earlierDevices]);

@@ -14,6 +14,7 @@ import { bytes8, floats, HashColumn, numbers16, numbers32 } from './columns.ts';
 import { readFormatFile } from './format-file.ts';
 import { BLOCK_ENTRY, BLOCK_HEADER, frameLength } from './layout.ts';
 import { readBlock, Stream, streamStart, type Block, type Position, type Segment } from './stream.ts';
+import type { DurableEnd } from './types.ts';
 
 const DEVICE = /^[a-z2-7]{8}$/;
 const NONE = 0xffffffff;
@@ -95,8 +96,11 @@ export class Inventory {
   /** Bytes of the segments but for the chunks. */
   fixedBytes = 0;
 
-  private constructor(dir: string, signal?: AbortSignal) {
+  readonly #end: () => DurableEnd | undefined;
+
+  private constructor(dir: string, signal: AbortSignal | undefined, end: () => DurableEnd | undefined) {
     this.dir = dir;
+    this.#end = end;
     this.#workspace = readFormatFile(dir).workspace;
     this.#signal = signal;
   }
@@ -104,10 +108,16 @@ export class Inventory {
   /**
    * Reads a log.
    *
+   * @param end Where a writer of this process says that it ends. What a failed write has left behind that never was: an act there
+   *   must not be carried out.
    * @throws SyftError LOG_MISSING, LOG_DAMAGED (format.json), LOG_NEWER_FORMAT, CANCELLED.
    */
-  static async read(dir: string, signal?: AbortSignal): Promise<Inventory> {
-    const inventory = new Inventory(dir, signal);
+  static async read(
+    dir: string,
+    signal?: AbortSignal,
+    end: () => DurableEnd | undefined = () => undefined
+  ): Promise<Inventory> {
+    const inventory = new Inventory(dir, signal, end);
     try {
       await inventory.advance();
       return inventory;
@@ -141,7 +151,10 @@ export class Inventory {
   async #readStream(stream: Stream, position: Position): Promise<void> {
     stream.discover();
     let portion = 0;
-    for (const frame of stream.walk(position)) {
+    const end = this.#end();
+    const segment = stream.segments.find(({ name }) => stream.device === end?.device && name === end.segment);
+    const limit = segment === undefined || end === undefined ? undefined : { segment, length: end.length };
+    for (const frame of stream.walk(position, limit)) {
       if (stream.isLast(frame) && !stream.isWhole(frame)) break;
       const segment = this.#segmentNumber(frame.segment);
       let inChunks = 0;

@@ -64,6 +64,7 @@ import type {
   HeldLog,
   OpenLogOptions,
   OpenReader,
+  DurableEnd,
   OpenWriter,
   OpenWriterOptions
 } from './types.ts';
@@ -835,6 +836,11 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
 
   protected override durable(stream: Stream): Position | undefined {
     return stream === this.#own ? this.indexed.get(stream.device) : undefined;
+  }
+
+  get durableEnd(): DurableEnd | undefined {
+    if (this.#segment === undefined) return undefined;
+    return { device: this.device, segment: this.#segment.name, length: this.#length };
   }
 
   protected override limit(stream: Stream): { segment: Segment; length: number } | undefined {

@@ -149,7 +149,7 @@ export async function pruneLog(log: OpenWriter, policy: RetentionPolicy, options
   const own = new Set(devices);
   // What an earlier run has announced and could not carry out comes first.
   if (options.dryRun !== true) await finishDrops(log, signal);
-  const inventory = await Inventory.read(log.dir, signal);
+  const inventory = await Inventory.read(log.dir, signal, () => log.durableEnd);
   try {
     const total = (): number => segmentBytes(log.dir, inventory.devices());
     const segments = new Map(devices.map(device => [device, segmentNames(log.dir, device)]));

@@ -102,6 +102,19 @@ export interface LogDrops {
   relocated(device: string, segment: string, relocation: Relocation): void;
   /** Streams of earlier keys of this installation. */
   readonly earlierDevices: readonly string[];
+  /**
+   * Where the durable part of the segment ends that is being written. What stands behind it is of a write that failed, and will
+   * be cut off. `undefined`: no segment is being written.
+   */
+  readonly durableEnd: DurableEnd | undefined;
+}
+
+export interface DurableEnd {
+  readonly device: string;
+  /** Name of the segment. */
+  readonly segment: string;
+  /** Bytes. */
+  readonly length: number;
 }
 
 /** A log opened for reading. */
