@@ -17,6 +17,7 @@ import {
   type RecordingBeforeRestore
 } from '../library/restore.ts';
 import { belongsToLog } from '../library/workspace.ts';
+import { droppedError } from '../log/dropped-error.ts';
 import type { CommandContext } from './context.ts';
 import { diskSide } from './diff.ts';
 
@@ -100,6 +101,8 @@ export async function restoreCommand(context: CommandContext): Promise<number> {
     return 0;
   }
   if (dryRun) {
+    const dropped = view.reader.dropped(version);
+    if (dropped !== undefined) throw droppedError(version, dropped);
     await report(context, await planned(root, version, to), true);
     return 0;
   }
