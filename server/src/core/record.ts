@@ -76,7 +76,7 @@ function hash(object: Record<string, unknown>, key: string): string | undefined 
 }
 
 // An empty part, `.` or `..`, or a NUL anywhere.
- 
+
 const ODD_PART = /(?:^|\/)\.{0,2}(?:\/|$)|\0/;
 
 function path(object: Record<string, unknown>, key: 'path' | 'from'): PathName | undefined {
