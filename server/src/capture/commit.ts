@@ -142,7 +142,8 @@ export class Committer {
    */
   add(draft: ChangeDraft, chunks: readonly ChunkInput[], stats: StatValues | undefined, sure: boolean): void {
     const placed = this.#withCause(draft);
-    this.#batch.push({ draft: placed, chunks, stats, sure });
+    const former = placed.kind === 'modified' && chunks.length > 0 ? this.latest(placed.path)?.content : undefined;
+    this.#batch.push({ draft: placed, chunks, stats, sure, ...(former !== undefined && { former }) });
     for (const chunk of chunks) this.#batchBytes += chunk.bytes.length;
     if (placed.kind === 'moved' && placed.from !== undefined) {
       const source = this.#pending.get(placed.from);

@@ -12,6 +12,8 @@ import { SyftError } from '../core/errors.ts';
 import { replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
 import { encodeHead, readHead } from './head.ts';
 import {
+  CODEC_RAW,
+  CODEC_ZSTD,
   encodeBlockHead,
   encodeFrameHeader,
   FRAME_HEADER,
@@ -22,7 +24,7 @@ import {
 } from './layout.ts';
 import { readUpTo } from './read-up-to.ts';
 import { Relocation } from './relocation.ts';
-import { readBlock, Stream, type Block, type Frame, type Position, type Segment } from './stream.ts';
+import { Stream, type Block, type Frame, type Position, type Segment } from './stream.ts';
 
 /** Bytes copied at a time. */
 const PIECE = 1 << 20;
@@ -36,6 +38,8 @@ export interface DropChunksOptions {
   /** The segments to look through, by stream. Nobody may append to them. */
   readonly segments: ReadonlyMap<string, readonly string[]>;
   readonly isDropped: (id: string) => boolean;
+  /** The bytes of a chunk as the log had it before anything was rewritten; `undefined` when it cannot be read. */
+  readonly chunkBytes: (id: string) => Buffer | undefined;
   /** Blocks that cannot be read go too when one of their chunks is to go; else they stay as they are, as evidence. */
   readonly damagedToo?: boolean;
   /** Only count. */
@@ -99,22 +103,30 @@ class SegmentSink {
   }
 }
 
-/** A block without some of its chunks: `undefined` when nothing is left of it, itself when it must stay as it is. */
-function withoutDropped(fd: number, block: Block, options: DropChunksOptions): Buffer | 'as it is' | undefined {
+/**
+ * What is done to blocks. `free`: one that keeps a chunk and is based on one that goes is made to stand alone, with all it has.
+ * `drop`: what goes is taken out.
+ */
+type Pass = 'free' | 'drop';
+
+/** Whether a block is other after a pass. */
+function isConcerned(stream: Stream, block: Block, { isDropped }: DropChunksOptions, pass: Pass): boolean {
   const { table } = block;
-  if (table === undefined) return 'as it is';
-  const kept = table.filter(({ id }) => !options.isDropped(id));
-  if (kept.length === table.length) return 'as it is';
+  if (table === undefined) return false;
+  const going = table.filter(({ id }) => isDropped(id)).length;
+  if (going > 0 && pass === 'drop') return true;
+  return going < table.length && stream.basesOf(block).some(isDropped);
+}
+
+/** A block after a pass: `undefined` when nothing is left of it, itself when it must stay as it is. */
+function after(stream: Stream, block: Block, options: DropChunksOptions, pass: Pass): Buffer | 'as it is' | undefined {
+  const { table } = block;
+  if (table === undefined || !isConcerned(stream, block, options, pass)) return 'as it is';
+  const kept = pass === 'free' ? table : table.filter(({ id }) => !options.isDropped(id));
   if (kept.length === 0) return undefined;
-  const raw = readBlock(fd, block);
-  // Nothing in it can be read any more.
-  if (raw === undefined) return options.damagedToo === true ? undefined : 'as it is';
-  const parts: Buffer[] = [];
-  let offset = 0;
-  for (const { id, length } of table) {
-    if (!options.isDropped(id)) parts.push(raw.subarray(offset, offset + length));
-    offset += length;
-  }
+  const parts = kept.map(({ id }) => options.chunkBytes(id));
+  // Not all of it can be read any more.
+  if (!parts.every(part => part !== undefined)) return options.damagedToo === true ? undefined : 'as it is';
   const left = Buffer.concat(parts);
   const packed = zstdCompressSync(left, { params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 } });
   const zstd = packed.length < left.length;
@@ -123,16 +135,18 @@ function withoutDropped(fd: number, block: Block, options: DropChunksOptions): B
     throw new SyftError('INTERNAL', 'A block could not be packed anew; nothing was changed.');
   }
   const stored = zstd ? packed : left;
-  return Buffer.concat([encodeBlockHead(kept, left.length, stored, zstd), stored]);
+  return Buffer.concat([encodeBlockHead(kept, left.length, stored, zstd ? CODEC_ZSTD : CODEC_RAW), stored]);
 }
 
 class SegmentRewriter {
   readonly #options: DropChunksOptions;
+  readonly #pass: Pass;
   readonly #seed: number;
   #portion = 0;
 
-  constructor(options: DropChunksOptions, device: string) {
+  constructor(options: DropChunksOptions, pass: Pass, device: string) {
     this.#options = options;
+    this.#pass = pass;
     this.#seed = frameSeed(options.workspace, device);
   }
 
@@ -149,11 +163,11 @@ class SegmentRewriter {
     }
   }
 
-  /** True when the segment holds a chunk that is to go. */
+  /** True when a block of the segment is to become another one. */
   async concerns(stream: Stream, segment: Segment): Promise<boolean> {
     for (const frame of this.#framesOf(stream, segment)) {
       for (const block of stream.blocks(frame)) {
-        if (block.table?.some(({ id }) => this.#options.isDropped(id)) === true) return true;
+        if (isConcerned(stream, block, this.#options, this.#pass)) return true;
         await this.#pause();
       }
     }
@@ -195,7 +209,7 @@ class SegmentRewriter {
     sink.copy(fd, offset + FRAME_HEADER, header.recordsStored);
     const chunks = sink.length;
     for (const block of stream.blocks(frame)) {
-      const now = withoutDropped(fd, block, this.#options);
+      const now = after(stream, block, this.#options, this.#pass);
       if (now === 'as it is') sink.copy(fd, block.offset, block.length);
       else if (now !== undefined) sink.write(now);
       await this.#pause();
@@ -230,10 +244,20 @@ class SegmentRewriter {
 /**
  * Takes chunks out of the segments given.
  *
+ * Nothing that stays may be based on what goes, so in a first pass over all segments blocks are freed of such bases. With `dryRun`
+ * both are counted at once: what comes out in the end is the same.
+ *
  * @returns What was freed, to the byte; with `dryRun` what would be.
  * @throws SyftError CANCELLED, DISK_*: what was done is done, and the same call goes on.
  */
 export async function dropChunks(options: DropChunksOptions): Promise<DroppedChunks> {
+  const { onProgress, ...quiet } = options;
+  const freed = options.dryRun === true ? 0 : (await pass(quiet, 'free')).freedBytes;
+  const { freedBytes, segments } = await pass(options, 'drop');
+  return { freedBytes: freed + freedBytes, segments };
+}
+
+async function pass(options: DropChunksOptions, which: Pass): Promise<DroppedChunks> {
   let freedBytes = 0;
   let segments = 0;
   let total = 0;
@@ -249,7 +273,7 @@ export async function dropChunks(options: DropChunksOptions): Promise<DroppedChu
       // Damage is told by those who read the log for its contents; here it is copied as it is.
       onDamage: () => undefined
     });
-    const rewriter = new SegmentRewriter(options, device);
+    const rewriter = new SegmentRewriter(options, which, device);
     try {
       stream.discover();
       for (const segment of [...stream.segments]) {

@@ -20,6 +20,7 @@ import {
 import { Inventory } from './inventory.ts';
 import { removeCopies } from './loose-copies.ts';
 import { MAX_CHUNK } from './layout.ts';
+import type { Segment } from './stream.ts';
 import type { Append, ChunkInput, HeldLog, OpenWriter } from './types.ts';
 
 /** Stands in the log while contents are being dropped. */
@@ -48,9 +49,15 @@ export function dropsOf(inventory: Inventory): Drops {
  * The chunks that go when some contents do, besides what earlier acts have dropped.
  *
  * @param hashes Contents to drop now.
+ * @param isRewritten Whether a segment will be written anew. What blocks of others are based on stays.
  * @param ahead Chunks stored for changes that are still to come.
  */
-export function dropSet(inventory: Inventory, hashes: ReadonlySet<string>, ahead: Iterable<string> = []): DropSet {
+export function dropSet(
+  inventory: Inventory,
+  hashes: ReadonlySet<string>,
+  isRewritten: (segment: Pick<Segment, 'name' | 'where'>) => boolean,
+  ahead: Iterable<string> = []
+): DropSet {
   const drops = dropsOf(inventory);
   // A content stays when one version of it is left that no act takes: it was recorded after them all.
   const stays = new Uint8Array(inventory.contents);
@@ -65,6 +72,7 @@ export function dropSet(inventory: Inventory, hashes: ReadonlySet<string>, ahead
     if (stays[content] === 1) for (const chunk of inventory.chunksOf(content)) needed[chunk] = 1;
   }
   for (const chunk of inventory.actChunks()) needed[chunk] = 1;
+  for (const chunk of inventory.basesIn(segment => !isRewritten(segment))) needed[chunk] = 1;
   for (const id of ahead) {
     const chunk = inventory.chunkNumber(id);
     if (chunk !== undefined) needed[chunk] = 1;
@@ -80,6 +88,12 @@ export function dropSet(inventory: Inventory, hashes: ReadonlySet<string>, ahead
     }
   }
   return { hashes: [...hashes].sort(), chunks, gone };
+}
+
+/** Whether a segment is of one of these streams. */
+export function isOf(devices: Iterable<string>): (segment: Pick<Segment, 'where'>) => boolean {
+  const wanted = new Set(devices);
+  return ({ where }) => wanted.has(where.split('/')[1] ?? '');
 }
 
 /** The segments of some streams; of the writer's own stream all but the one it appends to. */
@@ -129,9 +143,10 @@ export async function announceDrop(
   return change as Change;
 }
 
-/** Carries out what was announced. */
+/** Carries out what was announced. `inventory`: the log as it is before. */
 export async function carryOut(
   log: OpenWriter,
+  inventory: Inventory,
   drop: DropSet,
   segments: ReadonlyMap<string, readonly string[]>,
   options: Pick<DropChunksOptions, 'signal' | 'onProgress' | 'damagedToo'>
@@ -141,6 +156,7 @@ export async function carryOut(
     workspace: log.workspaceId,
     segments,
     isDropped: id => drop.chunks.has(id),
+    chunkBytes: id => inventory.bytesOf(id),
     onReplaced: (device, segment, relocation) => log.relocated(device, segment, relocation),
     ...options
   });
@@ -173,18 +189,21 @@ export async function finishDrops(log: OpenWriter, signal?: AbortSignal): Promis
     const { drop, devices, segments } = await log.exclusively(async inside => {
       await inventory.advance();
       const devices = all ? inventory.devices() : [log.device, ...log.earlierDevices];
-      const drop = dropSet(inventory, new Set(), inside.ahead);
+      const segments = closedSegments(log, devices);
+      const isRewritten = ({ name, where }: Pick<Segment, 'name' | 'where'>): boolean =>
+        segments.get(where.split('/')[1] ?? '')?.includes(name) === true;
+      const drop = dropSet(inventory, new Set(), isRewritten, inside.ahead);
       // Whoever announced it may have failed before either: nothing goes that is not signed for, or that an append could lean on.
       if (drop.chunks.size > 0) await inside.sign();
       inside.forget(drop.chunks);
-      return { drop, devices, segments: closedSegments(log, devices) };
+      return { drop, devices, segments };
     });
     for (const device of devices) removeLeftOvers(log.dir, device);
     if (all) {
       const erased = inventory.acts.filter(isDrop).filter(({ retention }) => retention.act === 'erase');
       await removeCopies(log.dir, { hashes: erased.flatMap(act => inventory.listOf(act) ?? []), gone: drop.gone });
     }
-    return await carryOut(log, drop, segments, { signal, damagedToo: all });
+    return await carryOut(log, inventory, drop, segments, { signal, damagedToo: all });
   } finally {
     inventory.close();
   }

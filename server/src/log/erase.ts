@@ -55,7 +55,7 @@ function planOf(inventory: Inventory, { hash, shared }: EraseOptions, ahead: Ite
   }
   const hashes = new Set([hash]);
   if (shared === 'with') for (const content of sharers) hashes.add(inventory.hash(content));
-  return { drop: dropSet(inventory, hashes, ahead), versions, sharing };
+  return { drop: dropSet(inventory, hashes, () => true, ahead), versions, sharing };
 }
 
 function refuseShared(plan: ErasePlan, shared: EraseOptions['shared']): void {
@@ -90,6 +90,7 @@ export async function eraseContent(log: OpenWriter, options: EraseOptions): Prom
         workspace: log.workspaceId,
         segments: new Map(devices.map(device => [device, segmentNames(log.dir, device)])),
         isDropped: id => plan.drop.chunks.has(id),
+        chunkBytes: id => inventory.bytesOf(id),
         damagedToo: true,
         dryRun: true,
         signal
@@ -105,7 +106,7 @@ export async function eraseContent(log: OpenWriter, options: EraseOptions): Prom
       return { act: `${change.device}.${change.seq}`, segments: closedSegments(log, inventory.devices()) };
     });
     const copies = await removeCopies(log.dir, plan.drop);
-    const { freedBytes } = await carryOut(log, plan.drop, announced.segments, {
+    const { freedBytes } = await carryOut(log, inventory, plan.drop, announced.segments, {
       signal,
       damagedToo: true,
       ...(onProgress && { onProgress })

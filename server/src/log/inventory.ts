@@ -2,18 +2,18 @@
  * What a log holds, in columns: every version, the contents they have, the chunks these are made of and what each takes in the
  * segments. Reads the log by itself, beside whoever writes it, and goes on where it was: some 150 bytes a chunk and 50 a version.
  */
-import { hash as hashOnce } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { compareChanges, type Change, type ContentRef } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
 import { decodeHashes, isAct, type ActChange } from '../core/retention-act.ts';
-import { ChunkIndex } from './chunk-index.ts';
+import { BlockReader, type StoredBlock } from './block-reader.ts';
+import { ChunkIndex, type ChunkPlace } from './chunk-index.ts';
 import { bytes8, floats, HashColumn, numbers16, numbers32 } from './columns.ts';
 import { readFormatFile } from './format-file.ts';
 import { BLOCK_ENTRY, BLOCK_HEADER, frameLength } from './layout.ts';
-import { readBlock, Stream, streamStart, type Block, type Position, type Segment } from './stream.ts';
+import { storedBytes, Stream, streamStart, type Block, type Position, type Segment } from './stream.ts';
 import type { DurableEnd } from './types.ts';
 
 const DEVICE = /^[a-z2-7]{8}$/;
@@ -95,6 +95,9 @@ export class Inventory {
   readonly #chunkPresent = bytes8();
   /** Bytes of the segments but for the chunks. */
   fixedBytes = 0;
+  /** Chunks on which blocks of a segment are based, by its number. */
+  readonly #bases = new Map<number, Set<number>>();
+  readonly #blocks = new BlockReader({ place: id => this.#placeOf(id), stored: place => this.#storedAt(place) });
 
   readonly #end: () => DurableEnd | undefined;
 
@@ -160,6 +163,7 @@ export class Inventory {
       let inChunks = 0;
       for (const block of stream.blocks(frame)) {
         inChunks += this.#addBlock(block, segment);
+        for (const id of stream.basesOf(block)) this.#addBase(segment, this.#chunk(id));
       }
       this.fixedBytes += frameLength(frame.header) - inChunks;
       for (const change of stream.records(frame, true)) this.#addChange(change);
@@ -183,6 +187,20 @@ export class Inventory {
     this.#chunkBlock.push(0);
     this.#chunkPresent.push(0);
     return this.#chunkNumbers.add(id);
+  }
+
+  #addBase(segment: number, chunk: number): void {
+    const bases = this.#bases.get(segment) ?? new Set();
+    if (bases.size === 0) this.#bases.set(segment, bases);
+    bases.add(chunk);
+  }
+
+  /** The chunks on which blocks are based that lie in segments of which `stays` is true. */
+  *basesIn(stays: (segment: Pick<Segment, 'name' | 'where'>) => boolean): Generator<number> {
+    for (const [number, bases] of this.#bases) {
+      const segment = this.#segments[number];
+      if (segment !== undefined && stays(segment)) yield* bases;
+    }
   }
 
   /** Notes the chunks of a block; returns the bytes that are theirs: all of it, in shares of their lengths. */
@@ -255,7 +273,7 @@ export class Inventory {
     const later: { content: number; count: number }[] = [];
     for (const { content, count } of this.#unread) {
       const list = this.#contentList.at(content);
-      const ids = decodeHashes(this.#bytesOf(list) ?? Buffer.alloc(0)) ?? [];
+      const ids = decodeHashes(this.bytesOf(this.#chunkNumbers.hashes.at(list)) ?? Buffer.alloc(0)) ?? [];
       if (ids.length !== count) {
         if (this.#chunkPresent.at(list) === 0) later.push({ content, count });
         this.#contentStart.set(content, this.#pool.length);
@@ -271,23 +289,34 @@ export class Inventory {
     this.#unread = later;
   }
 
-  /** The bytes of a chunk; `undefined` when it is not there whole. */
-  #bytesOf(chunk: number): Buffer | undefined {
+  /** The bytes of a chunk, verified, as the log had it when it was read; `undefined` when it is not there whole. */
+  bytesOf(id: string): Buffer | undefined {
+    return this.#blocks.chunk(id)?.bytes;
+  }
+
+  #blockOf(chunk: number): { stream: Stream; block: Block } | undefined {
     const segment = this.#segments[this.#chunkSegment.at(chunk)];
     const stream = this.#streams.get(segment?.where.split('/')[1] ?? '')?.stream;
     if (this.#chunkPresent.at(chunk) === 0 || segment === undefined || stream === undefined) return undefined;
     const block = stream.blockAt(segment, this.#chunkBlock.at(chunk));
-    const raw = block === undefined ? undefined : readBlock(stream.open(segment), block);
-    const id = this.#chunkNumbers.hashes.at(chunk);
-    let offset = 0;
-    for (const entry of block?.table ?? []) {
-      if (entry.id === id) {
-        const bytes = raw?.subarray(offset, offset + entry.length);
-        return bytes !== undefined && hashOnce('sha256', bytes, 'hex') === id ? bytes : undefined;
-      }
-      offset += entry.length;
-    }
-    return undefined;
+    return block === undefined ? undefined : { stream, block };
+  }
+
+  #placeOf(id: string): ChunkPlace | undefined {
+    const chunk = this.#chunkNumbers.find(id);
+    const found = chunk === undefined ? undefined : this.#blockOf(chunk);
+    if (chunk === undefined || found === undefined) return undefined;
+    const entry = found.block.table?.findIndex(each => each.id === id) ?? -1;
+    return { segment: this.#chunkSegment.at(chunk), block: found.block.offset, entry };
+  }
+
+  #storedAt({ segment: number, block: offset }: ChunkPlace): StoredBlock | undefined {
+    const segment = this.#segments[number];
+    const stream = this.#streams.get(segment?.where.split('/')[1] ?? '')?.stream;
+    const block = segment === undefined ? undefined : stream?.blockAt(segment, offset);
+    if (stream === undefined || block?.table === undefined || block.header === undefined) return undefined;
+    const stored = storedBytes(stream.open(block.segment), block);
+    return stored === undefined ? undefined : { header: block.header, table: block.table, stored };
   }
 
   // ---- what is asked ------------------------------------------------------------------------------------------------
@@ -379,14 +408,14 @@ export class Inventory {
   }
 
   #idsOf(list: string): string[] {
-    return decodeHashes(this.#bytesOf(this.#chunk(list)) ?? Buffer.alloc(0)) ?? [];
+    return decodeHashes(this.bytesOf(list) ?? Buffer.alloc(0)) ?? [];
   }
 
   /** The hashes that an act lists; `undefined` when they cannot be read. */
   listOf(act: Change): string[] | undefined {
     const ref = act.content;
     if (ref === undefined) return undefined;
-    const parts = ('chunks' in ref ? ref.chunks : this.#idsOf(ref.list)).map(id => this.#bytesOf(this.#chunk(id)));
+    const parts = ('chunks' in ref ? ref.chunks : this.#idsOf(ref.list)).map(id => this.bytesOf(id));
     return parts.every(part => part !== undefined) ? decodeHashes(Buffer.concat(parts)) : undefined;
   }
 

@@ -23,7 +23,19 @@ export const FLAG_ZSTD = 1;
 export const FLAG_ENCRYPTED = 2;
 export const FLAG_SEAL = 4;
 export const FLAG_CLOSE = 8;
-const KNOWN_FLAGS = FLAG_ZSTD | FLAG_SEAL | FLAG_CLOSE;
+/** With FLAG_ZSTD: the records are compressed with the dictionary of the format. */
+export const FLAG_DICTIONARY = 16;
+/** Some block of the frame is compressed on chunks of other blocks. */
+export const FLAG_DELTA = 32;
+const KNOWN_FLAGS = FLAG_ZSTD | FLAG_SEAL | FLAG_CLOSE | FLAG_DICTIONARY | FLAG_DELTA;
+/** Flags that say how a frame is stored, not what it is: the chain leaves them out. */
+const STORAGE_FLAGS = FLAG_ZSTD | FLAG_DICTIONARY | FLAG_DELTA;
+
+/** How the chunks of a block are stored: as they are, as zstd, or as zstd on the chunks of other blocks (delta.ts). */
+export const CODEC_RAW = 0;
+export const CODEC_ZSTD = 1;
+export const CODEC_DELTA = 2;
+export type BlockCodec = typeof CODEC_RAW | typeof CODEC_ZSTD | typeof CODEC_DELTA;
 
 export interface SegmentHeader {
   /** 32 hex digits. */
@@ -108,8 +120,7 @@ function writeFrameFields(out: Buffer, header: Omit<FrameHeader, 'chain'>): void
 export function chainOf(previous: Buffer, header: Omit<FrameHeader, 'chain'>, rawRecords: Buffer): Buffer {
   const fields = Buffer.alloc(FRAME_HEADER);
   writeFrameFields(fields, header);
-  // The compression flag says how records are stored, not what they are.
-  fields.writeUInt16LE(header.flags & ~FLAG_ZSTD, 4);
+  fields.writeUInt16LE(header.flags & ~STORAGE_FLAGS, 4);
   return createHash('sha256')
     .update(previous)
     .update(fields.subarray(4, 32))
@@ -168,7 +179,7 @@ export interface BlockHeader {
   readonly count: number;
   readonly rawLength: number;
   readonly storedLength: number;
-  readonly zstd: boolean;
+  readonly codec: BlockCodec;
   readonly crc: number;
 }
 
@@ -177,14 +188,14 @@ export function encodeBlockHead(
   entries: readonly BlockEntry[],
   rawLength: number,
   stored: Uint8Array,
-  zstd: boolean
+  codec: BlockCodec
 ): Buffer {
   const out = Buffer.allocUnsafe(BLOCK_HEADER + entries.length * BLOCK_ENTRY);
   entries.forEach((entry, i) => {
     out.write(entry.id, BLOCK_HEADER + i * BLOCK_ENTRY, 32, 'hex');
     out.writeUInt32LE(entry.length, BLOCK_HEADER + i * BLOCK_ENTRY + 32);
   });
-  finishBlockHead(out, rawLength, stored, zstd);
+  finishBlockHead(out, rawLength, stored, codec);
   return out;
 }
 
@@ -199,12 +210,12 @@ export function encodeBlockTable(ids: Uint8Array, lengths: readonly number[]): B
 }
 
 /** Writes the header of a block in front of its table, which is there already. */
-export function finishBlockHead(out: Buffer, rawLength: number, stored: Uint8Array, zstd: boolean): void {
+export function finishBlockHead(out: Buffer, rawLength: number, stored: Uint8Array, codec: BlockCodec): void {
   BLOCK_MAGIC.copy(out, 0);
   out.writeUInt32LE((out.length - BLOCK_HEADER) / BLOCK_ENTRY, 4);
   out.writeUInt32LE(rawLength, 8);
   out.writeUInt32LE(stored.length, 12);
-  out.writeUInt32LE(zstd ? 1 : 0, 16);
+  out.writeUInt32LE(codec, 16);
   out.writeUInt32LE(blockCrc(out, stored), 20);
 }
 
@@ -220,11 +231,11 @@ export function decodeBlockHeader(bytes: Buffer): BlockHeader | undefined {
     count: bytes.readUInt32LE(4),
     rawLength: bytes.readUInt32LE(8),
     storedLength: bytes.readUInt32LE(12),
-    zstd: codec === 1,
+    codec: codec as BlockCodec,
     crc: bytes.readUInt32LE(20)
   };
   if (
-    codec > 1 ||
+    codec > CODEC_DELTA ||
     header.rawLength > MAX_SECTION ||
     header.storedLength > MAX_SECTION ||
     header.count > MAX_SECTION / BLOCK_ENTRY

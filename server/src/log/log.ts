@@ -1,5 +1,5 @@
 /** The log, opened for reading or for writing (docs/format.md). */
-import { hash as hashOnce, createHash } from 'node:crypto';
+import { createHash, hash as hashOnce } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -18,7 +18,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { constants as zlibConstants, crc32, zstdCompress } from 'node:zlib';
+import { crc32 } from 'node:zlib';
 import { compareChanges, versionId, type Change, type ChangeDraft, type ContentRef } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { displayPath } from '../core/path-name.ts';
@@ -26,36 +26,38 @@ import { decodeHashes, Drops, isAct, isDrop, type ActChange, type DropAct } from
 import { encodeRecord } from '../core/record.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
 import { makePrivateDirectory, replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
-import { ChunkIndex } from './chunk-index.ts';
+import { BlockReader, type StoredBlock } from './block-reader.ts';
+import { ChunkIndex, type ChunkPlace } from './chunk-index.ts';
+import { buildBlocks, type Base, type VersionChunks } from './build-blocks.ts';
 import { droppedError } from './dropped-error.ts';
 import { finishDrops, UNFINISHED_FILE } from './drops.ts';
 import { configDigest, createFormatFile, isLogDirectory, readFormatFile, refuseStrangers } from './format-file.ts';
+import { MOST_BASES } from './delta.ts';
 import { encodeHead, readHead } from './head.ts';
 import {
   BLOCK_ENTRY,
   BLOCK_HEADER,
-  BLOCK_SIZE,
   chainOf,
-  encodeBlockHead,
+  CODEC_DELTA,
   encodeFrameHeader,
   encodeSegmentHeader,
   FLAG_CLOSE,
+  FLAG_DELTA,
   FLAG_SEAL,
-  FLAG_ZSTD,
   FRAME_HEADER,
   frameSeed,
   MAX_CHUNK,
   SEGMENT_HEADER,
   SEGMENT_SIZE,
-  segmentName,
-  type BlockEntry
+  segmentName
 } from './layout.ts';
 import { WriterLock } from './lock.ts';
 import { markOf, type StreamMark } from './marks.ts';
 import { chooseOwnStream, type OwnStream } from './own-stream.ts';
 import { FrameChunks, type ReadyBlock } from './ready-blocks.ts';
+import { packRecords } from './records-codec.ts';
 import type { Relocation } from './relocation.ts';
-import { readBlock, Stream, streamStart, type Frame, type Position, type Segment } from './stream.ts';
+import { storedBytes, Stream, streamStart, type Frame, type Position, type Segment } from './stream.ts';
 import { TreeKeeper } from './tree-keeper.ts';
 import type {
   Append,
@@ -71,8 +73,7 @@ import type {
 
 const DEVICE = /^[a-z2-7]{8}$/;
 /** Longer chunk lists become a chunk of their own. */
-const INLINE_CHUNKS = 32;
-const CACHED_BLOCKS = 8;
+const INLINE_CHUNKS = 4;
 const FRAME_TARGET = 16 * 2 ** 20;
 const HEAD_IDLE_MS = 2000;
 
@@ -89,17 +90,6 @@ const writePartsAt = promisify(writev) as (
   position: number
 ) => Promise<{ bytesWritten: number }>;
 const sync = promisify(fdatasync);
-const compressZstd = promisify(zstdCompress);
-
-/** Told the size, zstd takes memory for that much and not for a stream; with room for all of it, the output comes in one piece. */
-function compress(raw: Buffer): Promise<Buffer> {
-  return compressZstd(raw, {
-    params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 },
-    pledgedSrcSize: raw.length,
-    chunkSize: BLOCK_SIZE
-  });
-}
-
 class OpenedLog implements OpenReader {
   readonly dir: string;
   readonly workspaceId: string;
@@ -118,7 +108,10 @@ class OpenedLog implements OpenReader {
   readonly #configs = new Map<string, Buffer | undefined>();
   readonly #reported = new Map<string, Damage>();
   readonly #onDamage: (damage: Damage) => void;
-  readonly #cache = new Map<string, { table: readonly BlockEntry[]; offsets: readonly number[]; raw: Buffer }>();
+  readonly #blocks = new BlockReader({
+    place: id => this.#placeOf(id),
+    stored: place => this.#storedAt(place)
+  });
 
   constructor(options: OpenLogOptions, format: { workspace: string; bytes: Buffer }) {
     this.dir = options.dir;
@@ -281,7 +274,7 @@ class OpenedLog implements OpenReader {
   #isHeld({ content }: Change): boolean {
     if (content === undefined) return true;
     if ('chunks' in content) return content.chunks.every(id => this.hasChunk(id));
-    const list = this.#chunk(content.list);
+    const list = this.chunk(content.list)?.bytes;
     return list !== undefined && (decodeHashes(list) ?? []).every(id => this.hasChunk(id));
   }
 
@@ -302,9 +295,9 @@ class OpenedLog implements OpenReader {
   /** The hashes that an act lists; `undefined` when they cannot be read. */
   #listOf({ content, hash }: DropAct): string[] | undefined {
     if (content === undefined) return undefined;
-    const list = 'chunks' in content ? undefined : this.#chunk(content.list);
+    const list = 'chunks' in content ? undefined : this.chunk(content.list)?.bytes;
     const ids = 'chunks' in content ? content.chunks : list === undefined ? undefined : decodeHashes(list);
-    const parts = ids?.map(id => this.#chunk(id));
+    const parts = ids?.map(id => this.chunk(id)?.bytes);
     if (parts?.every(part => part !== undefined) !== true) return undefined;
     const bytes = Buffer.concat(parts);
     return hashOnce('sha256', bytes, 'hex') === hash ? decodeHashes(bytes) : undefined;
@@ -405,55 +398,31 @@ class OpenedLog implements OpenReader {
   }
 
   /** The bytes of a chunk, verified; `undefined` when the log does not hold it whole. */
-  #chunk(id: string): Buffer | undefined {
-    let place = this.chunks.get(id);
-    if (place === undefined) {
-      // Beside a writer that goes on, changes may have been read from frames whose chunks were not noted yet.
-      this.discover();
-      place = this.chunks.get(id);
-    }
-    const segment = place === undefined ? undefined : this.segments[place.segment];
-    if (place === undefined || segment === undefined) return undefined;
-    const key = `${place.segment}:${place.block}`;
-    let block = this.#cache.get(key);
-    if (block === undefined) {
-      const stream = this.streams.get(segment.where.split('/')[1] ?? '');
-      const found = stream === undefined ? undefined : this.#readBlockAt(stream, segment, place.block);
-      if (found === undefined) return undefined;
-      block = found;
-      if (this.#cache.size >= CACHED_BLOCKS) this.#cache.delete(this.#cache.keys().next().value as string);
-    } else {
-      this.#cache.delete(key);
-    }
-    this.#cache.set(key, block);
-    const entry = block.table[place.entry];
-    const offset = block.offsets[place.entry];
-    if (entry?.id !== id || offset === undefined) return undefined;
-    const bytes = block.raw.subarray(offset, offset + entry.length);
-    return hashOnce('sha256', bytes, 'hex') === id ? bytes : undefined;
+  protected chunk(id: string): ReturnType<BlockReader['chunk']> {
+    return this.#blocks.chunk(id);
   }
 
   /** Blocks of a segment are no longer where they were. */
   protected forgetBlocks(segment: Segment): void {
-    for (const key of this.#cache.keys()) if (key.startsWith(`${segment.number}:`)) this.#cache.delete(key);
+    this.#blocks.forget(segment.number);
   }
 
-  #readBlockAt(
-    stream: Stream,
-    segment: Segment,
-    offset: number
-  ): { table: readonly BlockEntry[]; offsets: number[]; raw: Buffer } | undefined {
+  #placeOf(id: string): ChunkPlace | undefined {
+    const place = this.chunks.get(id);
+    if (place !== undefined) return place;
+    // Beside a writer that goes on, changes may have been read from frames whose chunks were not noted yet.
+    this.discover();
+    return this.chunks.get(id);
+  }
+
+  #storedAt({ segment: number, block: offset }: ChunkPlace): StoredBlock | undefined {
+    const segment = this.segments[number];
+    const stream = segment === undefined ? undefined : this.streams.get(segment.where.split('/')[1] ?? '');
+    if (segment === undefined || stream === undefined) return undefined;
     const block = stream.blockAt(segment, offset);
-    if (block?.table === undefined) return undefined;
-    const raw = readBlock(stream.open(segment), block);
-    if (raw === undefined) return undefined;
-    let at = 0;
-    const offsets = block.table.map(entry => {
-      const start = at;
-      at += entry.length;
-      return start;
-    });
-    return { table: block.table, offsets, raw };
+    if (block?.table === undefined || block.header === undefined) return undefined;
+    const stored = storedBytes(stream.open(segment), block);
+    return stored === undefined ? undefined : { header: block.header, table: block.table, stored };
   }
 
   #damaged(change: Change, what: string): SyftError {
@@ -473,7 +442,7 @@ class OpenedLog implements OpenReader {
 
   #ids(change: Change, ref: ContentRef): string[] {
     if ('chunks' in ref) return [...ref.chunks];
-    const list = this.#chunk(ref.list);
+    const list = this.chunk(ref.list)?.bytes;
     if (list?.length !== ref.count * 32) throw this.#missing(change, 'its list of chunks is missing');
     return Array.from({ length: ref.count }, (_, i) => list.toString('hex', i * 32, i * 32 + 32));
   }
@@ -493,7 +462,7 @@ class OpenedLog implements OpenReader {
     const whole = createHash('sha256');
     const ids = this.#ids(change, change.content);
     for (const id of ids) {
-      const bytes = this.#chunk(id);
+      const bytes = this.chunk(id)?.bytes;
       if (bytes === undefined) throw this.#missing(change, `chunk ${id.slice(0, 12)} is missing or altered`);
       whole.update(bytes);
       yield bytes;
@@ -506,7 +475,7 @@ class OpenedLog implements OpenReader {
   async contentBytes(change: Change): Promise<Buffer> {
     // A chunk is checked against its id, so where that is the hash of the content there is no more to check.
     const [only, ...more] = change.content !== undefined && 'chunks' in change.content ? change.content.chunks : [];
-    const whole = only !== undefined && only === change.hash && more.length === 0 ? this.#chunk(only) : undefined;
+    const whole = only !== undefined && only === change.hash && more.length === 0 ? this.chunk(only)?.bytes : undefined;
     if (whole !== undefined) return whole;
     return Buffer.concat(await Array.fromAsync(this.content(change)));
   }
@@ -598,6 +567,8 @@ interface PreparedFrame {
   readonly raw: Buffer;
   /** `raw`, or its compressed form. */
   readonly records: Buffer;
+  /** Flags of the frame that say how records and chunks are stored. */
+  readonly flags: number;
   /** The last number and clock given. */
   readonly seq: number;
   readonly hlc: number;
@@ -616,8 +587,19 @@ function kept(draft: ChangeDraft, chunks: FrameChunks): ChangeDraft {
 }
 
 function callOf(appends: readonly Append[]): Call {
-  const chunks = appends.flatMap(append => append.chunks);
-  return { appends, chunks, ready: [], bytes: 0, resolve: () => undefined, reject: () => undefined };
+  return { appends, chunks: [], ready: [], bytes: 0, resolve: () => undefined, reject: () => undefined };
+}
+
+/** Bytes of former chunks that a new version is compressed on. */
+const DELTA_DICTIONARY = 2 * 2 ** 20;
+/** Blocks that may have to be read for one: then a chunk is stored anew. Far below what readers allow. */
+const DELTA_NEEDED = 48;
+/** Bytes that they may unpack to. */
+const DELTA_NEEDED_BYTES = 32 * 2 ** 20;
+
+function checkedChunk(chunk: ChunkInput): ChunkInput {
+  if (chunk.bytes.length <= MAX_CHUNK) return chunk;
+  throw new SyftError('INTERNAL', `A chunk of ${chunk.bytes.length} bytes is larger than the format allows.`);
 }
 
 interface Call {
@@ -851,9 +833,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
 
   append(appends: readonly Append[], ready: readonly ReadyBlock[] = []): Promise<Change[]> {
     if (appends.length === 0) return Promise.resolve([]);
-    const chunks: ChunkInput[] = [];
-    for (const append of appends) for (const chunk of append.chunks) chunks.push(chunk);
-    return this.#enqueue(appends, chunks, ready);
+    return this.#enqueue(appends, [], ready);
   }
 
   async putChunks(chunks: readonly ChunkInput[]): Promise<void> {
@@ -881,6 +861,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
     if (this.#closed) return Promise.reject(new SyftError('LOG_CLOSED', 'The log is closed.'));
     let bytes = appends.length * RECORD_BYTES;
     for (const chunk of chunks) bytes += chunk.bytes.length;
+    for (const append of appends) for (const chunk of append.chunks) bytes += chunk.bytes.length;
     for (const block of ready) bytes += block.raw.length;
     return new Promise((resolve, reject) => {
       this.#queue.push({ appends, chunks, ready, bytes, resolve, reject });
@@ -1048,45 +1029,75 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
   }
 
   /** Blocks of chunks the log does not hold yet. */
-  async #blocks(calls: readonly Call[], chunks: FrameChunks): Promise<Pick<PreparedFrame, 'parts' | 'places'>> {
+  async #blocks(
+    calls: readonly Call[],
+    chunks: FrameChunks
+  ): Promise<Pick<PreparedFrame, 'parts' | 'places' | 'flags'>> {
     for (const call of calls) for (const block of call.ready) chunks.addBlock(block);
+    const versions: VersionChunks[] = [];
     for (const call of calls) {
-      for (const chunk of call.chunks) {
-        if (chunk.bytes.length > MAX_CHUNK) {
-          throw new SyftError('INTERNAL', `A chunk of ${chunk.bytes.length} bytes is larger than the format allows.`);
-        }
-        chunks.add(chunk);
+      for (const append of call.appends) {
+        if (append.former === undefined) for (const chunk of append.chunks) chunks.add(checkedChunk(chunk));
+        else versions.push(this.#onFormer(append, append.former, chunks));
       }
+      for (const chunk of call.chunks) chunks.add(checkedChunk(chunk));
     }
-    const groups: ChunkInput[][] = [];
-    let size = Number.POSITIVE_INFINITY;
-    for (const chunk of chunks.single) {
-      if (size + chunk.bytes.length > BLOCK_SIZE) {
-        groups.push([]);
-        size = 0;
-      }
-      (groups.at(-1) as ChunkInput[]).push(chunk);
-      size += chunk.bytes.length;
-    }
-    const blocks = await Promise.all(
-      groups.map(async group => {
-        const raw = Buffer.concat(group.map(chunk => chunk.bytes));
-        const packed = raw.length === 0 ? raw : await compress(raw);
-        const zstd = packed.length < raw.length;
-        const stored = zstd ? packed : raw;
-        const table = group.map(({ id, bytes }) => ({ id, length: bytes.length }));
-        return { head: encodeBlockHead(table, raw.length, stored, zstd), stored };
-      })
-    );
+    const blocks = [...chunks.whole, ...(await buildBlocks(chunks.single, versions))];
     const parts: Uint8Array[] = [];
     const places: { head: Buffer; block: number }[] = [];
     let offset = 0;
-    for (const { head, stored } of [...chunks.whole, ...blocks]) {
+    let flags = 0;
+    for (const { head, stored } of blocks) {
+      if (head.readUInt32LE(16) === CODEC_DELTA) flags = FLAG_DELTA;
       places.push({ head, block: offset });
       parts.push(head, stored);
       offset += head.length + stored.length;
     }
-    return { parts, places };
+    return { parts, places, flags };
+  }
+
+  /**
+   * What of a version is new, and what of the version before it is gone: a chunk that was altered is most like the one in whose
+   * place it stands. A base that is damaged, or not yet durable, is none.
+   */
+  #onFormer(append: Append, former: ContentRef, chunks: FrameChunks): VersionChunks {
+    const fresh = append.chunks.filter(chunk => chunks.meet(checkedChunk(chunk).id));
+    if (fresh.length === 0) return { chunks: fresh, bases: [] };
+    const list = append.draft.content !== undefined && 'list' in append.draft.content ? append.draft.content.list : '';
+    // Of a large file only the list comes with the change: its chunks went before.
+    const listOnly = fresh.every(({ id }) => id === list);
+    const present = new Set(append.chunks.map(({ id }) => id));
+    const bases: Base[] = [];
+    const needs = new Map<string, number>();
+    let bytes = 0;
+    for (const id of this.#heldIds(former)) {
+      if (bases.length >= MOST_BASES || bytes >= DELTA_DICTIONARY) break;
+      const found = !present.has(id) && this.chunks.has(id) ? this.chunk(id) : undefined;
+      if (found !== undefined && bytes + found.bytes.length <= DELTA_DICTIONARY) {
+        const together = new Map([...needs, ...found.needs]);
+        let unpacked = 0;
+        for (const raw of together.values()) unpacked += raw;
+        if (together.size <= DELTA_NEEDED && unpacked <= DELTA_NEEDED_BYTES) {
+          for (const [key, raw] of found.needs) needs.set(key, raw);
+          bases.push({ id, bytes: found.bytes });
+          bytes += found.bytes.length;
+        }
+      }
+      if (listOnly) break;
+    }
+    return { chunks: fresh, bases };
+  }
+
+  /** The chunks of a content as far as the log has them; its list, when there is one, first. */
+  *#heldIds(ref: ContentRef): Generator<string> {
+    if ('chunks' in ref) {
+      yield* ref.chunks;
+      return;
+    }
+    yield ref.list;
+    const list = this.chunks.has(ref.list) ? this.chunk(ref.list)?.bytes : undefined;
+    if (list?.length !== ref.count * 32) return;
+    for (let i = 0; i < ref.count; i += 1) yield list.toString('hex', i * 32, i * 32 + 32);
   }
 
   /**
@@ -1096,28 +1107,37 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
    */
   async #prepare(calls: readonly Call[], former?: PreparedFrame): Promise<PreparedFrame> {
     const chunks = new FrameChunks(this.chunks, former?.chunks);
-    const { parts, places } = await this.#blocks(calls, chunks);
+    const { parts, places, flags } = await this.#blocks(calls, chunks);
     const seq = former === undefined ? this.#seq : former.seq;
     const changes = this.#place(calls, seq, former === undefined ? this.#hlc : former.hlc, chunks);
     const raw = encodeLines(changes);
-    const packed = raw.length < 512 ? raw : await compress(raw);
-    const records = packed.length < raw.length ? packed : raw;
+    const records = await packRecords(raw);
     const hlc = changes.at(-1)?.hlc ?? former?.hlc ?? this.#hlc;
-    return { changes, chunks, parts, places, raw, records, seq: seq + changes.length, hlc };
+    return {
+      changes,
+      chunks,
+      parts,
+      places,
+      raw,
+      records: records.stored,
+      flags: flags | records.flags,
+      seq: seq + changes.length,
+      hlc
+    };
   }
 
   /** Writes one frame and syncs it. When this returns, its changes are recorded. */
-  async #write({ changes, parts, places, raw, records }: PreparedFrame, flags = 0): Promise<Change[]> {
-    if (changes.length === 0 && parts.length === 0 && flags === 0) return [];
+  async #write(frame: PreparedFrame, mark = 0): Promise<Change[]> {
+    const { changes, parts, places, raw, records } = frame;
+    if (changes.length === 0 && parts.length === 0 && mark === 0) return [];
     let chunksLength = 0;
     for (const part of parts) chunksLength += part.length;
-    const zstd = records !== raw;
 
     this.#openSegment();
     const length = FRAME_HEADER + records.length + chunksLength;
-    const seal = (flags & FLAG_SEAL) !== 0 || this.#length + length >= SEGMENT_SIZE;
+    const seal = (mark & FLAG_SEAL) !== 0 || this.#length + length >= SEGMENT_SIZE;
     const fields = {
-      flags: flags | (zstd ? FLAG_ZSTD : 0) | (seal ? FLAG_SEAL : 0),
+      flags: frame.flags | mark | (seal ? FLAG_SEAL : 0),
       firstSeq: this.#seq + 1,
       count: changes.length,
       committedAt: Date.now() * 1000,

@@ -6,7 +6,7 @@ import { Marks } from '../core/retention-act.ts';
 import { planRetention, type RetentionPlan } from '../core/retention.ts';
 import { policyText, type RetentionPolicy } from '../core/retention-policy.ts';
 import { dropChunks, segmentNames } from './drop-chunks.ts';
-import { announceDrop, carryOut, closedSegments, dropSet, dropsOf, finishDrops, type DropSet } from './drops.ts';
+import { announceDrop, carryOut, closedSegments, dropSet, dropsOf, finishDrops, isOf, type DropSet } from './drops.ts';
 import { Inventory } from './inventory.ts';
 import type { OpenWriter } from './types.ts';
 
@@ -134,7 +134,7 @@ function planOf(
   const lost = Array.from(order)
     .filter(version => candidates.has(inventory.hash(inventory.versionContent.at(version))))
     .map(version => lostVersion(inventory, version));
-  return { drop: dropSet(inventory, candidates, ahead), lost, budget: plan.budget };
+  return { drop: dropSet(inventory, candidates, isOf(own), ahead), lost, budget: plan.budget };
 }
 
 /**
@@ -159,6 +159,7 @@ export async function pruneLog(log: OpenWriter, policy: RetentionPolicy, options
         workspace: log.workspaceId,
         segments,
         isDropped: id => drop.chunks.has(id),
+        chunkBytes: id => inventory.bytesOf(id),
         dryRun: true,
         signal
       });
@@ -198,7 +199,10 @@ export async function pruneLog(log: OpenWriter, policy: RetentionPolicy, options
       return { act: `${change.device}.${change.seq}`, segments: closedSegments(log, devices) };
     });
     if (announced === undefined) return report(0, total());
-    const done = await carryOut(log, plan.drop, announced.segments, { signal, ...(onProgress && { onProgress }) });
+    const done = await carryOut(log, inventory, plan.drop, announced.segments, {
+      signal,
+      ...(onProgress && { onProgress })
+    });
     return report(done.freedBytes, total(), announced.act);
   } finally {
     inventory.close();

@@ -3,7 +3,7 @@
  * only looks whether it holds one of their chunks already; then what is left of the block goes in the usual way.
  */
 import { ChunkIndex } from './chunk-index.ts';
-import { BLOCK_ENTRY, BLOCK_HEADER, encodeBlockTable, finishBlockHead } from './layout.ts';
+import { BLOCK_ENTRY, BLOCK_HEADER, CODEC_RAW, CODEC_ZSTD, encodeBlockTable, finishBlockHead } from './layout.ts';
 import type { ChunkInput } from './types.ts';
 
 /** A block as it will stand in the log. */
@@ -32,7 +32,7 @@ export function readyBlock(
 ): ReadyBlock {
   const stored = packed !== undefined && packed.length < raw.length ? packed : raw;
   const head = encodeBlockTable(ids, lengths);
-  finishBlockHead(head, raw.length, stored, stored !== raw);
+  finishBlockHead(head, raw.length, stored, stored === raw ? CODEC_RAW : CODEC_ZSTD);
   return { head, raw, stored };
 }
 
@@ -67,9 +67,14 @@ export class FrameChunks {
 
   /** Takes a chunk, unless there is one like it. */
   add(chunk: ChunkInput): void {
-    if (this.#held.some(held => held.has(chunk.id))) return;
-    this.#met.add(chunk.id, NOWHERE);
-    this.single.push(chunk);
+    if (this.meet(chunk.id)) this.single.push(chunk);
+  }
+
+  /** True when there is no chunk like it; from now on there is one, and the caller stores it. */
+  meet(id: string): boolean {
+    if (this.#held.some(held => held.has(id))) return false;
+    this.#met.add(id, NOWHERE);
+    return true;
   }
 
   /** Takes a block, or when one of its chunks is there already, those that are not. */

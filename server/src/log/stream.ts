@@ -1,19 +1,20 @@
 /** Walks the frames of one device's stream. Reads only; never trusts a length before it has been checked. */
 import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { crc32, zstdDecompressSync } from 'node:zlib';
+import { crc32 } from 'node:zlib';
 import type { Change } from '../core/change.ts';
 import { decodeRecord, RecordError } from '../core/record.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
+import { DELTA_HEAD, splitDelta } from './delta.ts';
 import {
   BLOCK_ENTRY,
   BLOCK_HEADER,
+  CODEC_DELTA,
   blockCrc,
   decodeBlockHeader,
   decodeBlockTable,
   decodeFrameHeader,
   decodeSegmentHeader,
-  FLAG_ZSTD,
   FRAME_HEADER,
   FRAME_MAGIC,
   frameLength,
@@ -27,6 +28,7 @@ import {
 import { positionBehind, type StreamMark } from './marks.ts';
 import { readUpTo } from './read-up-to.ts';
 import { presentOffset, type Relocation } from './relocation.ts';
+import { unpackRecords } from './records-codec.ts';
 import type { Damage } from './types.ts';
 
 /** One segment file. `number` counts over all streams of the log: chunks are found by it. */
@@ -297,7 +299,7 @@ export class Stream {
     if (records.length !== header.recordsStored || crc32(records) !== header.recordsCrc) return false;
     let seen = 0;
     for (const block of this.blocks(frame)) {
-      if (block.table === undefined || readBlock(fd, block) === undefined) return false;
+      if (block.table === undefined || storedBytes(fd, block) === undefined) return false;
       seen = block.offset + block.length - frame.offset;
     }
     return header.chunksLength === 0 || seen === frameLength(header);
@@ -316,6 +318,14 @@ export class Stream {
     const header = { recordsStored: 0, chunksLength } as FrameHeader;
     const [block] = this.blocks({ segment, offset: offset - FRAME_HEADER, header }).take(1);
     return block?.table === undefined ? undefined : block;
+  }
+
+  /** Ids of the chunks that a block is based on; none when it stands alone, or they cannot be made out. */
+  basesOf({ segment, offset, length, header }: Block): readonly string[] {
+    if (header?.codec !== CODEC_DELTA) return [];
+    const { storedLength } = header;
+    const head = readUpTo(this.open(segment), offset + length - storedLength, Math.min(storedLength, DELTA_HEAD));
+    return splitDelta(head)?.bases ?? [];
   }
 
   /** The blocks of chunks in a frame. A block that cannot be made out ends the list with `table` undefined. */
@@ -347,12 +357,7 @@ export class Stream {
     const { header, segment, offset } = this.#present(frame);
     const stored = readUpTo(this.open(segment), offset + FRAME_HEADER, header.recordsStored);
     if (stored.length !== header.recordsStored || crc32(stored) !== header.recordsCrc) return undefined;
-    try {
-      const raw = (header.flags & FLAG_ZSTD) !== 0 ? decompress(stored, header.recordsRaw) : stored;
-      return raw.length === header.recordsRaw ? raw : undefined;
-    } catch {
-      return undefined;
-    }
+    return unpackRecords(stored, header);
   }
 
   /** The changes of a frame; damage is reported and yields none. `tail`: the last frame, where a torn one is no damage. */
@@ -376,8 +381,8 @@ export class Stream {
       return [];
     }
     try {
-      const raw = (header.flags & FLAG_ZSTD) !== 0 ? decompress(stored, header.recordsRaw) : stored;
-      if (raw.length !== header.recordsRaw) throw new RecordError('the length differs');
+      const raw = unpackRecords(stored, header);
+      if (raw === undefined) throw new RecordError('they do not unpack to their length');
       const lines = raw.toString('utf8').split('\n');
       if (lines.pop() !== '' || lines.length !== header.count) throw new RecordError('the number of records differs');
       return lines.map((line, i) => {
@@ -424,30 +429,13 @@ export interface Block {
   readonly table: readonly BlockEntry[] | undefined;
 }
 
-/** The most that is taken for an output before there is any. Bytes. */
-const EXPECTED_OUTPUT = 1024 * 1024;
-
-/** With room for all of it, the output comes in one piece; how large it says it is may be a lie. */
-function decompress(stored: Buffer, length: number): Buffer {
-  return zstdDecompressSync(stored, {
-    maxOutputLength: Math.max(1, length),
-    chunkSize: Math.min(EXPECTED_OUTPUT, Math.max(64, length))
-  });
-}
-
-/** The raw bytes of a block, its checksum verified; `undefined` when they are damaged. */
-export function readBlock(fd: number, block: Pick<Block, 'offset' | 'length' | 'header'>): Buffer | undefined {
+/** What is stored of a block, behind its table, its checksum verified; `undefined` when it is damaged. */
+export function storedBytes(fd: number, block: Pick<Block, 'offset' | 'length' | 'header'>): Buffer | undefined {
   const { header } = block;
   if (header === undefined) return undefined;
   const bytes = readUpTo(fd, block.offset, block.length);
   if (bytes.length !== block.length) return undefined;
   const head = bytes.subarray(0, block.length - header.storedLength);
   const stored = bytes.subarray(block.length - header.storedLength);
-  if (blockCrc(head, stored) !== header.crc) return undefined;
-  try {
-    const raw = header.zstd ? decompress(stored, header.rawLength) : stored;
-    return raw.length === header.rawLength ? raw : undefined;
-  } catch {
-    return undefined;
-  }
+  return blockCrc(head, stored) === header.crc ? stored : undefined;
 }

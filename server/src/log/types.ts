@@ -17,6 +17,8 @@ export interface ChunkInput {
 export interface Append {
   readonly draft: ChangeDraft;
   readonly chunks: readonly ChunkInput[];
+  /** The content of the version before, where there is one: what is new is stored as what differs from it. */
+  readonly former?: ContentRef;
 }
 
 /** A damage that fsck or a reader found. */

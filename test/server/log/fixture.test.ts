@@ -16,9 +16,9 @@ function unpack(scratch: Scratch, name = 'log-v1'): string {
   return join(scratch.base, name);
 }
 
-test('every change and every content of a frozen log is read as it was written', async () => {
+test.each(['log-v1', 'log-v1-delta'])('every change and content of %s is read as it was written', async name => {
   using scratch = new Scratch();
-  const dir = unpack(scratch);
+  const dir = unpack(scratch, name);
   const { openLogReader } = await import('../../../server/src/log/log.ts');
   const log = await openLogReader({ dir, onDamage: damage => expect(damage).toBeUndefined() });
   const listed = [];
@@ -27,13 +27,13 @@ test('every change and every content of a frozen log is read as it was written',
     listed.push({ ...changeToJson(change), ...(content !== undefined && { contentHash: sha256(content) }) });
   }
   await log.close();
-  expect(listed).toEqual(JSON.parse(readFileSync(join(FIXTURES, 'log-v1.json'), 'utf8')));
+  expect(listed).toEqual(JSON.parse(readFileSync(join(FIXTURES, `${name}.json`), 'utf8')));
   expect(await scratch.fsck(true, dir)).toEqual([]);
 });
 
-test('a frozen log is gone on with, and what it held stays', async () => {
+test.each(['log-v1', 'log-v1-delta'])('%s is gone on with, and what it held stays', async name => {
   using scratch = new Scratch();
-  const dir = unpack(scratch);
+  const dir = unpack(scratch, name);
   const log = await scratch.writer({ dir });
   const before = (await all(log)).map(change => changeToJson(change).versionId);
   await log.append([version(log, 'new', 'written by this version')]);

@@ -7,6 +7,11 @@ export const MEBI = 1024 * 1024;
 export const LARGEST = 256 * MEBI;
 /** Records of one stream that may be missing before a number counts as nonsense: each costs memory and time. */
 export const MOST_LOST = 4 * MEBI;
+/** Chunks that a block may be based on, bytes of them, how deep blocks may stand on one another, and what they may unpack to. */
+export const MOST_BASES = 64;
+export const MOST_DICTIONARY = 4 * MEBI;
+export const MOST_DEPTH = 256;
+export const MOST_BELOW = 128 * MEBI;
 export const HEX = /^[0-9a-f]{64}$/;
 export const DEVICE = /^[a-z2-7]{8}$/;
 export const whole = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value);

@@ -4,24 +4,32 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import type { Damage } from '../types.ts';
-import { bytesAt, sha256 } from './bytes.ts';
+import { bytesAt, MOST_BELOW, MOST_DEPTH, MOST_DICTIONARY, sha256 } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
 import { isBefore, type Content, type Place } from './records.ts';
 
-/** Where a chunk lies: in which block of which file, and where in the block. */
-export interface ChunkSpot {
+/** Where the chunks of a block are stored, and on which others. */
+export interface CheckedBlock {
   readonly file: string;
   readonly offset: number;
   readonly length: number;
   readonly raw: number;
   readonly zstd: boolean;
+  /** Ids of the chunks that make its dictionary. */
+  readonly bases: readonly string[];
+}
+
+/** Where a chunk lies: in which block, and where in it. */
+export interface ChunkSpot {
+  readonly block: CheckedBlock;
   readonly start: number;
   readonly size: number;
 }
 
 /** Every content: are its chunks there, and with `readData`, are they what they should be. */
 export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
-  const read = new BlockReader(log.dir);
+  const read = new BlockReader(log.dir, log.chunks);
+  const grounds = new Grounds(log.chunks);
   try {
     const drops = signedDrops(log, read);
     for (const [i, content] of log.contents.entries()) {
@@ -51,6 +59,11 @@ export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
       }
       if (missing !== undefined) {
         yield damage(`chunk ${missing.slice(0, 12)} is missing`);
+        continue;
+      }
+      const groundless = ids.map(id => grounds.problem(id)).find(problem => problem !== undefined);
+      if (groundless !== undefined) {
+        yield damage(groundless);
         continue;
       }
       const size = ids.reduce((sum, id) => sum + (log.chunks.get(id)?.size ?? 0), 0);
@@ -111,31 +124,126 @@ function signedDrops(log: CheckedLog, read: BlockReader): Map<string, Place> {
 }
 
 /** Reads chunks; keeps the last few blocks, for neighbours are asked for one after the other. */
+/** What is wrong below a chunk: with those its block is based on, and those below them. */
+class Grounds {
+  readonly #chunks: ReadonlyMap<string, ChunkSpot>;
+  readonly #judged = new Map<CheckedBlock, { problem: string | undefined; depth: number }>();
+  readonly #open = new Set<CheckedBlock>();
+
+  constructor(chunks: ReadonlyMap<string, ChunkSpot>) {
+    this.#chunks = chunks;
+  }
+
+  problem(id: string): string | undefined {
+    const spot = this.#chunks.get(id);
+    return spot === undefined ? `chunk ${id.slice(0, 12)} is missing` : this.#judge(spot.block).problem;
+  }
+
+  #judge(block: CheckedBlock): { problem: string | undefined; depth: number } {
+    if (block.bases.length === 0) return { problem: undefined, depth: 0 };
+    const known = this.#judged.get(block);
+    if (known !== undefined) return known;
+    if (this.#open.has(block)) return { problem: 'a block is based on itself', depth: 0 };
+    if (this.#open.size > MOST_DEPTH) return { problem: 'blocks stand too deep on one another', depth: 0 };
+    this.#open.add(block);
+    let problem: string | undefined;
+    let depth = 0;
+    let bytes = 0;
+    for (const id of block.bases) {
+      const base = this.#chunks.get(id);
+      if (base === undefined) {
+        problem ??= `chunk ${id.slice(0, 12)}, which others are based on, is missing`;
+        continue;
+      }
+      bytes += base.size;
+      const below = this.#judge(base.block);
+      problem ??= below.problem;
+      depth = Math.max(depth, below.depth + 1);
+    }
+    if (bytes > MOST_DICTIONARY) problem ??= 'a block is based on more than the format allows';
+    if (depth > MOST_DEPTH) problem ??= 'blocks stand too deep on one another';
+    this.#open.delete(block);
+    const judged = { problem, depth };
+    this.#judged.set(block, judged);
+    return judged;
+  }
+}
+
+const KEPT_BYTES = 32 * 1024 * 1024;
+
+/** Reads chunks; keeps the last blocks, for neighbours are asked for one after the other. */
 class BlockReader {
   readonly #dir: string;
+  readonly #chunks: ReadonlyMap<string, ChunkSpot>;
   readonly #files = new Map<string, number>();
-  readonly #blocks = new Map<string, Buffer | undefined>();
+  readonly #blocks = new Map<CheckedBlock, Buffer | undefined>();
+  readonly #open = new Set<CheckedBlock>();
+  #kept = 0;
+  /** What the blocks below the present one have unpacked to. */
+  #below = 0;
 
-  constructor(dir: string) {
+  constructor(dir: string, chunks: ReadonlyMap<string, ChunkSpot>) {
     this.#dir = dir;
+    this.#chunks = chunks;
   }
 
   chunk(spot: ChunkSpot): Buffer | undefined {
-    const key = `${spot.file}:${spot.offset}`;
-    if (!this.#blocks.has(key)) {
-      let fd = this.#files.get(spot.file);
-      if (fd === undefined) this.#files.set(spot.file, (fd = openSync(join(this.#dir, spot.file), 'r')));
-      const stored = bytesAt(fd, spot.offset, spot.length);
-      let raw: Buffer | undefined = stored;
-      try {
-        if (spot.zstd) raw = zstdDecompressSync(stored, { maxOutputLength: Math.max(1, spot.raw) });
-      } catch {
-        raw = undefined;
+    this.#below = 0;
+    return this.#part(spot);
+  }
+
+  #part({ block, start, size }: ChunkSpot): Buffer | undefined {
+    const raw = this.#blocks.has(block) ? this.#blocks.get(block) : this.#unpack(block);
+    // Used last: dropped last.
+    this.#blocks.delete(block);
+    this.#blocks.set(block, raw);
+    return raw?.subarray(start, start + size);
+  }
+
+  #unpack(block: CheckedBlock): Buffer | undefined {
+    if (this.#open.has(block) || this.#open.size > MOST_DEPTH) return undefined;
+    if (this.#open.size > 0) this.#below += block.raw;
+    if (this.#below > MOST_BELOW) return undefined;
+    this.#open.add(block);
+    const dictionary = block.bases.length === 0 ? undefined : this.#dictionary(block);
+    this.#open.delete(block);
+    if (block.bases.length > 0 && dictionary === undefined) return undefined;
+    let fd = this.#files.get(block.file);
+    if (fd === undefined) this.#files.set(block.file, (fd = openSync(join(this.#dir, block.file), 'r')));
+    const stored = bytesAt(fd, block.offset, block.length);
+    let raw: Buffer | undefined = stored;
+    try {
+      if (block.zstd) {
+        raw = zstdDecompressSync(stored, {
+          maxOutputLength: Math.max(1, block.raw),
+          ...(dictionary !== undefined && { dictionary })
+        });
       }
-      if (this.#blocks.size >= 16) this.#blocks.delete(this.#blocks.keys().next().value as string);
-      this.#blocks.set(key, raw?.length === spot.raw ? raw : undefined);
+    } catch {
+      raw = undefined;
     }
-    return this.#blocks.get(key)?.subarray(spot.start, spot.start + spot.size);
+    if (raw?.length !== block.raw) return undefined;
+    this.#kept += raw.length;
+    for (const [oldest, old] of this.#blocks) {
+      if (this.#kept <= KEPT_BYTES) break;
+      this.#blocks.delete(oldest);
+      this.#kept -= old?.length ?? 0;
+    }
+    return raw;
+  }
+
+  /** A zero byte and the chunks that a block is based on. */
+  #dictionary(block: CheckedBlock): Buffer | undefined {
+    const parts: Buffer[] = [Buffer.alloc(1)];
+    let bytes = 0;
+    for (const id of block.bases) {
+      const spot = this.#chunks.get(id);
+      bytes += spot?.size ?? 0;
+      const part = spot === undefined || bytes > MOST_DICTIONARY ? undefined : this.#part(spot);
+      if (part === undefined || sha256(part).toString('hex') !== id) return undefined;
+      parts.push(part);
+    }
+    return Buffer.concat(parts);
   }
 
   close(): void {

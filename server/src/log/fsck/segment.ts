@@ -7,6 +7,7 @@ import type { Damage } from '../types.ts';
 import { checkBlocks } from './blocks.ts';
 import { bytesAt, LARGEST, MEBI, MOST_LOST, sha256 } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
+import { DICTIONARY } from './dictionary.ts';
 import { contentOf, isDrop, recordProblem } from './records.ts';
 import type { LeafList } from './tree.ts';
 
@@ -145,7 +146,7 @@ function frameAt(fd: number, offset: number, size: number, seed: number): FoundF
   ) {
     return undefined;
   }
-  if ((header.readUInt16LE(4) & ~(1 | 4 | 8)) !== 0) {
+  if ((header.readUInt16LE(4) & ~(1 | 4 | 8 | 16 | 32)) !== 0) {
     throw new SyftError('LOG_NEWER_FORMAT', 'The log holds what this program does not know. Update syft-sync.');
   }
   const records = header.readUInt32LE(32);
@@ -201,10 +202,14 @@ function* frameDamage(
   let raw: Buffer | undefined;
   if (crc32(stored) === header.readUInt32LE(40)) {
     try {
+      const flags = header.readUInt16LE(4);
       raw =
-        (header.readUInt16LE(4) & 1) === 0
+        (flags & 1) === 0
           ? stored
-          : zstdDecompressSync(stored, { maxOutputLength: Math.max(1, header.readUInt32LE(20)) });
+          : zstdDecompressSync(stored, {
+              maxOutputLength: Math.max(1, header.readUInt32LE(20)),
+              ...((flags & 16) !== 0 && { dictionary: DICTIONARY })
+            });
     } catch {
       raw = undefined;
     }
@@ -218,7 +223,7 @@ function* frameDamage(
     };
   } else {
     const fields = Buffer.from(header.subarray(4, 32));
-    fields.writeUInt16LE(fields.readUInt16LE(0) & ~1, 0);
+    fields.writeUInt16LE(fields.readUInt16LE(0) & ~(1 | 16 | 32), 0);
     const chain = state.chain === undefined ? undefined : sha256(state.chain, fields, sha256(raw));
     if (chain !== undefined && !chain.equals(header.subarray(44, 76))) {
       yield {
@@ -231,7 +236,8 @@ function* frameDamage(
     yield* checkRecords(log, raw, device, spot, first, count, state);
   }
   state.chain = Buffer.from(header.subarray(44, 76));
-  yield* checkBlocks(log, fd, where, offset + 96 + frame.records, offset + frame.length);
+  const deltas = (header.readUInt16LE(4) & 32) !== 0;
+  yield* checkBlocks(log, fd, where, offset + 96 + frame.records, offset + frame.length, deltas);
 }
 
 function* checkRecords(

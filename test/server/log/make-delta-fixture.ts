@@ -1,0 +1,77 @@
+/**
+ * Made `log-v1-delta.tar` and `log-v1-delta.json`, once: a log whose versions are stored on one another, its lists of chunks too, and
+ * whose records are packed with the dictionary of the format. Frozen: every later version must read it. Not to be run again.
+ *
+ *   node test/server/log/make-delta-fixture.ts
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { changeToJson, type Change } from '../../../server/src/core/change.ts';
+import { chunkContent } from '../../../server/src/core/chunking.ts';
+import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
+
+const here = fileURLToPath(new URL('../../fixtures/', import.meta.url));
+const base = mkdtempSync(join(tmpdir(), 'syft-sync-fixture-'));
+const dir = join(base, 'log-v1-delta');
+const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex');
+const noise = (bytes: number, seed: string): string =>
+  Array.from({ length: Math.ceil(bytes / 64) }, (_, i) => sha256(`${seed} ${i}`)).join('');
+
+const log = await openLogWriter({ dir, keyDir: join(base, 'device') });
+const latest = new Map<string, Change>();
+
+async function save(path: string, text: string): Promise<void> {
+  const bytes = Buffer.from(text);
+  const hash = sha256(bytes);
+  const chunks = chunkContent(bytes, { notebook: path.endsWith('.ipynb'), contentHash: hash });
+  const { ref, chunks: lists } = log.contentRef(chunks.map(({ id }) => id));
+  const before = latest.get(path);
+  const [change] = await log.append([
+    {
+      draft: {
+        kind: before === undefined ? 'created' : 'modified',
+        path,
+        type: 'file',
+        size: bytes.length,
+        hash,
+        content: ref,
+        mode: 0o644,
+        mtime: 1_790_000_000_123_456,
+        flags: [],
+        ...(before?.hash !== undefined && { previousHash: before.hash })
+      },
+      chunks: [...chunks, ...lists],
+      ...(before?.content !== undefined && { former: before.content })
+    }
+  ]);
+  if (change !== undefined) latest.set(path, change);
+}
+
+const cells = Array.from({ length: 6 }, (_, i) => [
+  `  "source": "x = ${i}",`,
+  `  "image/png": "${noise(5000, `plot ${i}`)}",`
+]).flat();
+const table = Array.from({ length: 400 }, (_, i) => `${i},${sha256(String(i)).slice(0, 16)}`);
+for (let i = 0; i < 12; i += 1) {
+  cells[(i % 6) * 2] = `  "source": "x = ${i} + ${i * i}",`;
+  if (i % 4 === 3) cells[1] = `  "image/png": "${noise(5000, `plot again ${i}`)}",`;
+  await save('analysis.ipynb', ['{"cells": [', ...cells, ']}'].join('\n'));
+  table[i * 31] = `${i},changed`;
+  await save('data/table.csv', table.join('\n'));
+}
+await log.close();
+
+const listed = [];
+const reader = await openLogReader({ dir });
+for await (const change of reader.changes()) {
+  listed.push({ ...changeToJson(change), contentHash: sha256(await reader.contentBytes(change)) });
+}
+await reader.close();
+writeFileSync(join(here, 'log-v1-delta.json'), `${JSON.stringify(listed, null, 1)}\n`);
+rmSync(join(dir, 'locks'), { recursive: true, force: true });
+execFileSync('tar', ['-cf', join(here, 'log-v1-delta.tar'), '-C', base, 'log-v1-delta']);
+rmSync(base, { recursive: true, force: true });
