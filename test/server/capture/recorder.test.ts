@@ -55,6 +55,22 @@ describe('a pass', () => {
     expect(Math.abs((recorder.tree.get('a.txt')?.mtime ?? 0) - 1_700_000_000_123_456)).toBeLessThanOrEqual(1);
   });
 
+  test('stores of a file that was saved again what is new in it', async () => {
+    const rows = Array.from({ length: 2000 }, (_, i) => sha(`row ${i}`));
+    w.write('table.csv', rows.join('\n'));
+    const recorder = await w.open();
+    await recorder.capture();
+    const before = await w.log.storedBytes();
+    for (let i = 0; i < 10; i += 1) {
+      rows[i * 150] = `saved ${i}`;
+      w.write('table.csv', rows.join('\n'));
+      expect(await recorder.capture()).toMatchObject({ captured: 1 });
+    }
+    // Half a kilobyte a save is its frame and its record; the table has 130.
+    expect((await w.log.storedBytes()) - before).toBeLessThan(10 * 1500);
+    expect((await w.content(recorder.tree.get('table.csv')!)).toString()).toBe(rows.join('\n'));
+  });
+
   test('a second one adds nothing, nor does one of a new recorder, with or without its checkpoint', async () => {
     w.write('a.txt');
     w.write('d/b.ipynb', '{"cells":[]}');

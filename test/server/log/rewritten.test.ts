@@ -10,6 +10,8 @@ import {
   chainOf,
   decodeFrameHeader,
   encodeFrameHeader,
+  FLAG_DICTIONARY,
+  FLAG_ZSTD,
   FRAME_HEADER,
   frameSeed,
   SEGMENT_HEADER
@@ -18,6 +20,7 @@ import { deviceKey } from '../../../server/src/crypto/device-key.ts';
 import { signCheckpoint } from '../../../server/src/log/checkpoint.ts';
 import { encodeHead, readHead } from '../../../server/src/log/head.ts';
 import { inclusionProof } from '../../../server/src/log/prove.ts';
+import { unpackRecords } from '../../../server/src/log/records-codec.ts';
 import { RewriteGuard } from '../../../server/src/log/rewrite-guard.ts';
 import type { Damage } from '../../../server/src/log/types.ts';
 import { crc32 } from 'node:zlib';
@@ -55,29 +58,34 @@ async function otherHistory(scratch: Scratch, at: string, ...texts: string[]): P
   renameSync(join(scratch.base, 'seen'), join(scratch.keys, 'seen'));
 }
 
-/** Changes one letter in a record of a frame that is stored as it is, and makes every checksum and chain value right again. */
+/** Changes letters in a record, stores all records as they are, and makes every checksum and chain value right again. */
 function forge(scratch: Scratch, device: string, from: string, to: string, firstSeq?: number): void {
   const path = scratch.segment();
   const bytes = readFileSync(path);
   const { workspace } = JSON.parse(readFileSync(join(scratch.dir, 'format.json'), 'utf8')) as { workspace: string };
   const seed = frameSeed(workspace, device);
   let chain: Buffer = Buffer.alloc(32);
+  const parts = [bytes.subarray(0, SEGMENT_HEADER)];
   for (let at = SEGMENT_HEADER; at < bytes.length;) {
     const header = decodeFrameHeader(bytes, seed, at);
     if (header === undefined || header === 'newer') throw new Error('no frame');
-    const records = bytes.subarray(at + FRAME_HEADER, at + FRAME_HEADER + header.recordsStored);
+    const chunks = at + FRAME_HEADER + header.recordsStored;
+    const records = Buffer.from(unpackRecords(bytes.subarray(at + FRAME_HEADER, chunks), header) ?? []);
     const found = records.indexOf(from);
     if (found >= 0) records.write(to, found);
     const moved = found >= 0 && firstSeq !== undefined ? { firstSeq } : {};
-    const fields = { ...header, ...moved, recordsCrc: crc32(records) };
+    const flags = header.flags & ~(FLAG_ZSTD | FLAG_DICTIONARY);
+    const fields = { ...header, ...moved, flags, recordsStored: records.length, recordsCrc: crc32(records) };
     chain = chainOf(chain, fields, records);
-    encodeFrameHeader({ ...fields, chain }, seed).copy(bytes, at);
-    at += FRAME_HEADER + header.recordsStored + header.chunksLength;
+    at = chunks + header.chunksLength;
+    parts.push(encodeFrameHeader({ ...fields, chain }, seed), records, bytes.subarray(chunks, at));
   }
-  writeFileSync(path, bytes);
+  const forged = Buffer.concat(parts);
+  writeFileSync(path, forged);
   const head = readHead(join(path, '..'));
   if (head === undefined || head === 'damaged') throw new Error('no head');
-  writeFileSync(join(path, '..', 'head.json'), encodeHead({ ...head, chain: chain.toString('hex') }));
+  const { length } = forged;
+  writeFileSync(join(path, '..', 'head.json'), encodeHead({ ...head, length, chain: chain.toString('hex') }));
 }
 
 describe('a log that is not the one that was seen', () => {
