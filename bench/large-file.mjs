@@ -82,7 +82,7 @@ try {
     console.log(
       `${what}: ${seconds.toFixed(1)} s, ${(size / 2 ** 20 / seconds).toFixed(0)} MiB/s, peak ${peak.toFixed(0)} MiB`
     );
-  line('capture', await run([...shared, '-q', 'capture']));
+  line('capture', await run([...shared, '-q', '--max-content', String(size), 'capture']));
   const history = await run([...shared, '--json', 'history', 'large.bin']);
   const { versionId } = JSON.parse(history.output.trim().split('\n')[0]);
   const to = join(out, 'large.bin');

@@ -6,8 +6,8 @@
  * far around, or on more than the format allows, is one that cannot be read.
  */
 import { hash } from 'node:crypto';
-import { zstdDecompressSync } from 'node:zlib';
 import type { ChunkPlace } from './chunk-index.ts';
+import { decompress } from './decompress.ts';
 import { MOST_DEPTH, MOST_DICTIONARY, MOST_NEEDED, MOST_NEEDED_BYTES, splitDelta, unpackDelta } from './delta.ts';
 import { CODEC_DELTA, CODEC_RAW, type BlockEntry, type BlockHeader } from './layout.ts';
 
@@ -152,16 +152,9 @@ export class BlockReader {
   }
 }
 
-/** The most that is taken for an output before there is any. Bytes. */
-const EXPECTED_OUTPUT = 1024 * 1024;
-
 function inflated(stored: Buffer, length: number): Buffer | undefined {
   try {
-    // With room for all of it, the output comes in one piece; how large it says it is may be a lie.
-    return zstdDecompressSync(stored, {
-      maxOutputLength: Math.max(1, length),
-      chunkSize: Math.min(EXPECTED_OUTPUT, Math.max(64, length))
-    });
+    return decompress(stored, length);
   } catch {
     return undefined;
   }

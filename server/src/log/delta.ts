@@ -3,7 +3,8 @@
  * version stands in the one before it.
  */
 import { promisify } from 'node:util';
-import { constants as zlibConstants, zstdCompress, zstdDecompressSync } from 'node:zlib';
+import { constants as zlibConstants, zstdCompress } from 'node:zlib';
+import { decompress } from './decompress.ts';
 
 const compressZstd = promisify(zstdCompress);
 
@@ -70,7 +71,7 @@ export function splitDelta(stored: Buffer): { bases: string[]; packed: Buffer } 
 /** Inverse of {@link packDelta}; `undefined` when it does not unpack to `length` bytes. */
 export function unpackDelta(packed: Buffer, bases: readonly Uint8Array[], length: number): Buffer | undefined {
   try {
-    const raw = zstdDecompressSync(packed, { dictionary: dictionaryOf(bases), maxOutputLength: Math.max(1, length) });
+    const raw = decompress(packed, length, dictionaryOf(bases));
     return raw.length === length ? raw : undefined;
   } catch {
     return undefined;

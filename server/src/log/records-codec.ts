@@ -2,8 +2,9 @@
  * How the records of a frame are stored. Most frames hold one record of a few hundred bytes, too short for zstd to learn
  * anything from: such are compressed with a dictionary that is part of the format.
  */
-import { constants as zlibConstants, zstdCompress, zstdDecompressSync } from 'node:zlib';
+import { constants as zlibConstants, zstdCompress } from 'node:zlib';
 import { promisify } from 'node:util';
+import { decompress } from './decompress.ts';
 import { FLAG_DICTIONARY, FLAG_ZSTD, type FrameHeader } from './layout.ts';
 
 const compressZstd = promisify(zstdCompress);
@@ -49,12 +50,8 @@ export async function packRecords(raw: Buffer): Promise<{ stored: Buffer; flags:
 export function unpackRecords(stored: Buffer, header: Pick<FrameHeader, 'flags' | 'recordsRaw'>): Buffer | undefined {
   if ((header.flags & FLAG_ZSTD) === 0) return stored.length === header.recordsRaw ? stored : undefined;
   try {
-    const raw = zstdDecompressSync(stored, {
-      maxOutputLength: Math.max(1, header.recordsRaw),
-      // In one piece where it is as long as it says; that may be a lie.
-      chunkSize: Math.min(2 ** 20, Math.max(64, header.recordsRaw)),
-      ...((header.flags & FLAG_DICTIONARY) !== 0 && { dictionary: RECORD_DICTIONARY })
-    });
+    const dictionary = (header.flags & FLAG_DICTIONARY) === 0 ? undefined : RECORD_DICTIONARY;
+    const raw = decompress(stored, header.recordsRaw, dictionary);
     return raw.length === header.recordsRaw ? raw : undefined;
   } catch {
     return undefined;

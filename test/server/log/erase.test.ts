@@ -131,7 +131,7 @@ test('what was announced and not carried out is carried out when the log is open
   let log = await scratch.writer();
   await log.append([version(log, '.env', SECRET)]);
   const inventory = await Inventory.read(scratch.dir);
-  const drop = dropSet(inventory, new Set([sha256(SECRET)]));
+  const drop = dropSet(inventory, new Set([sha256(SECRET)]), () => true);
   inventory.close();
   // The process dies behind the act: nothing is dropped yet.
   const act = { act: 'erase' as const, hash: sha256(SECRET), contents: 1 };

@@ -10,6 +10,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import type { ContentRef } from '../../../server/src/core/change.ts';
 
 const [dir = '', keyDir = '', mode = 'count', k = '0', scenario = 'write'] = process.argv.slice(2);
 const real = { ...fs };
@@ -148,11 +149,16 @@ async function prune(): Promise<void> {
   const { pruneLog } = await import('../../../server/src/log/prune.ts');
   const { parsePolicy } = await import('../../../server/src/core/retention-policy.ts');
   const log = await openLogWriter({ dir, keyDir });
+  const formers = new Map<string, ContentRef>();
   const acknowledge = async (path: string, bytes: Buffer): Promise<void> => {
-    const changes = await twice(() => log.append([version(log, path, bytes)]));
+    const former = formers.get(path);
+    const changes = await twice(() => log.append([{ ...version(log, path, bytes), ...(former && { former }) }]));
+    if (changes[0]?.content !== undefined) formers.set(path, changes[0].content);
     for (const change of changes) say(`acknowledged ${change.seq} ${change.path} ${hashOf(bytes)}`);
   };
-  const bytes = (name: string): Buffer => createHash('shake256', { outputLength: 30_000 }).update(name).digest();
+  // Alike in most, so that each is stored as a delta on the one before.
+  const like = createHash('shake256', { outputLength: 30_000 }).update('like').digest();
+  const bytes = (name: string): Buffer => Buffer.concat([Buffer.from(name), like]);
   for (const name of ['one', 'two', 'three']) {
     await acknowledge('a', bytes(name));
     await acknowledge(`keeps-${name}`, bytes(`${name} of another`));

@@ -205,7 +205,8 @@ test('a content that is gone without a signed act is damage, and so is one recor
     logDir: scratch.dir,
     workspace: log.workspaceId,
     segments: new Map([[log.device, segmentNames(scratch.dir, log.device)]]),
-    isDropped: id => id === again.hash || id === sha256(noise('v2', 5000))
+    isDropped: id => id === again.hash || id === sha256(noise('v2', 5000)),
+    chunkBytes: () => undefined
   });
   const damages = (await scratch.fsck()).filter(damage => damage.kind === 'content');
   expect(damages.flatMap(damage => damage.versions)).toEqual([`${log.device}.2`, versionId(again)]);
@@ -232,6 +233,37 @@ test('a budget is kept to the byte where it can be, and it is said where not', a
   expect((await log.contentBytes(changes.at(-1)!)).toString()).toBe('11 '.repeat(5000));
   await log.close();
   expect(await scratch.fsck()).toEqual([]);
+});
+
+test('what later versions are based on can go: they are stored anew first, and read as before', async () => {
+  using scratch = new Scratch(quickDirectory());
+  let log = await scratch.writer();
+  const text = noise('a long text', 20_000).toString('base64');
+  const contents = Array.from({ length: 60 }, (_, i) => `${text.slice(0, i * 100)}line ${i}\n${text.slice(i * 100)}`);
+  let former: Change | undefined;
+  for (const [i, content] of contents.entries()) {
+    const append = version(log, 'a', content, { at: NOW - (100 - i) * DAY });
+    [former] = await log.append([{ ...append, ...(former?.content && { former: former.content }) }]);
+  }
+  await log.append([version(log, 'keeps', contents[30]!, { at: NOW })]);
+  const before = segmentBytes(scratch);
+  // All of it takes little more than one version.
+  expect(before).toBeLessThan(4 * contents[0]!.length);
+  const said = await prune(log, KEEP_LAST, true);
+  const done = await prune(log);
+  expect([done.lost.length, done.freedBytes]).toEqual([58, said.freedBytes]);
+  await log.close();
+  expect(await scratch.fsck(true)).toEqual([]);
+  log = await scratch.writer();
+  const changes = await all(log);
+  expect((await log.contentBytes(changes[59]!)).toString()).toBe(contents[59]);
+  expect((await log.contentBytes(changes.at(-1)!)).toString()).toBe(contents[30]);
+  expect(await codeOf(log.contentBytes(changes[10]!))).toBe('VERSION_PRUNED');
+  // And goes on from what is left.
+  const [next] = await log.append([{ ...version(log, 'a', `${contents[59]!}more`), former: changes[59]!.content! }]);
+  expect((await log.contentBytes(next!)).toString()).toBe(`${contents[59]!}more`);
+  await log.close();
+  expect(await scratch.fsck(true)).toEqual([]);
 });
 
 // ---- a random life ----------------------------------------------------------------------------------------------------
@@ -287,7 +319,8 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 
 /** Chunks that contents share; of some sizes, so that blocks are cut apart in all ways. */
 const PARTS = Array.from({ length: 6 }, (_, i) =>
-  i < 3 ? noise(`part ${i}`, 1500 * (i + 1)) : Buffer.from(`${i} `.repeat(900))
+  // The latter three differ in little: one is stored as a delta on another.
+  i < 3 ? noise(`part ${i}`, 1500 * (i + 1)) : Buffer.concat([noise('like', 2500), Buffer.from(`part ${i}`)])
 );
 
 async function agrees(log: LogReader, oracle: readonly Kept[]): Promise<void> {
@@ -315,7 +348,9 @@ test(
             case 'record': {
               const content = step.parts.map(part => PARTS[part]!);
               const at = NOW - step.age * 3600e6;
-              const [change] = (await log.append([chunked(log, step.path, content, at)])) as [Change];
+              const former = (await all(log)).findLast(({ path }) => path === step.path)?.content;
+              const append = chunked(log, step.path, content, at);
+              const [change] = (await log.append([{ ...append, ...(former && { former }) }])) as [Change];
               const kept = { content: Buffer.concat(content), path: step.path, at, id: versionId(change) };
               oracle.push({ ...kept, pinned: false, pruned: false });
               break;

@@ -70,13 +70,13 @@ function forge(scratch: Scratch, device: string, from: string, to: string, first
     const header = decodeFrameHeader(bytes, seed, at);
     if (header === undefined || header === 'newer') throw new Error('no frame');
     const chunks = at + FRAME_HEADER + header.recordsStored;
-    const records = Buffer.from(unpackRecords(bytes.subarray(at + FRAME_HEADER, chunks), header) ?? []);
+    const records = Buffer.from(unpackRecords(Buffer.from(bytes.subarray(at + FRAME_HEADER, chunks)), header) ?? []);
     const found = records.indexOf(from);
     if (found >= 0) records.write(to, found);
     const moved = found >= 0 && firstSeq !== undefined ? { firstSeq } : {};
     const flags = header.flags & ~(FLAG_ZSTD | FLAG_DICTIONARY);
     const fields = { ...header, ...moved, flags, recordsStored: records.length, recordsCrc: crc32(records) };
-    chain = chainOf(chain, fields, records);
+    chain = Buffer.from(chainOf(chain, fields, records));
     at = chunks + header.chunksLength;
     parts.push(encodeFrameHeader({ ...fields, chain }, seed), records, bytes.subarray(chunks, at));
   }
