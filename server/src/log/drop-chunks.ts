@@ -251,8 +251,7 @@ class SegmentRewriter {
  * @throws SyftError CANCELLED, DISK_*: what was done is done, and the same call goes on.
  */
 export async function dropChunks(options: DropChunksOptions): Promise<DroppedChunks> {
-  const { onProgress, ...quiet } = options;
-  const freed = options.dryRun === true ? 0 : (await pass(quiet, 'free')).freedBytes;
+  const freed = options.dryRun === true ? 0 : (await pass(options, 'free')).freedBytes;
   const { freedBytes, segments } = await pass(options, 'drop');
   return { freedBytes: freed + freedBytes, segments };
 }
@@ -287,7 +286,8 @@ async function pass(options: DropChunksOptions, which: Pass): Promise<DroppedChu
         if (segment.fd !== undefined) closeSync(segment.fd);
         segment.fd = undefined;
         done += before;
-        options.onProgress?.({ done, total, bytes: done });
+        // What takes long is the second pass: the first touches few segments, or none.
+        if (which === 'drop') options.onProgress?.({ done, total, bytes: done });
       }
     } catch (error) {
       throw writeError(error, 'a segment of the log could not be rewritten');

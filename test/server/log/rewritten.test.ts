@@ -65,7 +65,7 @@ function forge(scratch: Scratch, device: string, from: string, to: string, first
   const { workspace } = JSON.parse(readFileSync(join(scratch.dir, 'format.json'), 'utf8')) as { workspace: string };
   const seed = frameSeed(workspace, device);
   let chain: Buffer = Buffer.alloc(32);
-  const parts = [bytes.subarray(0, SEGMENT_HEADER)];
+  const parts: Buffer[] = [bytes.subarray(0, SEGMENT_HEADER)];
   for (let at = SEGMENT_HEADER; at < bytes.length;) {
     const header = decodeFrameHeader(bytes, seed, at);
     if (header === undefined || header === 'newer') throw new Error('no frame');
@@ -76,7 +76,7 @@ function forge(scratch: Scratch, device: string, from: string, to: string, first
     const moved = found >= 0 && firstSeq !== undefined ? { firstSeq } : {};
     const flags = header.flags & ~(FLAG_ZSTD | FLAG_DICTIONARY);
     const fields = { ...header, ...moved, flags, recordsStored: records.length, recordsCrc: crc32(records) };
-    chain = Buffer.from(chainOf(chain, fields, records));
+    chain = chainOf(chain, fields, records);
     at = chunks + header.chunksLength;
     parts.push(encodeFrameHeader({ ...fields, chain }, seed), records, bytes.subarray(chunks, at));
   }
