@@ -29,20 +29,32 @@ export function writeFully(fd: number, bytes: Uint8Array, position: number): voi
   while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
 }
 
-/** Replaces a small file: temp, sync, rename, sync of the directory. After a crash it is the old or the new one, whole. */
-export function replaceFile(path: string, bytes: Uint8Array, mode = 0o600): void {
+/**
+ * Writes a small file beside itself, syncs it and renames it into place: it is the old or the new one, whole. The name is durable
+ * only when the caller has synced the directory, which is left to him because many files may share one.
+ *
+ * @throws System errors; then the old file stands and nothing lies beside it.
+ */
+export function renameInto(path: string, bytes: Uint8Array, mode = 0o600): void {
   const temporary = `${path}.tmp`;
   const fd = openSync(temporary, 'w', mode);
   try {
-    writeFully(fd, bytes, 0);
-    fsyncSync(fd);
+    try {
+      writeFully(fd, bytes, 0);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
   } catch (error) {
-    closeSync(fd);
     rmSync(temporary, { force: true });
     throw error;
   }
-  closeSync(fd);
-  renameSync(temporary, path);
+}
+
+/** Replaces a small file, its name included: after a crash it is the old or the new one, whole. */
+export function replaceFile(path: string, bytes: Uint8Array, mode = 0o600): void {
+  renameInto(path, bytes, mode);
   syncDirectory(dirname(path));
 }
 
