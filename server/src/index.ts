@@ -16,6 +16,29 @@ export type { LoggedFile } from './library/log-storage.ts';
 export { LogExplorer } from './library/explorer.ts';
 export type { ExplorerOptions } from './library/explorer.ts';
 export { SyftLogReceiver } from './sync/receiver.ts';
+export { FsStorage } from './storage/fs.ts';
+export { MemoryStorage } from './storage/memory.ts';
+export {
+  bodySize,
+  checkLimit,
+  checkName,
+  checkPrefix,
+  checkRange,
+  checkSignal,
+  listAll,
+  piecesOf
+} from './storage/storage.ts';
+export type {
+  Body,
+  Cancellable,
+  ListOptions,
+  ObjectInfo,
+  ObjectRange,
+  Page,
+  PutOptions,
+  ReadOptions,
+  Storage
+} from './storage/storage.ts';
 export { SyftError } from './core/errors.ts';
 export type { ErrorCode } from './core/errors.ts';
 export type { Cause, ChangeFlag, ChangeJson, ChangeKind, EntryType } from './core/change.ts';

@@ -36,6 +36,8 @@ export type ErrorCode =
   | 'UNAUTHORIZED'
   | 'FORBIDDEN'
   | 'NOT_FOUND'
+  | 'PRECONDITION_FAILED'
+  | 'UNAVAILABLE'
   | 'NOT_RUNNING'
   | 'CANCELLED'
   | 'INTERNAL';
