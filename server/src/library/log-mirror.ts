@@ -1,18 +1,22 @@
 /**
- * Broadcast: keeps another directory byte-equal to a log. What is copied was written in that order to the log, so a mirror is
+ * Broadcast: keeps a copy of a log in a storage. What is copied was written in that order to the log, so a mirror is
  * at every moment a readable log; one that was away catches up by what it lacks. A mirror never loses what it has.
  */
 import { EventEmitter } from 'node:events';
-import { lstat, mkdir, open, readdir, readFile, rename, type FileHandle } from 'node:fs/promises';
-import { dirname, join, relative as pathBelow } from 'node:path';
+import { lstat, open, readdir, readFile, type FileHandle } from 'node:fs/promises';
+import { join, relative as pathBelow } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { GITIGNORE, refuseStrangers } from '../log/format-file.ts';
-import { readHead } from '../log/head.ts';
 import { hasFrame } from '../log/has-frame.ts';
-import { syncDirectory } from '../storage/durable.ts';
+import { parseHead } from '../log/head.ts';
+import { partName, storedBytes, storedSegment, type StoredSegment } from '../log/stored-segment.ts';
+import { FsStorage } from '../storage/fs.ts';
+import { isLegalName, MAX_READ, readSmall, type Body, type Storage } from '../storage/storage.ts';
 
 const PIECE = 1 << 20;
 const RETRY_MS = 2000;
+/** Where objects do not grow, so many parts of a segment are made one object. */
+const MAX_PARTS = 64;
 
 interface MirrorEvents {
   problem: [{ path?: string; code: string; message: string }];
@@ -46,17 +50,21 @@ async function readAt(handle: FileHandle, position: number, length: number): Pro
 /** One mirror of one log. `wake` after each commit; `stop` makes it equal a last time. */
 export class LogMirror extends EventEmitter<MirrorEvents> {
   readonly #from: string;
-  readonly #to: string;
+  readonly #to: Storage;
   #running: Promise<void> | undefined;
   #again = false;
   #retry: NodeJS.Timeout | undefined;
   #failing = false;
   #stopped = false;
 
-  constructor(from: string, to: string) {
+  /**
+   * @param from Directory of the log.
+   * @param to Where the copy lies: a directory, or any storage.
+   */
+  constructor(from: string, to: string | Storage) {
     super();
     this.#from = from;
-    this.#to = to;
+    this.#to = typeof to === 'string' ? new FsStorage(to) : to;
   }
 
   /** The log has grown. Cheap to call often. */
@@ -86,8 +94,8 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
           const message = error instanceof Error ? error.message : String(error);
           this.emit('problem', {
             code: error instanceof SyftError ? error.code : 'DISK_ERROR',
-            path: this.#to,
-            message: `The copy of the log at ${this.#to} is behind: ${message}`
+            path: this.#to.location,
+            message: `The copy of the log at ${this.#to.location} is behind: ${message}`
           });
         }
         this.#failing = true;
@@ -99,143 +107,155 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
 
   async #copy(): Promise<void> {
     await this.#checkPlace();
-    await mkdir(this.#to, { recursive: true, mode: 0o700 });
     await this.#replace('.gitignore', GITIGNORE);
     await this.#replace('format.json', await readFile(join(this.#from, 'format.json')));
     // A stream that may not be copied does not keep back the others: after a rollback the recorder goes on in a new one.
     let refused: Error | undefined;
     for (const device of await readdir(join(this.#from, 'log'))) {
-      await this.#copyStream(join('log', device)).catch((error: unknown) => {
+      await this.#copyStream(`log/${device}`).catch((error: unknown) => {
         refused ??= error instanceof Error ? error : new SyftError('DISK_ERROR', String(error), { cause: error });
       });
     }
     if (refused !== undefined) throw refused;
   }
 
-  async #copyStream(relative: string): Promise<void> {
-    await this.#checkStream(relative);
+  async #copyStream(stream: string): Promise<void> {
+    await this.#checkStream(stream);
     // What the head says of the segments must be there before it: it is read first and written last.
-    const head = await contentOf(join(this.#from, relative, 'head.json'));
+    const head = await contentOf(join(this.#from, stream, 'head.json'));
     const notes = new Map<string, Buffer | undefined>();
-    for (const name of ['checkpoint', 'seen']) {
-      notes.set(name, await contentOf(join(this.#from, relative, name)));
-    }
-    await mkdir(join(this.#to, relative), { recursive: true, mode: 0o700 });
-    const names = (await readdir(join(this.#from, relative))).sort();
-    await this.#replace(join(relative, 'device.json'), await contentOf(join(this.#from, relative, 'device.json')));
-    for (const name of names.filter(name => name.endsWith('.seg'))) await this.#extend(join(relative, name));
-    await this.#copyTree(relative, notes);
-    await this.#replace(join(relative, 'head.json'), head);
+    for (const name of ['checkpoint', 'seen']) notes.set(name, await contentOf(join(this.#from, stream, name)));
+    const segments = (await readdir(join(this.#from, stream))).filter(name => name.endsWith('.seg')).sort();
+    await this.#replace(`${stream}/device.json`, await contentOf(join(this.#from, stream, 'device.json')));
+    for (const name of segments) await this.#extend(`${stream}/${name}`, name !== segments.at(-1));
+    await this.#copyTree(stream, notes);
+    await this.#replace(`${stream}/head.json`, head);
   }
 
   /** A checkpoint comes behind the tiles that it needs, and only a new one brings new tiles. */
-  async #copyTree(relative: string, notes: ReadonlyMap<string, Buffer | undefined>): Promise<void> {
+  async #copyTree(stream: string, notes: ReadonlyMap<string, Buffer | undefined>): Promise<void> {
     const checkpoint = notes.get('checkpoint');
-    const copied = await contentOf(join(this.#to, relative, 'checkpoint'));
+    const copied = await readSmall(this.#to, `${stream}/checkpoint`, MAX_READ);
     if (checkpoint !== undefined && copied?.equals(checkpoint) !== true) {
-      const entries = await readdir(join(this.#from, relative, 'tile'), { recursive: true, withFileTypes: true });
-      for (const entry of entries.filter(entry => entry.isFile() && !entry.name.endsWith('.tmp'))) {
-        const tile = join(
-          relative,
-          'tile',
-          pathBelow(join(this.#from, relative, 'tile'), entry.parentPath),
-          entry.name
-        );
-        if ((await sizeOf(join(this.#to, tile))) === (await sizeOf(join(this.#from, tile)))) continue;
-        await mkdir(dirname(join(this.#to, tile)), { recursive: true, mode: 0o700 });
+      const entries = await readdir(join(this.#from, stream, 'tile'), { recursive: true, withFileTypes: true });
+      for (const entry of entries.filter(entry => entry.isFile())) {
+        const tile = `${stream}/tile/${pathBelow(join(this.#from, stream, 'tile'), entry.parentPath)}/${entry.name}`;
+        if (!isLegalName(tile)) continue;
+        if ((await this.#to.stat(tile))?.size === (await sizeOf(join(this.#from, tile)))) continue;
         await this.#replace(tile, await contentOf(join(this.#from, tile)));
       }
     }
-    for (const [name, note] of notes) await this.#replace(join(relative, name), note);
+    for (const [name, note] of notes) await this.#replace(`${stream}/${name}`, note);
   }
 
   /** Another log, or a folder of somebody else, is not to be written over. */
   async #checkPlace(): Promise<void> {
-    const format = await contentOf(join(this.#to, 'format.json'));
-    if (format === undefined) refuseStrangers(this.#to);
-    else if (!format.equals(await readFile(join(this.#from, 'format.json')))) {
-      throw new SyftError('LOG_PATH_NOT_DIRECTORY', `${this.#to} holds another log; choose another directory.`, {
-        path: this.#to
+    const { location } = this.#to;
+    const format = await readSmall(this.#to, 'format.json', MAX_READ);
+    if (format === undefined) {
+      // A folder may hold names that no storage lists.
+      if (this.#to instanceof FsStorage) refuseStrangers(location);
+      else {
+        const { objects } = await this.#to.list('', { limit: 10 });
+        const stranger = objects.find(({ name }) => name !== '.gitignore');
+        if (stranger !== undefined) {
+          throw new SyftError(
+            'LOG_PATH_NOT_DIRECTORY',
+            `${location} is not empty and holds no log (${stranger.name}); choose another place for the copy.`,
+            { path: location }
+          );
+        }
+      }
+    } else if (!format.equals(await readFile(join(this.#from, 'format.json')))) {
+      throw new SyftError('LOG_PATH_NOT_DIRECTORY', `${location} holds another log; choose another directory.`, {
+        path: location
       });
     }
   }
 
   /** A copy that holds what the log has lost (put back from an older backup) may be all there is of it. */
-  async #checkStream(relative: string): Promise<void> {
-    const head = readHead(join(this.#to, relative));
+  async #checkStream(stream: string): Promise<void> {
+    const text = await readSmall(this.#to, `${stream}/head.json`, MAX_READ);
+    const head = text === undefined ? undefined : parseHead(text.toString('utf8'));
     if (head === undefined || head === 'damaged') return;
-    const from = join(this.#from, relative, head.segment);
-    const to = join(this.#to, relative, head.segment);
-    const [present, copied] = [await sizeOf(from), await sizeOf(to)];
-    if (copied === undefined || copied < head.length) return;
-    if (present !== undefined && present >= head.length && (await this.#sameTail(from, to, head.length))) return;
+    const segment = `${stream}/${head.segment}`;
+    const present = await sizeOf(join(this.#from, segment));
+    const copied = await storedSegment(this.#to, segment);
+    if (copied === undefined || copied.size < head.length) return;
+    if (present !== undefined && present >= head.length && (await this.#sameTail(segment, copied, head.length))) return;
     // A segment that was rewritten without dropped contents is shorter, and has the same frames still.
-    if (present !== undefined && (await hasFrame(from, head.chain))) return;
+    if (present !== undefined && (await hasFrame(join(this.#from, segment), head.chain))) return;
     throw new SyftError(
       'LOG_DAMAGED',
-      `The copy holds more of ${relative} than the log itself, or other changes; it is left as it is.`,
-      { path: this.#to }
+      `The copy holds more of ${stream} than the log itself, or other changes; it is left as it is.`,
+      { path: this.#to.location }
     );
   }
 
   /** Gives a small file this content, atomically, when it has another. */
-  async #replace(relative: string, content: Buffer | undefined): Promise<void> {
-    const to = join(this.#to, relative);
-    if (content === undefined || (await contentOf(to))?.equals(content) === true) return;
-    const temporary = `${to}.tmp`;
-    const handle = await open(temporary, 'w', 0o600);
-    try {
-      await handle.writeFile(content);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, to);
-    syncDirectory(dirname(to));
+  async #replace(name: string, content: Buffer | undefined): Promise<void> {
+    if (content === undefined || (await readSmall(this.#to, name, MAX_READ))?.equals(content) === true) return;
+    await this.#to.put(name, content);
   }
 
-  /** Appends to the mirror's segment what it lacks; one whose tail is not the log's (cut off there after a crash) is replaced. */
-  async #extend(relative: string): Promise<void> {
-    const from = join(this.#from, relative);
-    const to = join(this.#to, relative);
-    const target = (await sizeOf(from)) ?? 0;
-    const present = await sizeOf(to);
-    const keep = present !== undefined && present <= target && (await this.#sameTail(from, to, present)) ? present : 0;
-    if (keep === target && present !== undefined) return;
-    const written = keep > 0 ? to : `${to}.tmp`;
-    const source = await open(from, 'r');
-    try {
-      const sink = await open(written, keep > 0 ? 'r+' : 'w', 0o600);
-      try {
-        let position = keep;
-        while (position < target) {
-          const piece = await readAt(source, position, Math.min(PIECE, target - position));
-          if (piece.length === 0) break;
-          for (let done = 0; done < piece.length;) {
-            done += (await sink.write(piece, done, piece.length - done, position + done)).bytesWritten;
+  /**
+   * Brings the copy of a segment what it lacks; one whose tail is not the log's (cut off there after a crash) is replaced.
+   *
+   * @param sealed The segment grows no more.
+   */
+  async #extend(name: string, sealed: boolean): Promise<void> {
+    const target = (await sizeOf(join(this.#from, name))) ?? 0;
+    // An empty part would stand in the place of the first one.
+    if (target === 0) return;
+    const stored = await storedSegment(this.#to, name);
+    const same = stored !== undefined && stored.size <= target && (await this.#sameTail(name, stored, stored.size));
+    const keep = same ? stored.size : 0;
+    const merged = (stored?.parts.length ?? 0) === 0;
+    if (keep === target && stored !== undefined && (merged || !sealed)) return;
+    if (this.#to.append !== undefined && keep > 0 && merged) {
+      await this.#to.append(name, keep, this.#body(name, keep, target));
+    } else if (
+      this.#to.append === undefined &&
+      !sealed &&
+      (same || stored === undefined) &&
+      (stored?.parts.length ?? 0) < MAX_PARTS
+    ) {
+      await this.#to.put(partName(name, keep), this.#body(name, keep, target), { ifAbsent: true });
+    } else {
+      await this.#to.put(name, this.#body(name, 0, target));
+      for (const part of stored?.parts ?? []) await this.#to.delete(part);
+    }
+  }
+
+  /** The bytes of a file of the log from `offset` to `end`. */
+  #body(name: string, offset: number, end: number): Body {
+    const path = join(this.#from, name);
+    return {
+      size: end - offset,
+      async *pieces() {
+        const source = await open(path, 'r');
+        try {
+          for (let at = offset; at < end;) {
+            const piece = await readAt(source, at, Math.min(PIECE, end - at));
+            if (piece.length === 0) return;
+            yield piece;
+            at += piece.length;
           }
-          position += piece.length;
+        } finally {
+          await source.close();
         }
-        await sink.sync();
-      } finally {
-        await sink.close();
       }
+    };
+  }
+
+  async #sameTail(name: string, stored: StoredSegment, length: number): Promise<boolean> {
+    const start = Math.max(0, length - 4096);
+    const copied = Buffer.concat(await Array.fromAsync(storedBytes(this.#to, stored, start, length)));
+    const source = await open(join(this.#from, name), 'r');
+    try {
+      return (await readAt(source, start, length - start)).equals(copied);
     } finally {
       await source.close();
-    }
-    if (written === to) return;
-    await rename(written, to);
-    syncDirectory(dirname(to));
-  }
-
-  async #sameTail(from: string, to: string, length: number): Promise<boolean> {
-    const size = Math.min(4096, length);
-    const [a, b] = await Promise.all([open(from, 'r'), open(to, 'r')]);
-    try {
-      const [left, right] = await Promise.all([readAt(a, length - size, size), readAt(b, length - size, size)]);
-      return left.equals(right);
-    } finally {
-      await Promise.all([a.close(), b.close()]);
     }
   }
 }

@@ -20,6 +20,8 @@ import { workspacePath } from './log-view.ts';
 import { defaultLogDir, Workspace } from './workspace.ts';
 import { exportVersion, importArchive, type ImportedFile } from '../messages/messages.ts';
 import { displayPath } from '../core/path-name.ts';
+import { FsStorage } from '../storage/fs.ts';
+import type { Storage } from '../storage/storage.ts';
 
 export interface BaseWatcherOptions {
   /** Directory to watch. */
@@ -33,8 +35,11 @@ export interface BaseWatcherOptions {
 }
 
 export interface WatcherOptions extends BaseWatcherOptions {
-  /** Log directory; default `<watchPath>/.syft-sync`. A list: the first is the log, the others are kept equal to it. */
-  readonly logPath?: string | readonly string[];
+  /**
+   * Log directory; default `<watchPath>/.syft-sync`. A list: the first is the log, the others, directories or storages, are copies
+   * that are kept equal to it.
+   */
+  readonly logPath?: string | readonly [string, ...(string | Storage)[]] | readonly string[];
   /** Files over this many bytes are recorded by name, size and hash only. Default 1 GiB. */
   readonly maxContentBytes?: number;
   /** Milliseconds between full scans. Default 45,000. */
@@ -121,7 +126,7 @@ export abstract class BaseWatcher extends EventEmitter<WatcherEvents> implements
 export class AppendOnlyLogWatcher extends BaseWatcher {
   readonly logPath: string;
   readonly #options: WatcherOptions;
-  readonly #mirrorPaths: readonly string[];
+  readonly #copies: readonly (string | Storage)[];
   #mirrors: LogMirror[] = [];
   #workspace: Workspace | undefined;
   #storage: LogStorage | undefined;
@@ -133,7 +138,7 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
     this.#options = whole;
     const [first, ...others] = typeof whole.logPath === 'string' ? [whole.logPath] : (whole.logPath ?? []);
     this.logPath = first === undefined ? defaultLogDir(this.watchPath) : resolve(first);
-    this.#mirrorPaths = others.map(path => resolve(path));
+    this.#copies = others.map(place => (typeof place === 'string' ? resolve(place) : place));
   }
 
   /**
@@ -154,7 +159,7 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
       holder: { command: 'library' }
     });
     try {
-      this.#mirrors = this.#mirrorPaths.map(path => new LogMirror(workspace.logDir, path));
+      this.#mirrors = this.#copies.map(place => new LogMirror(workspace.logDir, place));
       for (const mirror of this.#mirrors) mirror.on('problem', problem => this.emit('problem', problem));
       workspace.on('change', change => {
         this.deliver(fileEvent(workspace.root, change));
@@ -171,7 +176,9 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
   }
 
   #mirrorExcludes(): string[] {
-    return this.#mirrorPaths
+    return this.#copies
+      .map(place => (place instanceof FsStorage ? place.location : place))
+      .filter(place => typeof place === 'string')
       .filter(path => path.startsWith(`${this.watchPath}/`))
       .map(path => `/${path.slice(this.watchPath.length + 1).replace(/[\\*?[\]!# ]/g, '\\$&')}/`);
   }

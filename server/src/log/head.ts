@@ -48,6 +48,11 @@ export function readHead(streamDir: string): Head | 'damaged' | undefined {
   } catch (error) {
     return errnoOf(error) === 'ENOENT' ? undefined : 'damaged';
   }
+  return parseHead(text);
+}
+
+/** The head that a text is; `damaged` when it does not carry its own sum. */
+export function parseHead(text: string): Head | 'damaged' {
   try {
     const {
       segment,

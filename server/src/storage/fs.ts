@@ -352,8 +352,9 @@ export class FsStorage implements Storage {
     for (const name of await readdir(directory)) {
       if (!/\.[0-9a-f]{16}\.tmp$/.test(name)) continue;
       const stats = await lstat(join(directory, name)).catch(() => undefined);
-      if (stats !== undefined && Date.now() - stats.mtimeMs > ABANDONED_MS)
-        {await rm(join(directory, name), { force: true });}
+      if (stats !== undefined && Date.now() - stats.mtimeMs > ABANDONED_MS) {
+        await rm(join(directory, name), { force: true });
+      }
     }
     this.#swept.add(directory);
   }

@@ -1,4 +1,5 @@
 /** A storage that lasts as long as the process: for tests, and for those who need none that stays. */
+import { randomUUID } from 'node:crypto';
 import {
   bodySize,
   checkLimit,
@@ -33,7 +34,7 @@ async function gather(body: Body, signal: AbortSignal | undefined): Promise<Uint
 }
 
 export class MemoryStorage implements Storage {
-  readonly location = 'memory';
+  readonly location = `memory:${randomUUID()}`;
   readonly listing = 'strong';
   readonly maxObjectSize: number;
   readonly append?: (name: string, offset: number, body: Body, options?: Cancellable) => Promise<ObjectInfo>;

@@ -149,8 +149,15 @@ export function checkPrefix(prefix: string): void {
 
 /** @throws SyftError BAD_REQUEST when a range is none, or asks for more than {@link MAX_READ}. */
 export function checkRange({ offset, length }: ReadOptions): void {
-  if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 0 && length <= MAX_READ)
-    {return;}
+  if (
+    Number.isSafeInteger(offset) &&
+    offset >= 0 &&
+    Number.isSafeInteger(length) &&
+    length >= 0 &&
+    length <= MAX_READ
+  ) {
+    return;
+  }
   throw new SyftError(
     'BAD_REQUEST',
     `A read of ${length} bytes at ${offset} is not possible; ${MAX_READ} is the most.`
@@ -190,8 +197,9 @@ export async function* piecesOf(body: Body, signal: AbortSignal | undefined): As
     yield piece;
   }
   checkSignal(signal);
-  if (rest !== 0)
-    {throw new SyftError('BAD_REQUEST', `The content is not of the ${body.size} bytes that it was said to be.`);}
+  if (rest !== 0) {
+    throw new SyftError('BAD_REQUEST', `The content is not of the ${body.size} bytes that it was said to be.`);
+  }
 }
 
 /** @throws SyftError NOT_FOUND. */
@@ -213,8 +221,9 @@ export async function readSmall(
 ): Promise<Buffer | undefined> {
   try {
     const { bytes, size } = await storage.read(name, { ...options, offset: 0, length: most });
-    if (size > most)
-      {throw new SyftError('BAD_REQUEST', `${name} has ${size} bytes; ${most} is the most.`, { path: name });}
+    if (size > most) {
+      throw new SyftError('BAD_REQUEST', `${name} has ${size} bytes; ${most} is the most.`, { path: name });
+    }
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   } catch (error) {
     if (error instanceof SyftError && error.code === 'NOT_FOUND') return undefined;

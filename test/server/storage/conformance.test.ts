@@ -289,6 +289,7 @@ test('the storage that was broken is sound without that', async () => {
   for (const { run } of storageConformance(
     changed(() => ({})),
     { largeObject: 0, operations: 80 }
-  ))
-    {await run();}
+  )) {
+    await run();
+  }
 });
