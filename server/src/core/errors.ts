@@ -14,6 +14,11 @@ export type ErrorCode =
   | 'LOG_DAMAGED'
   | 'LOG_REWRITTEN'
   | 'LOG_CLOSED'
+  | 'LOG_ENCRYPTED'
+  | 'PASSPHRASE_WRONG'
+  | 'KEY_MISSING'
+  | 'KEY_DAMAGED'
+  | 'KEY_MISMATCH'
   | 'ARCHIVE_INVALID'
   | 'DISK_FULL'
   | 'DISK_READ_ONLY'
@@ -51,9 +56,12 @@ export function exitStatus(code: ErrorCode): number {
     case 'LOG_DAMAGED':
     case 'LOG_REWRITTEN':
     case 'ARCHIVE_INVALID':
+    case 'KEY_DAMAGED':
+    case 'KEY_MISMATCH':
       return 3;
     case 'WATCH_PATH_MISSING':
     case 'LOG_MISSING':
+    case 'KEY_MISSING':
     case 'PATH_NOT_FOUND':
     case 'VERSION_NOT_FOUND':
     case 'NOT_FOUND':

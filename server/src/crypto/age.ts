@@ -1,0 +1,59 @@
+/** Wrapping keys for age recipients (https://age-encryption.org/v1), so that `age -d` opens them too. */
+import type * as age from 'age-encryption';
+import { SyftError } from '../core/errors.ts';
+
+/** Loaded only where it is needed: logs without recipients start without it. */
+const load = (): Promise<typeof age> => import('age-encryption');
+
+/**
+ * Encrypts a key for recipients; ASCII armor.
+ *
+ * @param recipients `age1…`.
+ * @throws SyftError BAD_REQUEST naming a recipient that is none.
+ */
+export async function wrapForRecipients(recipients: readonly string[], key: Uint8Array): Promise<string> {
+  const { armor, Encrypter } = await load();
+  const encrypter = new Encrypter();
+  for (const recipient of recipients) {
+    try {
+      encrypter.addRecipient(recipient);
+    } catch (error) {
+      throw new SyftError('BAD_REQUEST', `"${recipient}" is not an age recipient (age1…).`, { cause: error });
+    }
+  }
+  return armor.encode(await encrypter.encrypt(key));
+}
+
+/**
+ * Decrypts what {@link wrapForRecipients} or age made; `undefined` when it was not for these identities or was altered.
+ *
+ * @param identities `AGE-SECRET-KEY-1…`.
+ * @throws SyftError BAD_REQUEST when one is no identity; it is not repeated in the message.
+ */
+export async function unwrapByIdentity(identities: readonly string[], armored: string): Promise<Buffer | undefined> {
+  const { armor, Decrypter } = await load();
+  const decrypter = new Decrypter();
+  for (const identity of identities) {
+    try {
+      decrypter.addIdentity(identity);
+    } catch (error) {
+      throw new SyftError('BAD_REQUEST', 'An age identity begins with AGE-SECRET-KEY-1; one given does not hold.', {
+        cause: error
+      });
+    }
+  }
+  try {
+    return Buffer.from(await decrypter.decrypt(armor.decode(armored)));
+  } catch {
+    // What it throws does not tell whose file it is from what was done to it; the caller says what it means.
+    return undefined;
+  }
+}
+
+/** The identities in a file as `age-keygen` writes it: one a line, `#` begins a comment. */
+export function identitiesIn(text: string): string[] {
+  return text
+    .split('\n')
+    .map(line => line.trim())
+    .filter(line => line !== '' && !line.startsWith('#'));
+}
