@@ -1,10 +1,13 @@
 /** A log that is broadcast: a copy must be readable at every moment, and must never cost what it or another log has. */
 import { expect, test } from '@jest/globals';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
+import { storedBytes, storedSegment } from '../../../server/src/log/stored-segment.ts';
+import { MemoryStorage } from '../../../server/src/storage/memory.ts';
+import { listAll, MAX_READ, readSmall } from '../../../server/src/storage/storage.ts';
 import { pruneLog } from '../../../server/src/log/prune.ts';
 import { parsePolicy } from '../../../server/src/core/retention-policy.ts';
 import { ownPlace } from './place.ts';
@@ -62,6 +65,40 @@ test('what a log put back from an old backup has lost stays in its copy', async 
   // What is recorded from then on is in a stream of its own, and that is copied.
   expect(await contents(at('copy'))).toEqual(['first', 'second, which only the copy will have', 'third']);
   expect(await damages(at('copy'))).toEqual([]);
+});
+
+test('a copy in a storage whose objects cannot grow has all of the log, and becomes one again', async () => {
+  const storage = new MemoryStorage();
+  {
+    await using watcher = new AppendOnlyLogWatcher({ watchPath: at('data'), logPath: [at('log'), storage] });
+    await watcher.start();
+    for (let i = 0; i < 100; i += 1) {
+      writeFileSync(at(`data/f${i % 7}`), `${i} `.repeat(500 * (i % 4)));
+      await watcher.flush();
+    }
+  }
+  const segments = new Set<string>();
+  let parts = 0;
+  for await (const { name } of listAll(storage, '')) {
+    const segment = /^(.*\.seg)(\.parts\/\d+)?$/.exec(name);
+    if (segment?.[2] !== undefined) parts += 1;
+    if (segment?.[1] !== undefined) segments.add(segment[1]);
+    else {
+      mkdirSync(dirname(at(`back/${name}`)), { recursive: true });
+      writeFileSync(at(`back/${name}`), (await readSmall(storage, name, MAX_READ))!);
+    }
+  }
+  // Many commits, and yet few objects.
+  expect(parts).toBeLessThanOrEqual(64);
+  for (const name of segments) {
+    const stored = (await storedSegment(storage, name))!;
+    writeFileSync(
+      at(`back/${name}`),
+      Buffer.concat(await Array.fromAsync(storedBytes(storage, stored, 0, stored.size)))
+    );
+  }
+  expect(await contents(at('back'))).toEqual(await contents(at('log')));
+  expect(await damages(at('back'))).toEqual([]);
 });
 
 test('a copy cut off at any moment is a log without damage', async () => {
