@@ -590,6 +590,8 @@ function callOf(appends: readonly Append[]): Call {
   return { appends, chunks: [], ready: [], bytes: 0, resolve: () => undefined, reject: () => undefined };
 }
 
+/** Changes of one frame beyond which none is stored as a delta: with so many at once, keeping up counts for more. */
+const DELTAS_IN_FRAME = 256;
 /** Bytes of former chunks that a new version is compressed on. */
 const DELTA_DICTIONARY = 2 * 2 ** 20;
 /** Blocks that may have to be read for one: then a chunk is stored anew. Far below what readers allow. */
@@ -1035,10 +1037,15 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
   ): Promise<Pick<PreparedFrame, 'parts' | 'places' | 'flags'>> {
     for (const call of calls) for (const block of call.ready) chunks.addBlock(block);
     const versions: VersionChunks[] = [];
+    let appended = 0;
+    for (const { appends } of calls) appended += appends.length;
     for (const call of calls) {
       for (const append of call.appends) {
-        if (append.former === undefined) for (const chunk of append.chunks) chunks.add(checkedChunk(chunk));
-        else versions.push(this.#onFormer(append, append.former, chunks));
+        if (append.former === undefined || appended > DELTAS_IN_FRAME) {
+          for (const chunk of append.chunks) chunks.add(checkedChunk(chunk));
+        } else {
+          versions.push(this.#onFormer(append, append.former, chunks));
+        }
       }
       for (const chunk of call.chunks) chunks.add(checkedChunk(chunk));
     }
