@@ -310,22 +310,31 @@ export function chromium() {
   );
 }
 
-/** strace, with which system calls are made to fail; installed like Chromium. Without it those tests are skipped, and say so. */
-export function strace() {
-  if (process.platform !== 'linux' || findOnPath(['strace'])) {
+/** Programs of others that some tests need; installed like Chromium. Without one those tests are skipped, and say so. */
+const TEST_PROGRAMS = {
+  strace: 'system calls are not made to fail in this run',
+  age: 'what we seal is not opened with age in this run'
+};
+
+export function testPrograms() {
+  if (process.platform !== 'linux') {
+    return;
+  }
+  const missing = Object.keys(TEST_PROGRAMS).filter(program => !findOnPath([program]));
+  if (missing.length === 0) {
     return;
   }
   try {
-    if (installSystemPackages('strace', ['strace'])) {
-      return;
-    }
+    installSystemPackages(missing.join(' and '), missing);
   } catch (error) {
     if (!(error instanceof SetupError)) {
       throw error;
     }
     say(error.message);
   }
-  say('There is no strace: system calls are not made to fail in this run (Debian: apt-get install strace)');
+  for (const program of missing.filter(program => !findOnPath([program]))) {
+    say(`There is no ${program}: ${TEST_PROGRAMS[program]} (Debian: apt-get install ${program})`);
+  }
 }
 
 /** Starts a long-running child in its own process group, so that a terminal's Ctrl-C reaches only us. */

@@ -20,7 +20,7 @@ import {
   pinnedNode,
   root,
   say,
-  strace,
+  testPrograms,
   venvPython
 } from './setup.mjs';
 
@@ -222,7 +222,7 @@ function has(folder, name) {
 }
 
 async function unit(grep) {
-  strace();
+  testPrograms();
   const jest = join(results, 'jest.json');
   const filter = grep === undefined ? [] : ['-t', grep];
   await suite(
