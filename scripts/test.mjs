@@ -42,7 +42,7 @@ function options() {
 }
 
 /** Runs a command to its end; resolves with its exit code and, when buffered, its output. Killed after limitMinutes. */
-function execute(command, args, { env = {}, buffered = false, limitMinutes = 20 } = {}) {
+function execute(command, args, { env = {}, buffered = false, limitMinutes = 40 } = {}) {
   return new Promise(done => {
     const child = spawn(command, args, {
       cwd: root,

@@ -98,7 +98,7 @@ describe('keeping up', () => {
 
   test('a log with many files needs no more memory than the index was given', async () => {
     const log = new ListLog(
-      Array.from({ length: 60_000 }, (_, i) => change(i + 1, { path: `d${i % 100}/${'long-name-'.repeat(8)}${i}.csv` }))
+      Array.from({ length: 20_000 }, (_, i) => change(i + 1, { path: `d${i % 100}/${'long-name-'.repeat(8)}${i}.csv` }))
     );
     const index = openIndex(log, { memory: 20, memoryMost: 20 });
     const page = await index.changes({ limit: 200, q: '9999' });
@@ -111,10 +111,10 @@ describe('keeping up', () => {
 
   test('a question that cannot be answered in the usual memory gets more for this once', async () => {
     const log = new ListLog(
-      Array.from({ length: 40_000 }, (_, i) => change(i + 1, { path: `d${i % 100}/${'long-name-'.repeat(8)}${i}.csv` }))
+      Array.from({ length: 20_000 }, (_, i) => change(i + 1, { path: `d${i % 100}/${'long-name-'.repeat(8)}${i}.csv` }))
     );
     const index = openIndex(log, { memory: 4, memoryMost: 256 });
-    expect(await index.tree({})).toHaveLength(40_000);
+    expect(await index.tree({})).toHaveLength(20_000);
     expect((await index.deleted({ limit: 10 })).length).toBe(0);
     expect(index.status).toEqual({ ready: true });
   }, 60_000);
