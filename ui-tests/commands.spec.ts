@@ -55,7 +55,8 @@ test('after a reload the panel and the versions that were kept open are there ag
   await saved;
   // As the browser does it: galata's own reload waits for an empty launcher.
   await page.evaluate(() => location.reload());
-  await expect(panel(page)).toBeVisible();
+  // All of JupyterLab starts anew, which takes a slow machine a while.
+  await expect(panel(page)).toBeVisible({ timeout: 30_000 });
   await expect(page.locator('.jp-FileEditor:visible .cm-content')).toContainText('the older state');
   await expect(bar(page)).toContainText('read-only');
   await expect(bar(page).getByRole('button', { name: 'Restore', exact: true })).toBeVisible();

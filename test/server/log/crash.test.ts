@@ -20,8 +20,8 @@ const FILES = 300;
 /** Changes files for as long as it lives: in place, by rename, with deletions, moves and new directories. */
 class Writer {
   readonly #root: string;
-  /** Every content ever written whole, by its hash. */
-  readonly written = new Map<string, string>();
+  /** How to make every content that was ever written whole, by its hash: themselves they would be gigabytes. */
+  readonly #written = new Map<string, { n: number; times: number }>();
   readonly #random: () => number;
   #running = true;
   readonly done: Promise<void>;
@@ -40,9 +40,16 @@ class Writer {
   }
 
   #content(): string {
-    const content = `${this.n} `.repeat(1 + Math.floor(this.#random() ** 4 * 20_000));
-    this.written.set(sha256(content), content);
+    const times = 1 + Math.floor(this.#random() ** 4 * 20_000);
+    const content = `${this.n} `.repeat(times);
+    this.#written.set(sha256(content), { n: this.n, times });
     return content;
+  }
+
+  /** The content with a hash; `undefined` when none was written whole. */
+  written(hash: string): string | undefined {
+    const made = this.#written.get(hash);
+    return made === undefined ? undefined : `${made.n} `.repeat(made.times);
   }
 
   #step(): void {
@@ -125,7 +132,7 @@ test(`killed ${KILLS} times during heavy change, every acknowledged change is th
       if (change.content === undefined || change.hash === undefined) continue;
       const bytes = await log.contentBytes(change);
       expect(sha256(bytes)).toBe(change.hash);
-      const written = writer.written.get(change.hash);
+      const written = writer.written(change.hash);
       if (written === undefined) continue;
       if (bytes.toString() !== written) throw new Error(`${id} is not what was written`);
       bytewise += 1;
