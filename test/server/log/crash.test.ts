@@ -156,4 +156,4 @@ test(`killed ${KILLS} times during heavy change, every acknowledged change is th
     await writer.stop();
     rmSync(base, { recursive: true, force: true });
   }
-}, 900_000);
+}, 1_800_000);
