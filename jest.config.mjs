@@ -16,6 +16,7 @@ export default {
   testTimeout: 120_000,
   // Modules stay in memory from one file to the next.
   workerIdleMemoryLimit: '2GB',
+  globalSetup: '<rootDir>/test/bundle.mjs',
   projects: [
     {
       displayName: 'server',

@@ -20,7 +20,7 @@ import {
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CommandLine } from './run.ts';
+import { CommandLine, MAIN } from './run.ts';
 
 let dir: string;
 let ws: string;
@@ -366,9 +366,8 @@ describe('wrong use and bad places', () => {
   test('a reader that goes away does not make an error', async () => {
     for (let i = 0; i < 300; i++) await writeFile(at(`file-${i}-${'n'.repeat(150)}`), String(i));
     await cli.ok('capture');
-    const script = `"$0" --disable-warning=ExperimentalWarning "$1" --json log | head -n 1`;
-    const main = join(import.meta.dirname, '../../../server/src/cli/main.ts');
-    const out = execFileSync('sh', ['-c', script, process.execPath, main], { cwd: ws, env: cli.env, encoding: 'utf8' });
+    const script = `"$0" "$1" --json log | head -n 1`;
+    const out = execFileSync('sh', ['-c', script, process.execPath, MAIN], { cwd: ws, env: cli.env, encoding: 'utf8' });
     expect(out.trim().split('\n')).toHaveLength(1);
   });
 

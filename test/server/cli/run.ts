@@ -3,8 +3,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-export const MAIN = fileURLToPath(new URL('../../../server/src/cli/main.ts', import.meta.url));
-/** Types are stripped and modules compiled once, not in each of the many processes: more than half of what a short one takes. */
+/** The command line as it is installed; `test/bundle.mjs` builds it before the first test. */
+export const MAIN = fileURLToPath(new URL('../../../server/dist/bundle/syft-sync.mjs', import.meta.url));
+/** Modules are compiled once, not in each of the many processes. */
 const COMPILED = fileURLToPath(new URL('../../../.cache/compiled', import.meta.url));
 
 export interface Finished {
@@ -33,13 +34,7 @@ export class CommandLine {
   }
 
   spawn(args: readonly string[], cwd = this.cwd): ChildProcess {
-    const [program = '', ...rest] = [
-      ...this.#via,
-      process.execPath,
-      '--disable-warning=ExperimentalWarning',
-      MAIN,
-      ...args
-    ];
+    const [program = '', ...rest] = [...this.#via, process.execPath, MAIN, ...args];
     return spawn(program, rest, {
       cwd,
       env: this.env,

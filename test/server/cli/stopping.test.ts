@@ -17,8 +17,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChildProcess } from 'node:child_process';
 import { CommandLine } from './run.ts';
 
+/** Together several times what one commit holds, or the last is under way before a signal can come in between. */
 const FILES = 4_000;
-const contentOf = (i: number): string => `${i} `.repeat(800);
+const contentOf = (i: number): string => `${i} `.repeat(6_000);
 
 let dir: string;
 let ws: string;

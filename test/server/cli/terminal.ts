@@ -49,7 +49,7 @@ export class Terminal {
     options: { rows?: number; columns?: number; stdout?: string } = {}
   ) {
     const { rows = 24, columns = 80, stdout = '' } = options;
-    const command = [process.execPath, '--disable-warning=ExperimentalWarning', MAIN, ...args];
+    const command = [process.execPath, MAIN, ...args];
     this.child = spawn('python3', ['-c', PTY, String(rows), String(columns), stdout, ...command], {
       cwd: cli.cwd,
       env: { ...cli.env, TERM: 'xterm' },

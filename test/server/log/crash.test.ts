@@ -102,7 +102,9 @@ test(`killed ${KILLS} times during heavy change, every acknowledged change is th
   const cli = new CommandLine(root, join(base, 'home'));
   // A process that is killed leaves nothing compiled for the next.
   mkdirSync(join(base, 'before'));
-  await new CommandLine(join(base, 'before'), join(base, 'home')).ok('capture');
+  const before = new Watch(new CommandLine(join(base, 'before'), join(base, 'home')).spawn(['--json', 'watch']));
+  await before.until(line => line['ready'] === true);
+  await before.end();
   const writer = new Writer(root, 20_261_125);
   const acknowledged = new Map<string, Record<string, unknown>>();
   let whileStarting = 0;
