@@ -8,6 +8,9 @@ export namespace CommandIDs {
   export const restoreCopy = 'syft-sync:restore-copy';
   export const downloadVersion = 'syft-sync:download-version';
   export const copyVersionId = 'syft-sync:copy-version-id';
+  export const pinVersion = 'syft-sync:pin-version';
+  export const labelVersion = 'syft-sync:label-version';
+  export const removeLabel = 'syft-sync:remove-label';
   export const openFile = 'syft-sync:open-file';
   export const pauseRecording = 'syft-sync:pause-recording';
   export const resumeRecording = 'syft-sync:resume-recording';

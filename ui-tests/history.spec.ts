@@ -1,11 +1,12 @@
 /** The versions of a file and what they were: else a user could not find the state to go back to. */
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { expect, test } from '@jupyterlab/galata';
 
 import { repository } from './jupyter';
-import { bar, execute, onDisk, openPanel, panel, rowOf, rows, showHistory, versions, workspace } from './syft';
+import { axe, bar, execute, onDisk, openPanel, panel, rowOf, rows, showHistory, versions, workspace } from './syft';
 
 test('“Show history” in the file browser shows how each version came about, and its size', async ({
   page,
@@ -194,4 +195,44 @@ test('everything works by keyboard: move, look, restore, back', async ({ page, t
   await page.keyboard.press('Escape');
   await expect(page.locator('#jp-main-dock-panel :focus')).toHaveCount(1);
   expect(readdirSync(join(workspace, tmpPath)).filter(name => !name.startsWith('.'))).toEqual(['keys.txt']);
+});
+
+test('a version is pinned and labelled, and one whose content is gone says so', async ({ page, tmpPath }) => {
+  const path = `${tmpPath}/secret.txt`;
+  writeFileSync(join(workspace, path), 'a password, written by mistake\n');
+  await showHistory(page, path);
+  await expect(rows(versions(page))).toHaveCount(1);
+  writeFileSync(join(workspace, path), 'without it\n');
+  await expect(rows(versions(page))).toHaveCount(2);
+  const [newest, oldest] = [rows(versions(page)).first(), rows(versions(page)).last()];
+  const choose = async (row: typeof newest, label: string): Promise<void> => {
+    await row.click({ button: 'right' });
+    await page.locator('.lm-Menu').getByText(label, { exact: true }).click();
+  };
+
+  await choose(newest, 'Pin');
+  await expect(newest.locator('.jp-SyftSync-pinned')).toBeVisible();
+  await expect(newest).toHaveAccessibleName(/pinned/);
+  await choose(newest, 'Label…');
+  await page.getByRole('dialog').getByRole('textbox').fill('submitted');
+  await page.getByRole('dialog').getByRole('button', { name: 'Label' }).click();
+  await expect(newest).toContainText('submitted');
+  await expect(newest).toHaveAccessibleName(/label submitted/);
+
+  // Another program erases what must not be kept; the row says so, and offers nothing that could only fail.
+  const id = (await oldest.getAttribute('data-version'))!;
+  const program = join(repository, 'server/dist/bundle/syft-sync.mjs');
+  execFileSync(process.execPath, [program, '-C', workspace, '--json', 'erase', id, '--yes', '--keep-shared']);
+  await expect(oldest).toContainText('erased');
+  await expect(oldest).toHaveAccessibleName(/Its content was erased on/);
+  expect(await axe(page, '#syft-sync-panel')).toEqual([]);
+  await oldest.click({ button: 'right' });
+  await expect(page.locator('.lm-Menu').getByText('Copy version id', { exact: true })).toBeVisible();
+  await expect(page.locator('.lm-Menu').getByText('Restore', { exact: true })).toBeHidden();
+  await page.keyboard.press('Escape');
+
+  await choose(newest, 'Unpin');
+  await expect(newest.locator('.jp-SyftSync-pinned')).toHaveCount(0);
+  await choose(newest, 'Remove label…');
+  await expect(newest).not.toContainText('submitted');
 });

@@ -224,6 +224,8 @@ test('the context menu of a version offers what can be done with it', async ({ p
     'Restore',
     'Restore as copy',
     'Download',
+    'Pin',
+    'Label…',
     'Open the file as it is now',
     'Copy version id'
   ]) {

@@ -11,6 +11,8 @@ import type {
   ChangesQuery,
   Deleted,
   History,
+  MarkRequest,
+  MarkResult,
   RemoveRequest,
   RemoveResult,
   RestoreRequest,
@@ -85,6 +87,11 @@ export class SyftClient {
 
   restore(request: RestoreRequest): Promise<RestoreResult> {
     return this._post('api/restore', request);
+  }
+
+  /** Labels or pins a version, or takes it back. The event stream says `reset` behind it. */
+  mark(request: MarkRequest): Promise<MarkResult> {
+    return this._post('api/marks', request);
   }
 
   /** Undo of a restore that made a new file. */

@@ -2,7 +2,7 @@
  * A windowed list of changes: only the rows in sight are in the document, however many there are. One tab stop; arrows move
  * inside; the row with the focus stays in the document when it scrolls out of sight, so that the focus is never lost.
  */
-import { restoreIcon } from '../icons';
+import { pinIcon, restoreIcon } from '../icons';
 import { Mark } from '../status/mark';
 import { ellipsesIcon, caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -17,10 +17,13 @@ import {
   dayLabel,
   difference,
   folderOf,
+  gone,
+  goneWord,
   happened,
   hasContent,
   kindWord,
   printable,
+  saidOf,
   sentence,
   shortAgo,
   size,
@@ -247,6 +250,23 @@ function Name(props: { text: string; className: string }): JSX.Element {
   );
 }
 
+/** For the eye: pin, labels, and that the content is gone. The row's label says the same. */
+function Said(props: { row: ChangeRow; trans: TranslationBundle }): JSX.Element {
+  const { row, trans } = props;
+  const word = goneWord(row, trans);
+  return (
+    <>
+      {row.pinned === true ? <pinIcon.react tag="span" className="jp-SyftSync-pinned" /> : null}
+      {(row.labels ?? []).map(label => (
+        <span key={label} className="jp-SyftSync-label">
+          {printable(label)}
+        </span>
+      ))}
+      {word === undefined ? null : <span className="jp-SyftSync-gone">{word}</span>}
+    </>
+  );
+}
+
 function ChangeItem(props: {
   item: ListItem & { kind: 'change' };
   shared: Shared;
@@ -265,11 +285,16 @@ function ChangeItem(props: {
     `jp-SyftSync-mod-${row.kind}`,
     isCurrent ? 'jp-SyftSync-mod-current' : '',
     item.inBurst === true ? 'jp-SyftSync-mod-inBurst' : '',
-    can ? 'jp-SyftSync-mod-content' : ''
+    can ? 'jp-SyftSync-mod-content' : '',
+    row.pinned === true ? 'jp-SyftSync-mod-pinned' : '',
+    row.labels === undefined ? '' : 'jp-SyftSync-mod-labelled',
+    row.dropped === undefined ? '' : 'jp-SyftSync-mod-dropped'
   ];
   const tooltip = [printable(row.path), `${what}, ${absolute(row.at)}`];
   if (row.size !== undefined) tooltip.push(size(row.size));
-  if (flag !== undefined) tooltip.push(flag);
+  const lost = gone(row, trans);
+  tooltip.push(...saidOf(row, trans));
+  for (const remark of [flag, lost]) if (remark !== undefined) tooltip.push(remark);
   const whole = row.size === undefined ? '' : size(row.size);
   const changed = change !== undefined && (change !== 0 || row.kind === 'modified');
   // Where nothing is to be compared, how much it is stands in the place of how much it changed.
@@ -301,6 +326,7 @@ function ChangeItem(props: {
           <span className="jp-SyftSync-mark" aria-hidden="true" />
           <span className="jp-SyftSync-time">{clock(row.at)}</span>
           <span className="jp-SyftSync-what">{what}</span>
+          <Said row={row} trans={trans} />
           {flag === undefined ? null : <Mark kind="error" />}
           {changed ? <span className="jp-SyftSync-size">{whole}</span> : null}
           <span className="jp-SyftSync-delta">{delta}</span>
@@ -311,6 +337,7 @@ function ChangeItem(props: {
             <Name className="jp-SyftSync-name" text={baseName(row.path)} />
             <span className="jp-SyftSync-folder">{printable(folder)}</span>
           </span>
+          <Said row={row} trans={trans} />
           {flag === undefined ? null : <Mark kind="error" />}
           <span className="jp-SyftSync-kind">{kindWord(row, trans)}</span>
           <span className="jp-SyftSync-delta">{delta}</span>

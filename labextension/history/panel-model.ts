@@ -110,6 +110,13 @@ export class PanelModel implements IDisposable {
 
   /** The row that commands are about when they are not told another. */
   get selected(): ChangeRow | undefined {
+    const id = this._selected?.versionId;
+    if (id === undefined) return undefined;
+    // What is said of it may be other since it was selected.
+    for (const list of [this.file, this.workspace, this.deleted]) {
+      const row = list.changes.find(({ versionId }) => versionId === id);
+      if (row !== undefined) return row;
+    }
     return this._selected;
   }
   set selected(row: ChangeRow | undefined) {

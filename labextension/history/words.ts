@@ -186,6 +186,29 @@ export function warning(row: ChangeRow, trans: TranslationBundle): string | unde
   return undefined;
 }
 
+/** What is said of the version: that it is pinned, and its labels. */
+export function saidOf(row: ChangeRow, trans: TranslationBundle): string[] {
+  return [
+    ...(row.pinned === true ? [trans.__('pinned')] : []),
+    ...(row.labels ?? []).map(label => trans.__('label %1', printable(label)))
+  ];
+}
+
+/** Why the content of a version is gone; undefined when it is not. */
+export function gone(row: ChangeRow, trans: TranslationBundle): string | undefined {
+  if (row.dropped === undefined) return undefined;
+  const day = new Date(row.dropped.at).toLocaleDateString(undefined, { dateStyle: 'long' });
+  return row.dropped.act === 'erase'
+    ? trans.__('Its content was erased on %1; only the record of it is kept.', day)
+    : trans.__('Its content was pruned on %1; only the record of it is kept.', day);
+}
+
+/** The same in one word, for a row. */
+export function goneWord(row: ChangeRow, trans: TranslationBundle): string | undefined {
+  if (row.dropped === undefined) return undefined;
+  return row.dropped.act === 'erase' ? trans.__('erased') : trans.__('pruned');
+}
+
 /** The change in size that the row made, in bytes; undefined where there is nothing to compare with, as for a new file. */
 export function difference(row: ChangeRow): number | undefined {
   if (row.type !== 'file') return undefined;
@@ -200,6 +223,7 @@ export function hasContent(row: ChangeRow): boolean {
   return (
     row.kind !== 'deleted' &&
     row.type === 'file' &&
+    row.dropped === undefined &&
     !row.flags.includes('no-content') &&
     !row.flags.includes('unreadable')
   );
@@ -216,7 +240,7 @@ export function sentence(
   if (row.size !== undefined) parts.push(size(row.size));
   const change = difference(row);
   if (change !== undefined && change !== 0) parts.push(sizeChange(change));
-  const flag = warning(row, trans);
-  if (flag !== undefined) parts.push(flag);
+  parts.push(...saidOf(row, trans));
+  for (const remark of [warning(row, trans), gone(row, trans)]) if (remark !== undefined) parts.push(remark);
   return parts.join(', ');
 }

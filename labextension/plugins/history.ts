@@ -1,7 +1,7 @@
 /** The side panel, and the commands that belong to it. */
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ILabShell, ILayoutRestorer } from '@jupyterlab/application';
-import { Clipboard, ICommandPalette, Notification } from '@jupyterlab/apputils';
+import { Clipboard, ICommandPalette, InputDialog, Notification } from '@jupyterlab/apputils';
 import { IDocumentManager } from '@jupyterlab/docmanager';
 import type { DocumentRegistry } from '@jupyterlab/docregistry';
 import { IDefaultFileBrowser, IFileBrowserFactory } from '@jupyterlab/filebrowser';
@@ -12,7 +12,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Menu } from '@lumino/widgets';
 import type { Widget } from '@lumino/widgets';
 
-import type { ChangeRow } from '../../server/src/api/contract';
+import type { ChangeRow, MarkRequest } from '../../server/src/api/contract';
 import type { Connection } from '../client/connection';
 import { messageOf } from '../client/errors';
 import { CommandIDs } from '../commands';
@@ -21,7 +21,7 @@ import { SyftPanel } from '../history/panel';
 import type { PanelActions } from '../history/panel';
 import { PanelModel } from '../history/panel-model';
 import { printable } from '../history/words';
-import { historyIcon, restoreIcon } from '../icons';
+import { historyIcon, pinIcon, restoreIcon } from '../icons';
 import { HistoryDrive } from '../preview/drive';
 import { IHistoryPanel, ISyftSync, IVersionRestorer, IVersionViewer } from '../tokens';
 
@@ -243,6 +243,15 @@ function addCommands(app: JupyterFrontEnd, parts: Parts): void {
   };
   const canLook = (args: ReadonlyPartialJSONObject): boolean =>
     typeof args['versionId'] === 'string' || (model.selected !== undefined && lookable(model.selected));
+  const canMark = (args: ReadonlyPartialJSONObject): boolean =>
+    canAsk() && (typeof args['versionId'] === 'string' || model.selected !== undefined);
+  const mark = async (request: MarkRequest): Promise<void> => {
+    try {
+      await client.mark(request);
+    } catch (error) {
+      report(trans.__('The version could not be marked.'), messageOf(error, trans));
+    }
+  };
   const canAsk = (): boolean => connection.state.kind === 'connected' && connection.status !== undefined;
 
   commands.addCommand(CommandIDs.openPanel, {
@@ -363,6 +372,79 @@ function addCommands(app: JupyterFrontEnd, parts: Parts): void {
     execute: args => {
       const path = typeof args['path'] === 'string' ? args['path'] : model.selected?.path;
       if (path !== undefined) documents.openOrReveal(path);
+    }
+  });
+  commands.addCommand(CommandIDs.pinVersion, {
+    label: args =>
+      args['versionId'] === undefined && model.selected?.pinned === true ? trans.__('Unpin') : trans.__('Pin'),
+    caption: trans.__('A pinned version is kept whatever else is pruned; on one that is pinned: take that back'),
+    icon: pinIcon,
+    describedBy: ofVersion,
+    isEnabled: args => canMark(args) && canLook(args),
+    execute: async args => {
+      const row = await rowOf(args);
+      if (row !== undefined) await mark({ versionId: row.versionId, act: row.pinned === true ? 'unpin' : 'pin' });
+    }
+  });
+  commands.addCommand(CommandIDs.labelVersion, {
+    label: trans.__('Label…'),
+    caption: trans.__('Give this version a name by which it is found again; it is then kept whatever else is pruned'),
+    describedBy: {
+      args: {
+        type: 'object',
+        properties: {
+          ...ofVersion.args.properties,
+          name: { type: 'string', description: trans.__('The label; asked for when it is not given') }
+        }
+      }
+    },
+    isEnabled: canMark,
+    execute: async args => {
+      const row = await rowOf(args);
+      if (row === undefined) return;
+      const name =
+        typeof args['name'] === 'string'
+          ? args['name']
+          : (
+              await InputDialog.getText({
+                title: trans.__('Label this version'),
+                label: trans.__('Label'),
+                placeholder: trans.__('such as “submitted” or “v1.0”'),
+                okLabel: trans.__('Label'),
+                required: true
+              })
+            ).value;
+      if (name !== null) await mark({ versionId: row.versionId, act: 'label', name });
+    }
+  });
+  commands.addCommand(CommandIDs.removeLabel, {
+    label: trans.__('Remove label…'),
+    describedBy: {
+      args: {
+        type: 'object',
+        properties: {
+          ...ofVersion.args.properties,
+          name: { type: 'string', description: trans.__('The label; asked for when there are several') }
+        }
+      }
+    },
+    isEnabled: args => canMark(args) && (args['versionId'] !== undefined || model.selected?.labels !== undefined),
+    execute: async args => {
+      const row = await rowOf(args);
+      const labels = row?.labels ?? [];
+      const [only] = labels;
+      if (row === undefined || only === undefined) return;
+      let name: string | null = typeof args['name'] === 'string' ? args['name'] : only;
+      if (typeof args['name'] !== 'string' && labels.length > 1) {
+        const chosen = await InputDialog.getItem({
+          title: trans.__('Remove a label'),
+          label: trans.__('Label'),
+          items: [...labels],
+          okLabel: trans.__('Remove')
+        });
+        name = chosen.value;
+      }
+      if (name !== null) await mark({ versionId: row.versionId, act: 'unlabel', name });
     }
   });
   commands.addCommand(CommandIDs.copyVersionId, {

@@ -41,10 +41,37 @@ export const ChangeSchema = z.object({
 });
 export type ChangeDto = z.infer<typeof ChangeSchema>;
 
-/** A change in a list for people: with the size of the version before it, so that a row can say what changed in size. */
+export const PolicyTextSchema = z.object({
+  keepAll: z.string().optional().meta({ description: 'Every version of this age, such as 36h, 7d, 8w, 1y, forever' }),
+  hourly: z.string().optional().meta({ description: 'The newest of each hour, up to this age' }),
+  daily: z.string().optional(),
+  weekly: z.string().optional(),
+  budget: z
+    .union([z.string(), z.number()])
+    .optional()
+    .meta({ description: 'What the log may take, such as 5GB; the oldest go' }),
+  timeZone: z.string().optional().meta({ description: 'Whose hours, days and weeks; default UTC' })
+});
+
+/** How a version lost its content; the record of it stays. */
+export const DroppedSchema = z.object({
+  act: z.enum(['prune', 'erase']),
+  at: z.string().meta({ description: 'ISO 8601 UTC with microseconds' }),
+  versionId: z.string().meta({ description: 'The record that says so' }),
+  by: z.string().optional(),
+  policy: PolicyTextSchema.optional()
+});
+
+/**
+ * A change in a list for people: with the size of the version before it, so that a row can say what changed in size, and with
+ * what was said of the version since.
+ */
 export const ChangeRowSchema = ChangeSchema.extend({
   previousSize: z.number().int().nonnegative().optional(),
-  previousVersionId: z.string().optional()
+  previousVersionId: z.string().optional(),
+  labels: z.array(z.string()).optional(),
+  pinned: z.literal(true).optional(),
+  dropped: DroppedSchema.optional().meta({ description: 'Present when its content was pruned or erased' })
 });
 export type ChangeRow = z.infer<typeof ChangeRowSchema>;
 
@@ -220,18 +247,6 @@ export const MarkResultSchema = z.object({
 });
 export type MarkResult = z.infer<typeof MarkResultSchema>;
 
-export const PolicyTextSchema = z.object({
-  keepAll: z.string().optional().meta({ description: 'Every version of this age, such as 36h, 7d, 8w, 1y, forever' }),
-  hourly: z.string().optional().meta({ description: 'The newest of each hour, up to this age' }),
-  daily: z.string().optional(),
-  weekly: z.string().optional(),
-  budget: z
-    .union([z.string(), z.number()])
-    .optional()
-    .meta({ description: 'What the log may take, such as 5GB; the oldest go' }),
-  timeZone: z.string().optional().meta({ description: 'Whose hours, days and weeks; default UTC' })
-});
-
 /** Drops the contents that a policy does not keep. Their records stay, and never does the last content of a file go. */
 export const PruneRequestSchema = z.object({ policy: PolicyTextSchema, dryRun: z.boolean().optional() });
 export type PruneRequest = z.infer<typeof PruneRequestSchema>;
@@ -310,7 +325,7 @@ export interface LiveEvents {
   changes: { changes: ChangeRow[] };
   /** The status changed (also sent once on connect). */
   status: Status;
-  /** What was missed since `Last-Event-ID` is more than is replayed: load afresh. */
+  /** What was missed since `Last-Event-ID` is more than is replayed, or old rows say something else now: load afresh. */
   reset: Record<string, never>;
 }
 

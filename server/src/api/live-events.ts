@@ -7,6 +7,7 @@ import type { Response } from 'express';
 import { versionId, type Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import type { ChangeRecord, HistoryQueries } from '../index/history-queries.ts';
+import { NOTHING_SAID, type Said } from '../library/said.ts';
 import type { ChangeRow, LiveEvents, Status } from './contract.ts';
 import { toRow } from './rows.ts';
 import type { ApiLogger } from './server.ts';
@@ -69,6 +70,7 @@ export class LiveEventHub {
     this.#options = options;
     options.service.on('change', this.#onChange);
     options.service.on('status', this.statusChanged);
+    options.service.on('said', this.#onSaid);
     this.#heartbeat = setInterval(() => {
       for (const reader of this.#readers) this.#write(reader, ':\n\n');
     }, options.heartbeatMs ?? 15_000);
@@ -85,6 +87,11 @@ export class LiveEventHub {
       this.#lastStatus = data;
       for (const reader of this.#readers) this.#write(reader, `event: status\ndata: ${data}\n\n`);
     }, STATUS_MS);
+  };
+
+  /** Rows that were sent say something else now. */
+  readonly #onSaid = (): void => {
+    for (const reader of this.#readers) this.#event(reader, 'reset', {}, undefined);
   };
 
   /** Readers connected now. */
@@ -118,9 +125,10 @@ export class LiveEventHub {
       if (!(error instanceof SyftError)) this.#options.logger.warn({ err: error }, 'missed changes could not be sent');
       if (lastEventId !== undefined) this.#event(reader, 'reset', {}, undefined);
     }
+    const said = await this.#said();
     const waiting = reader.waiting ?? [];
     reader.waiting = undefined;
-    this.#rows(reader, waiting);
+    this.#rows(reader, waiting, said);
   }
 
   async #replay(reader: Reader, lastEventId: string | undefined): Promise<void> {
@@ -144,7 +152,7 @@ export class LiveEventHub {
       if (change !== undefined) reader.sent.set(change.device, change.seq);
       return;
     }
-    this.#rows(reader, missed.records);
+    this.#rows(reader, missed.records, await this.#said());
   }
 
   async #send(): Promise<void> {
@@ -160,10 +168,10 @@ export class LiveEventHub {
       }
       return;
     }
-    const records = await this.#records(changes);
+    const [records, said] = await Promise.all([this.#records(changes), this.#said()]);
     for (const reader of this.#readers) {
       if (reader.waiting === undefined) {
-        this.#rows(reader, records);
+        this.#rows(reader, records, said);
       } else if (reader.waiting.length + records.length > REPLAY_LIMIT) {
         reader.response.destroy();
       } else {
@@ -186,12 +194,22 @@ export class LiveEventHub {
     }
   }
 
-  #rows(reader: Reader, records: readonly ChangeRecord[]): void {
+  /** What is said of versions; a log that is just being closed has nothing more to say. */
+  async #said(): Promise<Said> {
+    try {
+      return await this.#options.service.said();
+    } catch (error) {
+      if (!(error instanceof SyftError)) this.#options.logger.warn({ err: error }, 'labels and pins could not be read');
+      return NOTHING_SAID;
+    }
+  }
+
+  #rows(reader: Reader, records: readonly ChangeRecord[], said: Said): void {
     const fresh = records.filter(({ change }) => change.seq > (reader.sent.get(change.device) ?? 0));
     for (let i = 0; i < fresh.length; i += ROWS_PER_EVENT) {
       const part = fresh.slice(i, i + ROWS_PER_EVENT);
       const last = part.at(-1) as ChangeRecord;
-      const rows: ChangeRow[] = part.map(toRow);
+      const rows: ChangeRow[] = part.map(record => toRow(record, said));
       this.#event(reader, 'changes', { changes: rows }, versionId(last.change));
     }
     for (const { change } of fresh) reader.sent.set(change.device, change.seq);
@@ -223,6 +241,7 @@ export class LiveEventHub {
     clearTimeout(this.#statusTimer);
     this.#options.service.off('change', this.#onChange);
     this.#options.service.off('status', this.statusChanged);
+    this.#options.service.off('said', this.#onSaid);
     for (const reader of this.#readers) reader.response.end();
     this.#readers.clear();
   }

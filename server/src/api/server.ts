@@ -112,7 +112,7 @@ export function createApi(options: ApiOptions): Api {
       },
       signal
     );
-    res.json(toPage(page));
+    res.json(toPage(page, await service.said()));
   });
   app.get('/api/history', async (req, res) => {
     const query = parse(HistoryQuerySchema, req.query, 'query');
@@ -124,7 +124,7 @@ export function createApi(options: ApiOptions): Api {
       signal
     );
     res.json({
-      ...toPage(page),
+      ...toPage(page, await service.said()),
       path: displayPath(path),
       exists: page.exists,
       recorded: service.isRecorded?.(path) ?? true
@@ -153,12 +153,17 @@ export function createApi(options: ApiOptions): Api {
       },
       signal
     );
+    const said = await service.said();
     res.json({
-      files: files.map(file => ({ path: displayPath(file.path), deleted: toRow(file.deleted), last: toRow(file.last) }))
+      files: files.map(({ path, deleted, last }) => ({
+        path: displayPath(path),
+        deleted: toRow(deleted, said),
+        last: toRow(last, said)
+      }))
     });
   });
   app.get('/api/versions/:versionId', async (req, res) => {
-    res.json(toRow(await index.version(req.params.versionId, gone(res))));
+    res.json(toRow(await index.version(req.params.versionId, gone(res)), await service.said()));
   });
   app.get('/api/versions/:versionId/content', async (req, res) => {
     const query = parse(ContentQuerySchema, req.query, 'query');

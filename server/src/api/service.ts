@@ -15,6 +15,7 @@ import type {
 import type { Change } from '../core/change.ts';
 import type { PathName } from '../core/path-name.ts';
 import type { ReadonlyTree } from '../core/tree.ts';
+import type { Said } from '../library/said.ts';
 import type { LogReader } from '../log/types.ts';
 
 /** The contract's status without what the API itself adds. */
@@ -38,6 +39,8 @@ export interface WorkspaceService {
   readonly log: Pick<LogReader, 'content' | 'storedBytes'>;
   /** The present state of every recorded path. */
   readonly tree: ReadonlyTree;
+  /** What is said of versions now; nothing while there is no log to read. */
+  said(): Promise<Said>;
   status(): ServiceStatus;
   flush(): Promise<void>;
   capture(): Promise<CaptureCounts>;
@@ -57,9 +60,12 @@ export interface WorkspaceService {
   setup?(folders: string[]): Promise<void>;
   /** False when the path is excluded or outside the recorded folders. Absent: not known, taken as recorded. */
   isRecorded?(path: PathName): boolean;
-  /** `change`: one is durable. `status`: {@link status} may answer otherwise now. */
+  /**
+   * `change`: one is durable. `status`: {@link status} may answer otherwise now. `said`: so may {@link said} of versions that were
+   * told of before.
+   */
   on(event: 'change', listener: (change: Change) => void): unknown;
-  on(event: 'status', listener: () => void): unknown;
+  on(event: 'status' | 'said', listener: () => void): unknown;
   off(event: 'change', listener: (change: Change) => void): unknown;
-  off(event: 'status', listener: () => void): unknown;
+  off(event: 'status' | 'said', listener: () => void): unknown;
 }

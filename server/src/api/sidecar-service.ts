@@ -45,11 +45,12 @@ import {
   Workspace,
   type WorkspaceOptions
 } from '../library/workspace.ts';
+import { NOTHING_SAID, saidIn, type Said } from '../library/said.ts';
 import { VERSION } from '../library/version.ts';
 import { isLogDirectory } from '../log/format-file.ts';
 import { readLockHolder } from '../log/lock.ts';
 import { openLogReader } from '../log/log.ts';
-import type { LogReader } from '../log/types.ts';
+import type { OpenReader } from '../log/types.ts';
 import { join } from 'node:path';
 
 export interface SidecarServiceOptions {
@@ -78,13 +79,16 @@ export interface SidecarServiceOptions {
 interface ServiceEvents {
   change: [Change];
   status: [];
+  said: [];
 }
 
 interface Reading {
-  readonly reader: LogReader;
+  readonly reader: OpenReader;
   readonly tree: Tree;
   readonly counts: LogCounts;
   index: ReplayQueries;
+  /** Acts that were there at the last look. */
+  acts: number;
 }
 
 /** See the file's first lines. */
@@ -203,6 +207,7 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
       this.emit('change', change);
     });
     workspace.on('status', () => this.emit('status'));
+    workspace.on('said', () => this.emit('said'));
     workspace.on('problem', problem =>
       logger.warn({ code: problem.code }, 'something could not be recorded as it should')
     );
@@ -278,13 +283,21 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
 
   async #startReading(): Promise<void> {
     if (this.#reading !== undefined) return;
-    let reader: LogReader | undefined;
+    let reader: OpenReader | undefined;
     try {
       reader = await openLogReader({ dir: this.#logDir });
-      const reading: Reading = { reader, tree: new Map(), counts: new LogCounts(), index: new ReplayQueries() };
+      const reading: Reading = {
+        reader,
+        tree: new Map(),
+        counts: new LogCounts(),
+        index: new ReplayQueries(),
+        acts: 0
+      };
       const changes: Change[] = [];
       for await (const change of reader.changes()) changes.push(change);
       await this.#take(reading, changes);
+      await reader.searchActs();
+      reading.acts = reader.acts().length;
       this.#reading = reading;
       this.index.use(asIndex(reading));
     } catch (error) {
@@ -318,6 +331,9 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
     }
     try {
       const changes = (await reading.reader.refresh()).sort(compareChanges);
+      const acts = reading.reader.acts().length;
+      if (acts !== reading.acts) this.emit('said');
+      reading.acts = acts;
       if (changes.length === 0) return;
       await this.#take(reading, changes);
       this.#storedBytes = await reading.reader.storedBytes();
@@ -415,10 +431,16 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
     return this.#workspace?.tree ?? this.#reading?.tree ?? new Map();
   }
 
-  get log(): Pick<LogReader, 'content' | 'storedBytes'> {
+  get log(): Pick<OpenReader, 'content' | 'storedBytes'> {
     const log = this.#workspace?.log ?? this.#reading?.reader;
     if (log === undefined) throw this.#refusal();
     return log;
+  }
+
+  async said(): Promise<Said> {
+    const log = this.#workspace?.log ?? this.#reading?.reader;
+    if (log === undefined) return NOTHING_SAID;
+    return saidIn(log);
   }
 
   /** Why nothing can be done to the workspace now. */

@@ -39,6 +39,7 @@ import {
   type RestorePlace
 } from './restore.ts';
 import { eraseFromWorkspace, pruneWorkspace } from './retention.ts';
+import { saidIn, type Said } from './said.ts';
 import { markVersion } from './version-marks.ts';
 import { VERSION } from './version.ts';
 
@@ -62,6 +63,8 @@ export interface WorkspaceOptions {
 interface WorkspaceEvents {
   change: [Change];
   status: [];
+  /** Labels, pins, or what was dropped: versions that were told of before are otherwise now. */
+  said: [];
   problem: [{ path?: string; code: string; message: string }];
 }
 
@@ -291,9 +294,16 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     throw new SyftError('VERSION_NOT_FOUND', `There is no version ${id}.`);
   }
 
+  /** What is said of versions. */
+  said(): Promise<Said> {
+    return saidIn(this.log);
+  }
+
   /** Labels or pins a version. */
   async mark(request: MarkRequest): Promise<MarkResult> {
-    return markVersion(this.log, await this.findVersion(request.versionId), request);
+    const result = await markVersion(this.log, await this.findVersion(request.versionId), request);
+    if (result.changed) this.emit('said');
+    return result;
   }
 
   /** Drops the contents that a policy does not keep. */
@@ -317,9 +327,13 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
       () => undefined,
       () => undefined
     );
-    const result = await done;
-    this.#storedBytesAt = 0;
-    return result;
+    try {
+      return await done;
+    } finally {
+      // Also what was stopped half-way has dropped something.
+      this.#storedBytesAt = 0;
+      this.emit('said');
+    }
   }
 
   /** Restore as the HTTP contract says: inside the workspace only. */

@@ -244,11 +244,26 @@ class OpenedLog implements OpenReader {
   }
 
   acts(): ActChange[] {
+    this.#searchActs(Infinity);
+    return [...this.#acts.values()].sort(compareChanges);
+  }
+
+  async searchActs(): Promise<void> {
+    while (!this.#searchActs(performance.now() + SEARCH_SLICE_MS)) {
+      await new Promise(resolve => setImmediate(resolve));
+    }
+  }
+
+  /** Reads frames not searched yet, at least one; false when time was up before the end. */
+  #searchActs(until: number): boolean {
     this.discover();
+    let searched = 0;
     for (const stream of this.streams.values()) {
       let position = this.#searched.get(stream.device);
       if (position === undefined) this.#searched.set(stream.device, (position = streamStart()));
       for (const frame of stream.walk(position, this.limit(stream))) {
+        if (searched > 0 && performance.now() > until) return false;
+        searched += 1;
         const raw = stream.rawRecords(frame);
         // Beside a writer the last frame may not be whole yet: it is looked at again.
         if (raw === undefined && stream.isLast(frame)) break;
@@ -256,7 +271,7 @@ class OpenedLog implements OpenReader {
         for (const change of stream.records(frame, true)) this.#addAct(change);
       }
     }
-    return [...this.#acts.values()].sort(compareChanges);
+    return true;
   }
 
   #addAct(change: Change): void {
@@ -525,6 +540,8 @@ function encodeLines(changes: readonly Change[]): Buffer {
 }
 
 /** Frames up to this size are copied together and written by one call; of larger ones the parts are handed over. Bytes. */
+/** Milliseconds that other work waits while acts are looked for. */
+const SEARCH_SLICE_MS = 8;
 const COPIED_FRAME = 512 * 1024;
 
 /** Writes `parts` one behind the other, `length` bytes in all. */

@@ -88,6 +88,8 @@ export interface LogWriter extends LogReader {
 export interface LogActs {
   /** Labels, pins, prunes and erasures, in the order of changes. Reads what it has not read before. */
   acts(): ActChange[];
+  /** Reads ahead for {@link acts}, a few milliseconds at a time: on a long log it takes seconds. */
+  searchActs(): Promise<void>;
   /** The act by which a version has lost its content; `undefined` when it has it, or should. */
   dropped(change: Change): DropAct | undefined;
 }

@@ -5,10 +5,14 @@ import fc from 'fast-check';
 
 import {
   dayLabel,
+  gone,
+  goneWord,
   difference,
   happened,
+  hasContent,
   kindWord,
   printable,
+  saidOf,
   sentence,
   shortAgo,
   shorten,
@@ -162,5 +166,28 @@ describe('what happened', () => {
     const row = change(1, { at: at(2026, 10, 24, 14, 5), size: 1200, previousSize: 200, flags: ['torn'] });
     expect(sentence(row, NOW, trans)).toBe(`a.txt, modified, Today 14:05, 1.2 kB, +1.0 kB, ${warning(row, trans)}`);
     expect(warning(change(1), trans)).toBeUndefined();
+  });
+});
+
+describe('what was said of a version since', () => {
+  const pinned = change(1, { pinned: true, labels: ['v1', 'the \u202eone'] });
+  const erased = change(2, { dropped: { act: 'erase', at: '2026-11-20T10:00:00.000000Z', versionId: 'abc.9' } });
+  const pruned = change(3, { dropped: { act: 'prune', at: '2026-11-20T10:00:00.000000Z', versionId: 'abc.9' } });
+
+  test('pins and labels are said, and cannot turn the text around', () => {
+    expect(saidOf(pinned, trans)).toEqual(['pinned', 'label v1', 'label the \ufffdone']);
+    expect(sentence(pinned, NOW, trans)).toContain('pinned, label v1');
+    expect(saidOf(change(4), trans)).toEqual([]);
+  });
+
+  test('what was pruned or erased says when, and offers no content', () => {
+    expect([goneWord(erased, trans), goneWord(pruned, trans), goneWord(pinned, trans)]).toEqual([
+      'erased',
+      'pruned',
+      undefined
+    ]);
+    expect(gone(pruned, trans)).toMatch(/^Its content was pruned on .*2026.*; only the record of it is kept\.$/);
+    expect(sentence(erased, NOW, trans)).toContain('Its content was erased on');
+    expect([hasContent(erased), hasContent(pruned), hasContent(pinned)]).toEqual([false, false, true]);
   });
 });

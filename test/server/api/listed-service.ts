@@ -8,6 +8,7 @@ import type { RemoveRequest, RestoreRequest } from '../../../server/src/api/cont
 import { listen, type Listening } from '../../../server/src/api/listen.ts';
 import { createApi, type Api, type ApiLogger } from '../../../server/src/api/server.ts';
 import type { ServiceStatus, WorkspaceService } from '../../../server/src/api/service.ts';
+import { NOTHING_SAID, type Said } from '../../../server/src/library/said.ts';
 import { versionId, type Change } from '../../../server/src/core/change.ts';
 import { applyChange, type Tree } from '../../../server/src/core/tree.ts';
 import { ChangeIndex } from '../../../server/src/index/change-index.ts';
@@ -38,6 +39,10 @@ export class ListedService extends EventEmitter implements WorkspaceService {
       (this.contents.get(versionId(change)) as () => AsyncIterable<Uint8Array>)(),
     storedBytes: (): Promise<number> => Promise.resolve(4711)
   };
+
+  said(): Promise<Said> {
+    return Promise.resolve(NOTHING_SAID);
+  }
 
   record(...changes: Change[]): void {
     for (const change of changes) {

@@ -88,6 +88,30 @@ describe('recording', () => {
     expect((await status()).index).toEqual({ ready: true });
   });
 
+  test('rows tell what was said of a version since, and readers of live changes are told to look again', async () => {
+    await writeFile(join(root, 'a.txt'), 'to be erased');
+    const sidecar = await start();
+    await untilState('recording');
+    await writeFile(join(root, 'a.txt'), 'kept');
+    await post('/api/flush');
+    const history = async (): Promise<History> => (await get('/api/history?path=a.txt')).json as History;
+    const [second, first] = (await history()).changes;
+    let said = 0;
+    sidecar.service.on('said', () => (said += 1));
+    await post('/api/marks', { versionId: second!.versionId, act: 'pin' });
+    await post('/api/marks', { versionId: second!.versionId, act: 'label', name: 'v1' });
+    // Nothing new is said.
+    await post('/api/marks', { versionId: second!.versionId, act: 'pin' });
+    expect(said).toBe(2);
+    expect((await history()).changes[0]).toMatchObject({ pinned: true, labels: ['v1'] });
+    await post('/api/erase', { hash: first!.hash!.slice(7) });
+    expect(said).toBe(3);
+    const erased = (await history()).changes[1];
+    expect(erased).toMatchObject({ versionId: first!.versionId, dropped: { act: 'erase' } });
+    expect((await get(`/api/versions/${first!.versionId}`)).json).toEqual(erased);
+    expect((await get(`/api/versions/${first!.versionId}/content`)).status).toBe(410);
+  });
+
   test('large content comes whole, and in parts', async () => {
     const large = Buffer.alloc(9_000_001, 'syft sync, every version of every file ');
     large.write('middle', 5_000_000);
