@@ -17,6 +17,12 @@ async function full(page: IJupyterLabPageFixture, tmpPath: string): Promise<void
   await expect(rows(versions(page))).toHaveCount(2);
   writeFileSync(file, 'o\n');
   await expect(rows(versions(page))).toHaveCount(3);
+  const versionId = await rows(versions(page)).first().getAttribute('data-version');
+  await execute(page, 'syft-sync:pin-version', { versionId });
+  for (const name of ['a label that is longer than the row has room for', 'another']) {
+    await execute(page, 'syft-sync:label-version', { versionId, name });
+  }
+  await expect(rows(versions(page)).first()).toContainText('+1');
   await execute(page, 'syft-sync:recover-deleted');
   await rows(versions(page)).last().click();
   await expect(bar(page)).toBeVisible();

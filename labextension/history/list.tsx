@@ -250,18 +250,16 @@ function Name(props: { text: string; className: string }): JSX.Element {
   );
 }
 
-/** For the eye: pin, labels, and that the content is gone. The row's label says the same. */
-function Said(props: { row: ChangeRow; trans: TranslationBundle }): JSX.Element {
+/** For the eye: pin, labels where there is room, and that the content is gone. The row's label and its tooltip say all. */
+function Said(props: { row: ChangeRow; labels: boolean; trans: TranslationBundle }): JSX.Element {
   const { row, trans } = props;
   const word = goneWord(row, trans);
+  const [label, ...more] = props.labels ? (row.labels ?? []) : [];
   return (
     <>
       {row.pinned === true ? <pinIcon.react tag="span" className="jp-SyftSync-pinned" /> : null}
-      {(row.labels ?? []).map(label => (
-        <span key={label} className="jp-SyftSync-label">
-          {printable(label)}
-        </span>
-      ))}
+      {label === undefined ? null : <span className="jp-SyftSync-label">{printable(label)}</span>}
+      {more.length === 0 ? null : <span className="jp-SyftSync-moreLabels">+{more.length}</span>}
       {word === undefined ? null : <span className="jp-SyftSync-gone">{word}</span>}
     </>
   );
@@ -326,7 +324,7 @@ function ChangeItem(props: {
           <span className="jp-SyftSync-mark" aria-hidden="true" />
           <span className="jp-SyftSync-time">{clock(row.at)}</span>
           <span className="jp-SyftSync-what">{what}</span>
-          <Said row={row} trans={trans} />
+          <Said row={row} labels trans={trans} />
           {flag === undefined ? null : <Mark kind="error" />}
           {changed ? <span className="jp-SyftSync-size">{whole}</span> : null}
           <span className="jp-SyftSync-delta">{delta}</span>
@@ -337,7 +335,7 @@ function ChangeItem(props: {
             <Name className="jp-SyftSync-name" text={baseName(row.path)} />
             <span className="jp-SyftSync-folder">{printable(folder)}</span>
           </span>
-          <Said row={row} trans={trans} />
+          <Said row={row} labels={false} trans={trans} />
           {flag === undefined ? null : <Mark kind="error" />}
           <span className="jp-SyftSync-kind">{kindWord(row, trans)}</span>
           <span className="jp-SyftSync-delta">{delta}</span>
