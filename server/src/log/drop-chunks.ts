@@ -24,7 +24,7 @@ import {
 } from './layout.ts';
 import { readUpTo } from './read-up-to.ts';
 import { Relocation } from './relocation.ts';
-import { Stream, type Block, type Frame, type Position, type Segment } from './stream.ts';
+import { Stream, type Block, type Frame, type Segment } from './stream.ts';
 
 /** Bytes copied at a time. */
 const PIECE = 1 << 20;
@@ -150,22 +150,9 @@ class SegmentRewriter {
     this.#seed = frameSeed(options.workspace, device);
   }
 
-  *#framesOf(stream: Stream, segment: Segment): Generator<Frame> {
-    const position: Position = {
-      index: stream.segments.indexOf(segment),
-      offset: 0,
-      chain: undefined,
-      nextSeq: segment.firstSeq
-    };
-    for (const frame of stream.walk(position)) {
-      if (frame.segment !== segment) return;
-      yield frame;
-    }
-  }
-
   /** True when a block of the segment is to become another one. */
   async concerns(stream: Stream, segment: Segment): Promise<boolean> {
-    for (const frame of this.#framesOf(stream, segment)) {
+    for (const frame of stream.framesOf(segment)) {
       for (const block of stream.blocks(frame)) {
         if (isConcerned(stream, block, this.#options, this.#pass)) return true;
         await this.#pause();
@@ -190,7 +177,7 @@ class SegmentRewriter {
     const relocation = new Relocation();
     sink.copy(fd, 0, Math.min(size, SEGMENT_HEADER));
     let done = SEGMENT_HEADER;
-    for (const frame of this.#framesOf(stream, segment)) {
+    for (const frame of stream.framesOf(segment)) {
       // What stands between frames and cannot be read stays as it is.
       sink.copy(fd, done, frame.offset - done);
       const start = sink.length;
@@ -228,8 +215,8 @@ class SegmentRewriter {
     try {
       const other: Segment = { ...segment, path, fd: undefined, relocations: [] };
       copy.segments.push(other);
-      const left = this.#framesOf(copy, other);
-      for (const { header } of this.#framesOf(stream, segment)) {
+      const left = copy.framesOf(other);
+      for (const { header } of stream.framesOf(segment)) {
         const found = left.next();
         if (found.done === true || !found.value.header.chain.equals(header.chain)) {
           throw new SyftError('INTERNAL', `${segment.where} could not be written anew; nothing was changed.`);

@@ -780,23 +780,13 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
 
   #lastFrame(segment: Segment): Frame | undefined {
     let last: Frame | undefined;
-    for (const frame of this.#framesOf(segment)) last = frame;
+    for (const frame of this.#own.framesOf(segment)) last = frame;
     return last;
-  }
-
-  *#framesOf(segment: Segment): Generator<Frame> {
-    const position: Position = {
-      index: this.#own.segments.indexOf(segment),
-      offset: 0,
-      chain: undefined,
-      nextSeq: segment.firstSeq
-    };
-    for (const frame of this.#own.walk(position)) if (frame.segment === segment) yield frame;
   }
 
   #chainBefore(segment: Segment, offset: number): Buffer {
     let chain: Buffer | undefined;
-    for (const frame of this.#framesOf(segment)) if (frame.offset < offset) chain = frame.header.chain;
+    for (const frame of this.#own.framesOf(segment)) if (frame.offset < offset) chain = frame.header.chain;
     if (chain !== undefined) return chain;
     const previous = this.#own.segments[this.#own.segments.indexOf(segment) - 1];
     return previous === undefined ? Buffer.alloc(32) : (this.#lastFrame(previous)?.header.chain ?? Buffer.alloc(32));
@@ -937,14 +927,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
     if (stream === undefined || segment === undefined) return;
     stream.relocated(segment, relocation);
     this.forgetBlocks(segment);
-    const position: Position = {
-      index: stream.segments.indexOf(segment),
-      offset: 0,
-      chain: undefined,
-      nextSeq: segment.firstSeq
-    };
-    for (const frame of stream.walk(position)) {
-      if (frame.segment !== segment) break;
+    for (const frame of stream.framesOf(segment)) {
       for (const block of stream.blocks(frame)) {
         block.table?.forEach((entry, i) =>
           this.chunks.move(entry.id, { segment: segment.number, block: block.offset, entry: i })

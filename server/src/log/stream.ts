@@ -258,6 +258,20 @@ export class Stream {
     }
   }
 
+  /** The sound frames of one segment, whatever stands before it. */
+  *framesOf(segment: Segment): Generator<Frame> {
+    const position: Position = {
+      index: this.segments.indexOf(segment),
+      offset: 0,
+      chain: undefined,
+      nextSeq: segment.firstSeq
+    };
+    for (const frame of this.walk(position)) {
+      if (frame.segment !== segment) return;
+      yield frame;
+    }
+  }
+
   /**
    * Offset of the next sound frame header in [from, size), or `undefined`. One with a number that was given out already is a
    * copy of this log inside of a content.

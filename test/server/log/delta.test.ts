@@ -8,7 +8,6 @@ import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'nod
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { versionId, type Change } from '../../../server/src/core/change.ts';
-import { chunkContent } from '../../../server/src/core/chunking.ts';
 import { encodeRecord } from '../../../server/src/core/record.ts';
 import { packDelta, splitDelta, unpackDelta } from '../../../server/src/log/delta.ts';
 import { DICTIONARY } from '../../../server/src/log/fsck/dictionary.ts';
@@ -28,32 +27,7 @@ import {
 } from '../../../server/src/log/layout.ts';
 import { packRecords, RECORD_DICTIONARY, unpackRecords } from '../../../server/src/log/records-codec.ts';
 import { storedBytes, Stream, streamStart, type Block, type Frame } from '../../../server/src/log/stream.ts';
-import type { LogWriter } from '../../../server/src/log/types.ts';
-import { all, Scratch, sha256 } from './scratch.ts';
-
-/** Records a version as a recorder does: on the one before. */
-async function save(log: LogWriter, path: string, bytes: Buffer, before?: Change): Promise<Change> {
-  const hash = sha256(bytes);
-  const chunks = chunkContent(bytes, { notebook: path.endsWith('.ipynb'), contentHash: hash });
-  const { ref, chunks: lists } = log.contentRef(chunks.map(({ id }) => id));
-  const [change] = await log.append([
-    {
-      draft: {
-        kind: before === undefined ? 'created' : 'modified',
-        path,
-        type: 'file',
-        size: bytes.length,
-        hash,
-        content: ref,
-        mode: 0o644,
-        flags: []
-      },
-      chunks: [...chunks, ...lists],
-      ...(before?.content !== undefined && { former: before.content })
-    }
-  ]);
-  return change!;
-}
+import { all, save, Scratch, sha256 } from './scratch.ts';
 
 /** Lines that do not compress on each other. */
 function lines(count: number, seed: string): string[] {

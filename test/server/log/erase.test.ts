@@ -4,13 +4,12 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Change } from '../../../server/src/core/change.ts';
-import { SyftError } from '../../../server/src/core/errors.ts';
 import { announceDrop, dropSet, UNFINISHED_FILE } from '../../../server/src/log/drops.ts';
 import { eraseContent } from '../../../server/src/log/erase.ts';
 import { Inventory } from '../../../server/src/log/inventory.ts';
 import { decodeProof, encodeProof, inclusionProof, verifyInclusionProof } from '../../../server/src/log/prove.ts';
 import type { Append, LogWriter } from '../../../server/src/log/types.ts';
-import { all, quickDirectory, Scratch, sha256, version } from './scratch.ts';
+import { all, codeOf, quickDirectory, Scratch, sha256, version } from './scratch.ts';
 
 /** Bytes that do not compress: they stand in the segments as they are. */
 function noise(name: string, length = 5000): Buffer {
@@ -27,15 +26,6 @@ function chunked(log: LogWriter, path: string, chunks: readonly Buffer[]): Appen
 /** Files of the log in which these bytes stand. */
 const holding = (scratch: Scratch, bytes: Buffer): string[] =>
   scratch.files().filter(file => readFileSync(join(scratch.dir, file)).includes(bytes));
-
-async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await work;
-    return undefined;
-  } catch (error) {
-    return error instanceof SyftError ? error.code : String(error);
-  }
-}
 
 test('of every version that has it, the last of a file included, and of copies in the log directory', async () => {
   using scratch = new Scratch(quickDirectory());

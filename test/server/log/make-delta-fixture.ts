@@ -5,50 +5,27 @@
  *   node test/server/log/make-delta-fixture.ts
  */
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { changeToJson, type Change } from '../../../server/src/core/change.ts';
-import { chunkContent } from '../../../server/src/core/chunking.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
+import { save, sha256 } from './scratch.ts';
 
 const here = fileURLToPath(new URL('../../fixtures/', import.meta.url));
 const base = mkdtempSync(join(tmpdir(), 'syft-sync-fixture-'));
 const dir = join(base, 'log-v1-delta');
-const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex');
 const noise = (bytes: number, seed: string): string =>
   Array.from({ length: Math.ceil(bytes / 64) }, (_, i) => sha256(`${seed} ${i}`)).join('');
 
 const log = await openLogWriter({ dir, keyDir: join(base, 'device') });
 const latest = new Map<string, Change>();
 
-async function save(path: string, text: string): Promise<void> {
-  const bytes = Buffer.from(text);
-  const hash = sha256(bytes);
-  const chunks = chunkContent(bytes, { notebook: path.endsWith('.ipynb'), contentHash: hash });
-  const { ref, chunks: lists } = log.contentRef(chunks.map(({ id }) => id));
+async function record(path: string, text: string): Promise<void> {
   const before = latest.get(path);
-  const [change] = await log.append([
-    {
-      draft: {
-        kind: before === undefined ? 'created' : 'modified',
-        path,
-        type: 'file',
-        size: bytes.length,
-        hash,
-        content: ref,
-        mode: 0o644,
-        mtime: 1_790_000_000_123_456,
-        flags: [],
-        ...(before?.hash !== undefined && { previousHash: before.hash })
-      },
-      chunks: [...chunks, ...lists],
-      ...(before?.content !== undefined && { former: before.content })
-    }
-  ]);
-  if (change !== undefined) latest.set(path, change);
+  const more = { mtime: 1_790_000_000_123_456, ...(before?.hash !== undefined && { previousHash: before.hash }) };
+  latest.set(path, await save(log, path, Buffer.from(text), before, more));
 }
 
 const cells = Array.from({ length: 6 }, (_, i) => [
@@ -59,9 +36,9 @@ const table = Array.from({ length: 400 }, (_, i) => `${i},${sha256(String(i)).sl
 for (let i = 0; i < 12; i += 1) {
   cells[(i % 6) * 2] = `  "source": "x = ${i} + ${i * i}",`;
   if (i % 4 === 3) cells[1] = `  "image/png": "${noise(5000, `plot again ${i}`)}",`;
-  await save('analysis.ipynb', ['{"cells": [', ...cells, ']}'].join('\n'));
+  await record('analysis.ipynb', ['{"cells": [', ...cells, ']}'].join('\n'));
   table[i * 31] = `${i},changed`;
-  await save('data/table.csv', table.join('\n'));
+  await record('data/table.csv', table.join('\n'));
 }
 await log.close();
 

@@ -7,13 +7,12 @@ import fc from 'fast-check';
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { versionId, type Change } from '../../../server/src/core/change.ts';
-import { SyftError } from '../../../server/src/core/errors.ts';
 import { actDraft, Marks } from '../../../server/src/core/retention-act.ts';
 import { parsePolicy, type RetentionPolicy } from '../../../server/src/core/retention-policy.ts';
 import { decodeProof, encodeProof, inclusionProof, verifyInclusionProof } from '../../../server/src/log/prove.ts';
 import { pruneLog, type Pruned } from '../../../server/src/log/prune.ts';
 import type { Append, LogReader, LogWriter, OpenWriter } from '../../../server/src/log/types.ts';
-import { all, quickDirectory, Scratch, sha256, version } from './scratch.ts';
+import { all, codeOf, quickDirectory, Scratch, sha256, version } from './scratch.ts';
 
 /** SYFT_PRUNE_RUNS for more lives, SYFT_PRUNE_SEED to have some again. */
 const RUNS = Number(process.env['SYFT_PRUNE_RUNS'] ?? 40);
@@ -33,15 +32,6 @@ function chunked(log: LogWriter, path: string, chunks: readonly Buffer[], at: nu
   const { ref, chunks: more } = log.contentRef(chunks.map(sha256));
   const { draft } = version(log, path, Buffer.concat(chunks), { content: ref, at });
   return { draft, chunks: [...chunks.map(bytes => ({ id: sha256(bytes), bytes })), ...more] };
-}
-
-async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await work;
-    return undefined;
-  } catch (error) {
-    return error instanceof SyftError ? error.code : String(error);
-  }
 }
 
 const prune = (log: OpenWriter, policy: RetentionPolicy = KEEP_LAST, dryRun = false): Promise<Pruned> =>

@@ -4,6 +4,8 @@ import { accessSync, constants, mkdtempSync, readdirSync, rmSync, statSync } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Change, ChangeDraft } from '../../../server/src/core/change.ts';
+import { chunkContent } from '../../../server/src/core/chunking.ts';
+import { SyftError } from '../../../server/src/core/errors.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
 import type { Append, Damage, LogReader, LogWriter, OpenReader, OpenWriter } from '../../../server/src/log/types.ts';
@@ -111,4 +113,45 @@ export async function all(log: LogReader): Promise<Change[]> {
   const found: Change[] = [];
   for await (const change of log.changes()) found.push(change);
   return found;
+}
+
+/** Records a version as a recorder does: on the one before. */
+export async function save(
+  log: LogWriter,
+  path: string,
+  bytes: Buffer,
+  before?: Change,
+  more: Partial<ChangeDraft> = {}
+): Promise<Change> {
+  const hash = sha256(bytes);
+  const chunks = chunkContent(bytes, { notebook: path.endsWith('.ipynb'), contentHash: hash });
+  const { ref, chunks: lists } = log.contentRef(chunks.map(({ id }) => id));
+  const [change] = await log.append([
+    {
+      draft: {
+        kind: before === undefined ? 'created' : 'modified',
+        path,
+        type: 'file',
+        size: bytes.length,
+        hash,
+        content: ref,
+        mode: 0o644,
+        flags: [],
+        ...more
+      },
+      chunks: [...chunks, ...lists],
+      ...(before?.content !== undefined && { former: before.content })
+    }
+  ]);
+  return change!;
+}
+
+/** The code of the error that a work ends with; `undefined` when it ends without one. */
+export async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    return error instanceof SyftError ? error.code : String(error);
+  }
 }
