@@ -2,7 +2,7 @@
  * Writes a log while one system call after the other is counted, and does to one of them what the test asks:
  * `node fault-child.ts LOG KEYS MODE K [SCENARIO]`. Prints `calls N` at the end, and for each acknowledged change its number and hash.
  *
- * SCENARIO: `write` (the default) writes two sessions; `prune` drops contents from a log that holds some, and appends beside.
+ * SCENARIO: `write` (the default) writes two sessions; `prune` and `erase` drop contents from a log that holds some, and append.
  *
  * MODE: `kill` dies before call K, `tear` in the middle of the Kth that writes, `fail` makes call K report EIO, after half of it when
  * it writes; `count` does nothing.
@@ -144,8 +144,11 @@ async function write(): Promise<void> {
   }
 }
 
-/** Three versions of a file, of which a policy leaves the last; the log is pruned and goes on, in one session. */
-async function prune(): Promise<void> {
+/**
+ * Three versions of a file; a policy leaves the last of them, or the second is erased, and the log goes on, in one session.
+ */
+async function drop(what: 'prune' | 'erase'): Promise<void> {
+  const { eraseContent } = await import('../../../server/src/log/erase.ts');
   const { pruneLog } = await import('../../../server/src/log/prune.ts');
   const { parsePolicy } = await import('../../../server/src/core/retention-policy.ts');
   const log = await openLogWriter({ dir, keyDir });
@@ -165,11 +168,12 @@ async function prune(): Promise<void> {
   }
   armed = true;
   const policy = parsePolicy({ keepAll: '0h' }, 'test');
-  await twice(() => pruneLog(log, policy, { now: Date.now() * 1000 }));
+  if (what === 'prune') await twice(() => pruneLog(log, policy, { now: Date.now() * 1000 }));
+  else await twice(() => eraseContent(log, { hash: hashOf(bytes('two')), shared: 'keep' }));
   await acknowledge('after', bytes('one'));
   await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
 }
 
-await (scenario === 'prune' ? prune() : write());
+await (scenario === 'prune' || scenario === 'erase' ? drop(scenario) : write());
 armed = false;
 say(`calls ${calls} ${writes}`);

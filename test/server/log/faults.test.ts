@@ -3,7 +3,7 @@
  * system call with which it writes a log, and every one of them fails once. No acknowledged change may be lost, and the log
  * must go on.
  */
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -116,11 +116,20 @@ test('any of them fails once: what is refused is refused with a code, and a seco
   });
 }, 300_000);
 
+interface Dropping {
+  readonly what: 'prune' | 'erase';
+  /** Versions of `a` whose content is to go. */
+  readonly goes: readonly number[];
+  readonly code: string;
+}
+const PRUNE: Dropping = { what: 'prune', goes: [1, 3], code: 'VERSION_PRUNED' };
+const ERASE: Dropping = { what: 'erase', goes: [3], code: 'VERSION_ERASED' };
+
 /**
- * After a prune that was cut off: what is to be kept is there, what is not is gone once the log was opened again, or was never
- * said to go; and a crash never looks like damage.
+ * After a prune or an erasure that was cut off: what is to be kept is there, what is not is gone once the log was opened again, or
+ * was never said to go; and a crash never looks like damage.
  */
-async function prunedGoesOn(scratch: Scratch, dir: string, before: Run): Promise<void> {
+async function dropGoesOn(scratch: Scratch, dir: string, before: Run, { goes, code }: Dropping): Promise<void> {
   expect(await scratch.fsck(true, dir)).toEqual([]);
   const log = await scratch.writer({ dir });
   const found = await all(log);
@@ -128,52 +137,58 @@ async function prunedGoesOn(scratch: Scratch, dir: string, before: Run): Promise
   for (const { seq, path, hash } of before.acknowledged) {
     const change = found.find(each => each.seq === seq)!;
     expect(change.path).toBe(path);
-    const old = path === 'a' && seq < 5;
-    const code = await log.contentBytes(change).then(
+    const went = path === 'a' && goes.includes(seq) && acts.length > 0;
+    const now = await log.contentBytes(change).then(
       bytes => sha256(bytes),
       (error: unknown) => (error instanceof SyftError ? error.code : String(error))
     );
     // `after` brings the first content again, and with it that of the first version.
     const again = hash === found.find(each => each.path === 'after')?.hash;
-    if (old && acts.length > 0 && !again) expect([seq, code]).toEqual([seq, 'VERSION_PRUNED']);
-    else if (!old || acts.length === 0) expect([seq, code]).toEqual([seq, hash]);
+    if (!went || !again) expect([seq, now]).toEqual([seq, went ? code : hash]);
   }
   await log.append([version(log, 'goes on', 'it goes on')]);
   await log.close();
   expect(await scratch.fsck(true, dir)).toEqual([]);
 }
 
-const PRUNE_STRIDE = EVERY ?? 12;
+const DROP_STRIDE = EVERY ?? 12;
 
-async function everyCallOfPrune(mode: 'kill' | 'tear' | 'fail', check: (run: Run, k: number) => void): Promise<void> {
+async function everyCallOf(
+  dropping: Dropping,
+  mode: 'kill' | 'tear' | 'fail',
+  check: (run: Run, k: number) => void
+): Promise<void> {
+  const { what } = dropping;
   using scratch = new Scratch(quickDirectory());
-  const whole = await run(join(scratch.base, 'whole'), scratch.keys, 'count', 0, 'prune');
+  const whole = await run(join(scratch.base, 'whole'), scratch.keys, 'count', 0, what);
   expect([whole.stderr, whole.acknowledged.length]).toEqual(['', 7]);
   const last = mode === 'tear' ? whole.writes : (whole.calls ?? 0);
   expect(last).toBeGreaterThan(mode === 'tear' ? 15 : 40);
-  for (let k = 1; k <= last; k += PRUNE_STRIDE) {
+  for (let k = 1; k <= last; k += DROP_STRIDE) {
     const dir = join(scratch.base, `${mode}-${k}`);
-    const done = await run(dir, scratch.keys, mode, k, 'prune');
+    const done = await run(dir, scratch.keys, mode, k, what);
     try {
       check(done, k);
-      await prunedGoesOn(scratch, dir, done);
+      await dropGoesOn(scratch, dir, done, dropping);
     } catch (error) {
-      throw new Error(`prune: ${mode} at ${k} of ${last}: ${String(error)}\n${done.stderr}`, { cause: error });
+      throw new Error(`${what}: ${mode} at ${k} of ${last}: ${String(error)}\n${done.stderr}`, { cause: error });
     }
   }
 }
 
-test('a prune killed before any of its system calls: nothing is lost that it did not sign for, and the next opening ends it', async () => {
-  await everyCallOfPrune('kill', killed);
-}, 300_000);
+describe.each([PRUNE, ERASE])('$what', dropping => {
+  test('killed before any of its system calls: nothing is lost that it did not sign for, and the next opening ends it', async () => {
+    await everyCallOf(dropping, 'kill', killed);
+  }, 300_000);
 
-test('a prune killed in the middle of any of them', async () => {
-  await everyCallOfPrune('tear', killed);
-}, 300_000);
+  test('killed in the middle of any of them', async () => {
+    await everyCallOf(dropping, 'tear', killed);
+  }, 300_000);
 
-test('any of them fails once: the prune is refused with a code, and a second one ends it', async () => {
-  await everyCallOfPrune('fail', done => {
-    expect(done.signal).toBeNull();
-    for (const code of done.refused) expect(code).toMatch(/^DISK_/);
-  });
-}, 300_000);
+  test('any of them fails once: it is refused with a code, and a second try ends it', async () => {
+    await everyCallOf(dropping, 'fail', done => {
+      expect(done.signal).toBeNull();
+      for (const code of done.refused) expect(code).toMatch(/^DISK_/);
+    });
+  }, 300_000);
+});

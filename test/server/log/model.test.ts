@@ -1,7 +1,8 @@
 /**
- * Random lives of a workspace against an oracle in memory: files are written, moved and removed, recorded, the recorder is
- * restarted, or crashes in the middle of writing. Whatever the order, what was said to be recorded is there, byte for byte, the
- * log is sound, and after recording its tree is what the oracle says is on disk.
+ * Random lives of a workspace against an oracle in memory: files are written, moved and removed, recorded, versions are pinned,
+ * old ones pruned, the recorder is restarted, or crashes in the middle of writing or pruning. Whatever the order, what was said to be
+ * recorded and is to be kept is there, byte for byte, what was pruned says so, the log is sound, and after recording its tree is what
+ * the oracle says is on disk.
  *
  * 300 lives in `npm test`; SYFT_MODEL_RUNS=10000 for the long mode, SYFT_MODEL_SEED to have one again.
  */
@@ -23,9 +24,12 @@ import {
 import { dirname, join } from 'node:path';
 import { Recorder } from '../../../server/src/capture/recorder.ts';
 import { versionId, type Change } from '../../../server/src/core/change.ts';
+import { SyftError } from '../../../server/src/core/errors.ts';
+import { markVersion } from '../../../server/src/library/version-marks.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
-import type { LogReader, LogWriter } from '../../../server/src/log/types.ts';
+import { pruneLog, type Pruned } from '../../../server/src/log/prune.ts';
+import type { OpenReader, OpenWriter } from '../../../server/src/log/types.ts';
 import { quickDirectory } from './scratch.ts';
 
 const RUNS = Number(process.env['SYFT_MODEL_RUNS'] ?? 300);
@@ -36,6 +40,9 @@ interface Version {
   readonly kind: string;
   readonly path: string;
   readonly content: string | undefined;
+  pinned?: true;
+  /** It was pruned: who asks for its content gets it, as long as another version has the same, or is told. */
+  gone?: true;
 }
 
 /** The oracle: what is on disk, and what was said to be recorded. */
@@ -44,6 +51,18 @@ class Oracle {
   /** What the log has last of each path. */
   readonly recorded = new Map<string, string | undefined>();
   readonly history = new Map<string, Version>();
+
+  /** The versions that a prune takes of which all but the last content of each path is too old. */
+  prunable(): string[] {
+    const there = [...this.history].filter(([, { content, gone }]) => content !== undefined && gone === undefined);
+    const last = new Map(there.map(([id, { path }]) => [path, id]));
+    const stays = new Set(
+      there
+        .filter(([id, { path, pinned }]) => pinned === true || last.get(path) === id)
+        .map(([, { content }]) => content)
+    );
+    return there.filter(([, { content }]) => !stays.has(content)).map(([id]) => id);
+  }
 }
 
 /** The real thing: a directory, a log and a recorder, which die and come back. */
@@ -51,7 +70,7 @@ class Real {
   readonly base = mkdtempSync(join(quickDirectory(), 'syft-sync-model-'));
   readonly root = join(this.base, 'root');
   #life = 0;
-  log!: LogWriter;
+  log!: OpenWriter;
   recorder!: Recorder;
   /** What the recorder has said since it was last asked. */
   said: Change[] = [];
@@ -127,6 +146,11 @@ class Real {
     const path = join('log', device, name);
     return { path, length: statSync(join(this.dir, path)).size };
   }
+
+  /** Takes every content but the last of each path, and what is pinned. */
+  prune(): Promise<Pruned> {
+    return pruneLog(this.log, { keepAll: 0, timeZone: 'UTC' }, { now: (Date.now() + 60_000) * 1000 });
+  }
 }
 
 /**
@@ -159,7 +183,7 @@ function acknowledge(oracle: Oracle, real: Real): void {
  *
  * @param log Who is asked: after a crash the writer that came back, for a reader is still shown what is about to be cut off.
  */
-async function remembers(oracle: Oracle, real: Real, log: LogReader): Promise<void> {
+async function remembers(oracle: Oracle, real: Real, log: OpenReader): Promise<void> {
   const damages = [];
   for await (const damage of fsckLog(real.dir, { readData: true })) damages.push(damage);
   expect(damages).toEqual([]);
@@ -171,9 +195,22 @@ async function remembers(oracle: Oracle, real: Real, log: LogReader): Promise<vo
   );
   expect(changes.length).toBe(oracle.history.size);
   for (const change of changes) {
-    const content = change.content === undefined ? undefined : (await log.contentBytes(change)).toString('utf8');
     const id = versionId(change);
-    expect([id, { kind: change.kind, path: change.path, content }]).toEqual([id, oracle.history.get(id)]);
+    const version = oracle.history.get(id);
+    const content = await contentNow(log, change, version);
+    expect([id, change.kind, change.path, content]).toEqual([id, version?.kind, version?.path, version?.content]);
+  }
+}
+
+/** The content of a version; of one that was pruned, and whose content is gone, what it was. */
+async function contentNow(log: OpenReader, change: Change, version: Version | undefined): Promise<string | undefined> {
+  if (change.content === undefined) return undefined;
+  try {
+    return (await log.contentBytes(change)).toString('utf8');
+  } catch (error) {
+    if (version?.gone !== true || !(error instanceof SyftError) || error.code !== 'VERSION_PRUNED') throw error;
+    expect(log.dropped(change)).toMatchObject({ retention: { act: 'prune' } });
+    return version.content;
   }
 }
 
@@ -337,6 +374,72 @@ class CrashWhileRecording implements Command {
   }
 }
 
+/** A version that people want to keep. */
+class Pin implements Command {
+  readonly which: number;
+  constructor(which: number) {
+    this.which = which;
+  }
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    const there = [...oracle.history].filter(([, { content, gone }]) => content !== undefined && gone === undefined);
+    const [id, version] = there[Math.floor(this.which * there.length)] ?? [];
+    if (id === undefined || version === undefined) return;
+    for await (const change of real.log.changes()) {
+      if (versionId(change) === id) await markVersion(real.log, change, { versionId: id, act: 'pin' });
+    }
+    version.pinned = true;
+  }
+  toString(): string {
+    return `pin(version at ${this.which})`;
+  }
+}
+
+class Prune implements Command {
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    await real.recorder.flush();
+    acknowledge(oracle, real);
+    const expected = oracle.prunable();
+    const { lost } = await real.prune();
+    expect(lost.map(version => version.versionId).sort()).toEqual(expected.sort());
+    for (const id of expected) (oracle.history.get(id) as Version).gone = true;
+    await remembers(oracle, real, real.log);
+    for await (const change of real.log.changes()) {
+      const version = oracle.history.get(versionId(change));
+      if (!expected.includes(versionId(change)) || version?.content === '') continue;
+      await expect(real.log.contentBytes(change)).rejects.toMatchObject({ code: 'VERSION_PRUNED' });
+    }
+  }
+  toString = (): string => 'prune';
+}
+
+/** While a prune is under way. It was announced, and the next opening ends it, or nothing is gone. */
+class CrashWhilePruning implements Command {
+  readonly turns: number;
+  constructor(turns: number) {
+    this.turns = turns;
+  }
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    await real.recorder.flush();
+    acknowledge(oracle, real);
+    const expected = oracle.prunable();
+    const acts = real.log.acts().length;
+    const pruning = real.prune().catch(() => undefined);
+    for (let i = 0; i < this.turns; i += 1) await new Promise(resolve => setImmediate(resolve));
+    await real.crash();
+    await pruning;
+    if (real.log.acts().length > acts) {
+      for (const id of expected) (oracle.history.get(id) as Version).gone = true;
+    }
+    await remembers(oracle, real, real.log);
+  }
+  toString(): string {
+    return `crash(${this.turns} turns into pruning)`;
+  }
+}
+
 type Torn = 'cut' | 'zeros' | 'junk';
 
 /** After the write and before the sync came back: nobody was told, and the disk kept only a part of what was written. */
@@ -384,7 +487,7 @@ const content = fc.oneof(
 );
 const share = fc.nat(1000).map(n => n / 1000);
 
-/** All that may happen to a workspace. What comes to act on a log, pruning for one, joins the list. */
+/** All that may happen to a workspace. What comes to act on a log joins the list. */
 const COMMANDS: fc.Arbitrary<Command>[] = [
   fc.tuple(path, content, fc.boolean()).map(([at, text, whole]) => new Write(at, text, whole)),
   fc.tuple(path, content, fc.boolean()).map(([at, text, whole]) => new Write(at, text, whole)),
@@ -394,6 +497,9 @@ const COMMANDS: fc.Arbitrary<Command>[] = [
   fc.constant(new Restart()),
   fc.constant(new Crash()),
   fc.nat(12).map(turns => new CrashWhileRecording(turns)),
+  fc.nat(999).map(n => new Pin(n / 1000)),
+  fc.constant(new Prune()),
+  fc.nat(40).map(turns => new CrashWhilePruning(turns)),
   fc.tuple(fc.constantFrom<Torn>('cut', 'zeros', 'junk'), share).map(([how, at]) => new CrashBeforeSync(how, at))
 ];
 
