@@ -5,11 +5,12 @@
  *   node bench/append.mjs [--records 300000] [--batch 10000] [--content 0] [--runs 5]
  *
  * `--content N`: each record brings a content of N bytes of its own; 0: records alone. Contestants take turns, each on a fresh place. The clock runs from the
- * first append to the last answer; opening and closing are not in it. What was appended is read back and counted.
+ * first append to the last answer; opening and closing are not in it. What was appended is read back and counted. The last line says of how many
+ * files a log of so many records consists.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, fdatasyncSync, openSync, readdirSync, writeSync } from 'node:fs';
+import { extname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { parseArgs } from 'node:util';
 import { openLogReader, openLogWriter } from '../server/dist/log/log.js';
@@ -55,6 +56,16 @@ for (let from = 0; from < records; from += Number(values.batch)) {
   const length = Math.min(Number(values.batch), records - from);
   batches.push(Array.from({ length }, (_, k) => appendOf(from + k)));
 }
+/** Files of the last log, by the end of their names. */
+const files = new Map();
+function countFiles(place) {
+  files.clear();
+  for (const entry of readdirSync(place, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const kind = extname(entry.name) || entry.name;
+    files.set(kind, (files.get(kind) ?? 0) + 1);
+  }
+}
 const seconds = since => (performance.now() - since) / 1000;
 
 async function ours(waitForEach) {
@@ -65,6 +76,7 @@ async function ours(waitForEach) {
   else await Promise.all(batches.map(batch => log.append(batch)));
   const took = seconds(started);
   await log.close();
+  countFiles(place);
   const reader = await openLogReader({ dir: place });
   let count = 0;
   for await (const change of reader.changes()) count += change.seq > 0 ? 1 : 0;
@@ -136,3 +148,6 @@ for (const [name, list] of Object.entries(taken)) {
     `${name.padEnd(36)} ${Math.round(records / median(list)).toLocaleString('en')} records a second   (${rates.join(', ')})   time ÷ ours ${(median(list) / own).toFixed(2)}`
   );
 }
+const total = [...files.values()].reduce((sum, count) => sum + count, 0);
+const kinds = [...files].sort(([a], [b]) => (a < b ? -1 : 1)).map(([kind, count]) => `${count} ${kind}`);
+console.log(`files of a log of ${records.toLocaleString('en')} records: ${total} (${kinds.join(', ')})`);

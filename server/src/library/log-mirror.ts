@@ -4,12 +4,13 @@
  */
 import { EventEmitter } from 'node:events';
 import { lstat, open, readdir, readFile, type FileHandle } from 'node:fs/promises';
-import { join, relative as pathBelow } from 'node:path';
+import { join, relative as pathBelow, sep } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { GITIGNORE, refuseStrangers } from '../log/format-file.ts';
 import { hasFrame } from '../log/has-frame.ts';
 import { parseHead } from '../log/head.ts';
 import { partName, storedBytes, storedSegment, type StoredSegment } from '../log/stored-segment.ts';
+import { FULL_TILE_FILE } from '../log/tile-files.ts';
 import { FsStorage } from '../storage/fs.ts';
 import { isLegalName, MAX_READ, readSmall, type Body, type Storage } from '../storage/storage.ts';
 
@@ -45,6 +46,21 @@ async function readAt(handle: FileHandle, position: number, length: number): Pro
   const buffer = Buffer.alloc(length);
   const { bytesRead } = await handle.read(buffer, 0, length, position);
   return buffer.subarray(0, bytesRead);
+}
+
+/** The files with tiles, relative to the stream's directory. */
+async function tileFiles(streamDir: string): Promise<string[]> {
+  const dir = join(streamDir, 'tile');
+  try {
+    const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+    return entries
+      .filter(entry => entry.isFile())
+      .map(entry => pathBelow(streamDir, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
+      .sort();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** One mirror of one log. `wake` after each commit; `stop` makes it equal a last time. */
@@ -137,12 +153,15 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
     const checkpoint = notes.get('checkpoint');
     const copied = await readSmall(this.#to, `${stream}/checkpoint`, MAX_READ);
     if (checkpoint !== undefined && copied?.equals(checkpoint) !== true) {
-      const entries = await readdir(join(this.#from, stream, 'tile'), { recursive: true, withFileTypes: true });
-      for (const entry of entries.filter(entry => entry.isFile())) {
-        const tile = `${stream}/tile/${pathBelow(join(this.#from, stream, 'tile'), entry.parentPath)}/${entry.name}`;
-        if (!isLegalName(tile)) continue;
-        if ((await this.#to.stat(tile))?.size === (await sizeOf(join(this.#from, tile)))) continue;
-        await this.#replace(tile, await contentOf(join(this.#from, tile)));
+      for (const file of await tileFiles(join(this.#from, stream))) {
+        const name = `${stream}/${file}`;
+        if (!isLegalName(name)) continue;
+        // One that several tiles share grows as a segment does, and grows no more when it is full.
+        if (name.endsWith('.tiles'))
+          await this.#extend(name, (await sizeOf(join(this.#from, name))) === FULL_TILE_FILE);
+        else if ((await this.#to.stat(name))?.size !== (await sizeOf(join(this.#from, name)))) {
+          await this.#replace(name, await contentOf(join(this.#from, name)));
+        }
       }
     }
     for (const [name, note] of notes) await this.#replace(`${stream}/${name}`, note);

@@ -10,7 +10,7 @@ import { readCheckpoint, type Checkpoint } from './checkpoint.ts';
 import { placeOf, Remembered, type Memory } from './remembered.ts';
 import { Stream } from './stream.ts';
 import { StreamTree } from './stream-tree.ts';
-import { DiskTiles } from './tile-files.ts';
+import { DiskTiles } from './disk-tiles.ts';
 import type { Damage } from './types.ts';
 
 export interface OwnStream {

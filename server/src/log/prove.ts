@@ -14,7 +14,7 @@ import { readFormatFile } from './format-file.ts';
 import { holds } from './own-stream.ts';
 import { Stream } from './stream.ts';
 import { StreamTree } from './stream-tree.ts';
-import { DiskTiles } from './tile-files.ts';
+import { DiskTiles } from './disk-tiles.ts';
 
 export interface InclusionProof {
   /** The record as it stands in the log, without its line feed: the bytes of the leaf. */
@@ -57,11 +57,19 @@ function recordBytes(stream: Stream, seq: number): Buffer | undefined {
   return undefined;
 }
 
-/** Asks the tree of a checkpoint, from its tiles or, where they do not show it, from the records; `undefined`: neither has it. */
-function fromTree(stream: Stream, signed: Checkpoint, ask: (tree: TileTree) => Buffer[]): Buffer[] | undefined {
+/**
+ * Asks the tree of a checkpoint, from its tiles or, where what they give does not hold, from the records; `undefined`: neither has it.
+ */
+function fromTree(
+  stream: Stream,
+  signed: Checkpoint,
+  ask: (tree: TileTree) => Buffer[],
+  valid: (hashes: readonly Buffer[]) => boolean
+): Buffer[] | undefined {
   const onDisk = new DiskTiles(stream.dir).resume(signed.size);
   try {
-    if (onDisk !== undefined && holds(onDisk, signed)) return ask(onDisk);
+    const hashes = onDisk === undefined ? [] : ask(onDisk);
+    if (onDisk !== undefined && valid(hashes)) return hashes;
   } catch (error) {
     if (!(error instanceof TileMissing)) throw error;
   }
@@ -107,7 +115,9 @@ export function inclusionProof(logDir: string, version: string): InclusionProof 
         `No signed checkpoint covers ${version} yet; one is written within seconds while recording, and at its end.`
       );
     }
-    const hashes = fromTree(stream, signed, tree => tree.inclusion(seq - 1, signed.size));
+    const leads = (hashes: readonly Buffer[]): boolean =>
+      rootFromInclusion(leafHash(leaf), seq - 1, signed.size, hashes)?.equals(signed.root) === true;
+    const hashes = fromTree(stream, signed, tree => tree.inclusion(seq - 1, signed.size), leads);
     const proof = {
       leaf: Buffer.from(leaf),
       index: seq - 1,
@@ -116,7 +126,7 @@ export function inclusionProof(logDir: string, version: string): InclusionProof 
       checkpoint: signed.note,
       publicKey
     };
-    if (rootFromInclusion(leafHash(leaf), proof.index, proof.size, proof.hashes)?.equals(signed.root) !== true) {
+    if (!leads(proof.hashes)) {
       throw new SyftError(
         'LOG_DAMAGED',
         `${version} cannot be proven: its record is not the one that was signed. Run fsck.`
@@ -226,9 +236,10 @@ export function historyProof(logDir: string, earlier: Proven): HistoryProof {
   const { size, root } = earlier.checkpoint;
   const stream = openStream(dir, device, workspace);
   try {
+    const leads = (hashes: readonly Buffer[]): boolean => verifyConsistency({ size, root }, signed, hashes);
     const hashes =
-      size > signed.size ? undefined : fromTree(stream, signed, tree => tree.consistency(size, signed.size));
-    if (hashes === undefined || !verifyConsistency({ size, root }, signed, hashes)) {
+      size > signed.size ? undefined : fromTree(stream, signed, tree => tree.consistency(size, signed.size), leads);
+    if (hashes === undefined || !leads(hashes)) {
       throw new SyftError(
         'LOG_REWRITTEN',
         `The stream of device ${device} does not begin with the ${size} records of that proof. Run fsck.`,

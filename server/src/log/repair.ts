@@ -3,9 +3,9 @@
  * replaces, and what does not belong there, moves into `quarantine/` with a note. Segments are never touched: whatever can be read
  * in them can be read afterwards.
  */
-import { cpSync, existsSync, lstatSync, renameSync } from 'node:fs';
+import { cpSync, existsSync, lstatSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { TileTree } from '../core/merkle.ts';
+import { levelWidth, TileTree } from '../core/merkle.ts';
 import { configurationDirectory, deviceId, deviceKey, type DeviceKey } from '../crypto/device-key.ts';
 import { makePrivateDirectory, replaceFile, syncDirectory } from '../storage/durable.ts';
 import { CHECKPOINT_FILE, readCheckpoint, signCheckpoint, streamKey } from './checkpoint.ts';
@@ -18,7 +18,8 @@ import { holds } from './own-stream.ts';
 import { Remembered } from './remembered.ts';
 import { Stream, streamStart, type Frame } from './stream.ts';
 import { StreamTree } from './stream-tree.ts';
-import { DiskTiles } from './tile-files.ts';
+import { FILE_HASHES, FULL_TILE_FILE } from './tile-files.ts';
+import { DiskTiles } from './disk-tiles.ts';
 import type { Damage } from './types.ts';
 
 /** One thing that was done. */
@@ -38,6 +39,14 @@ export interface RepairOptions {
 
 /** Damage of a stream's records that nothing can derive, and under which nothing may be signed anew. */
 const REWRITTEN = new Set(['edited', 'fork', 'rollback', 'truncated', 'chain', 'sequence']);
+
+/** The tree of a stream from its records, with the hashes that tiles have of those that are lost. */
+function grow(stream: Stream): [DiskTiles, TileTree] {
+  const disk = new DiskTiles(stream.dir);
+  const tree = new TileTree(disk.options);
+  new StreamTree(stream, tree).advance();
+  return [disk, tree];
+}
 
 class Repairer {
   readonly #dir: string;
@@ -127,6 +136,14 @@ class Repairer {
     return undefined;
   }
 
+  /** A file with many tiles, of which some are sound: where records are lost, nothing else has their hashes. */
+  #mayStay(where: string, size: number): boolean {
+    const [, level, number] = /\/tile\/(\d+)\/(\d+)\.tiles$/.exec(where) ?? [];
+    if (number === undefined || Number(number) * FILE_HASHES >= levelWidth(size, Number(level))) return false;
+    const found = lstatSync(join(this.#dir, where), { throwIfNoEntry: false });
+    return found?.isFile() === true && found.size <= FULL_TILE_FILE;
+  }
+
   async #tree(
     stream: Stream,
     device: string,
@@ -135,30 +152,33 @@ class Repairer {
     lost: Damage | undefined,
     key: DeviceKey | undefined
   ): Promise<void> {
-    const disk = new DiskTiles(stream.dir);
-    const tree = new TileTree(disk.options);
-    // A damaged tile must not lend its hashes to the tree that replaces it.
-    for (const { kind, where, message } of tiles) if (kind !== 'missing') this.#aside(where, message);
-    new StreamTree(stream, tree).advance();
     const publicKey = key?.publicKey ?? streamKey(stream.dir, workspace, device);
     const signed = publicKey === undefined ? undefined : readCheckpoint(stream.dir, workspace, device, publicKey);
     const memories = new Remembered(this.#configDir, workspace).all().filter(memory => memory.device === device);
     const claims = [signed, ...memories.map(memory => memory.checkpoint)].flatMap(claim => claim ?? []);
+    const kept: string[] = [];
+    for (const { kind, where, message } of tiles) {
+      if (kind === 'missing') continue;
+      const stays = this.#mayStay(where, signed?.size ?? 0);
+      this.#aside(where, message, stays);
+      if (stays) kept.push(join(this.#dir, where));
+    }
+    let [disk, tree] = grow(stream);
+    // What a damaged file has of records that are lost is believed only where a checkpoint bears it out.
+    if (kept.length > 0 && !claims.every(claim => holds(tree, claim))) {
+      for (const path of kept) rmSync(path, { force: true });
+      [disk, tree] = grow(stream);
+    }
     // Never a second history: what was signed once must be in what is written now.
     if (!claims.every(claim => holds(tree, claim))) return;
     if (signed === undefined && key === undefined) return;
     const size = signed?.size ?? tree.size;
     if (size === 0) return;
-    await disk.flush();
-    let whole = tree;
-    if (size < tree.size) {
-      whole = new TileTree();
-      for (let i = 0; i < size; i += 1) whole.append(tree.leaf(i));
-    }
-    await disk.writePartials(whole);
+    await disk.flush(tree, size);
+    disk.cut(size);
     for (const { where, message } of tiles) this.#done.push({ did: 'written', where, why: message });
     if (lost !== undefined && signed === undefined && key !== undefined) {
-      const { note } = signCheckpoint(workspace, device, size, whole.root(), key);
+      const { note } = signCheckpoint(workspace, device, size, tree.root(size), key);
       this.#write(`log/${device}/${CHECKPOINT_FILE}`, Buffer.from(note), lost.message);
     }
   }

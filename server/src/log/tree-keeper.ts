@@ -113,7 +113,7 @@ export class TreeKeeper {
   async #update(): Promise<void> {
     const { own, limit, busy } = this.#options;
     while (!this.#grower.advance({ limit: limit(), budget: PORTION })) {
-      if (own.tiles.pending >= HELD_TILES) await own.tiles.flush();
+      if (own.tiles.pending >= HELD_TILES) await own.tiles.flush(this.tree);
       await new Promise(resolve => (busy() && !this.#closing ? setTimeout(resolve, YIELD_MS) : setImmediate(resolve)));
     }
     const { size } = this.tree;
@@ -124,11 +124,10 @@ export class TreeKeeper {
   /** In this order: after a crash there is no checkpoint whose tiles are missing, and none is remembered that is not in the log. */
   async #write(size: number): Promise<void> {
     const { own, workspace, logDir } = this.#options;
-    await own.tiles.flush();
-    await own.tiles.writePartials(this.tree);
+    await own.tiles.flush(this.tree, size);
+    own.tiles.cut(size);
     const checkpoint = signCheckpoint(workspace, own.device, size, this.tree.root(), own.key);
     replaceFile(join(this.#dir, CHECKPOINT_FILE), Buffer.from(checkpoint.note));
-    const before = this.#checkpoint?.size ?? 0;
     this.#checkpoint = checkpoint;
     this.#wrote = true;
     try {
@@ -136,7 +135,7 @@ export class TreeKeeper {
     } catch {
       // A home that cannot be written to remembers nothing; the log itself is as good as without.
     }
-    own.tiles.dropPartials(before, size);
+    own.tiles.dropSingles(size);
   }
 
   #seenBefore(): SeenStream[] {

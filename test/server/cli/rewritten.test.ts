@@ -56,13 +56,13 @@ test('fsck --repair puts a deleted checkpoint and tile back', async () => {
   const [change] = await cli.ok('log');
   const stream = join(ws, '.syft-sync/log', String(change?.['device']));
   await unlink(join(stream, 'checkpoint'));
-  await unlink(join(stream, 'tile/0/000.p/1'));
+  await unlink(join(stream, 'tile/0/000000.tiles'));
   expect((await cli.run(['fsck'])).status).toBe(3);
   const repaired = await cli.ok('fsck', '--repair');
   expect(repaired).toMatchObject([
     { repaired: { did: 'written', where: `log/${String(change?.['device'])}/checkpoint` } }
   ]);
-  expect(await readFile(join(stream, 'tile/0/000.p/1'))).toHaveLength(32);
+  expect(await readFile(join(stream, 'tile/0/000000.tiles'))).toHaveLength(32);
   expect(await cli.ok('fsck', '--read-data')).toEqual([]);
 });
 

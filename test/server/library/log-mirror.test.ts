@@ -80,7 +80,7 @@ test('a copy in a storage whose objects cannot grow has all of the log, and beco
   const segments = new Set<string>();
   let parts = 0;
   for await (const { name } of listAll(storage, '')) {
-    const segment = /^(.*\.seg)(\.parts\/\d+)?$/.exec(name);
+    const segment = /^(.*\.(?:seg|tiles))(\.parts\/\d+)?$/.exec(name);
     if (segment?.[2] !== undefined) parts += 1;
     if (segment?.[1] !== undefined) segments.add(segment[1]);
     else {
@@ -92,6 +92,7 @@ test('a copy in a storage whose objects cannot grow has all of the log, and beco
   expect(parts).toBeLessThanOrEqual(64);
   for (const name of segments) {
     const stored = (await storedSegment(storage, name))!;
+    mkdirSync(dirname(at(`back/${name}`)), { recursive: true });
     writeFileSync(
       at(`back/${name}`),
       Buffer.concat(await Array.fromAsync(storedBytes(storage, stored, 0, stored.size)))

@@ -2,7 +2,8 @@
  * Writes a log while one system call after the other is counted, and does to one of them what the test asks:
  * `node fault-child.ts LOG KEYS MODE K [SCENARIO]`. Prints `calls N` at the end, and for each acknowledged change its number and hash.
  *
- * SCENARIO: `write` (the default) writes two sessions; `prune` and `erase` drop contents from a log that holds some, and append.
+ * SCENARIO: `write` (the default) writes two sessions; `prune` and `erase` drop contents from a log that holds some, and append;
+ * `tiles` goes on with a log that has a file for each tile.
  *
  * MODE: `kill` dies before call K, `tear` in the middle of the Kth that writes, `fail` makes call K report EIO, after half of it when
  * it writes; `count` does nothing.
@@ -10,7 +11,9 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import { join } from 'node:path';
 import type { ContentRef } from '../../../server/src/core/change.ts';
+import type { LogWriter } from '../../../server/src/log/types.ts';
 
 const [dir = '', keyDir = '', mode = 'count', k = '0', scenario = 'write'] = process.argv.slice(2);
 const real = { ...fs };
@@ -174,6 +177,37 @@ async function drop(what: 'prune' | 'erase'): Promise<void> {
   await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
 }
 
-await (scenario === 'prune' || scenario === 'erase' ? drop(scenario) : write());
+/** Two sessions on an older log: its tiles go into few files, and the tree grows on in those. */
+async function tiles(): Promise<void> {
+  const { splitTiles } = await import('./single-tiles.ts');
+  const acknowledge = async (log: LogWriter, prefix: string, count: number): Promise<void> => {
+    const bytes = Buffer.from(prefix);
+    const batch = Array.from({ length: count }, (_, i) => version(log, `${prefix}-${i}`, bytes));
+    for (const change of await twice(() => log.append(batch))) {
+      say(`acknowledged ${change.seq} ${change.path} ${hashOf(bytes)}`);
+    }
+  };
+  const older = await openLogWriter({ dir, keyDir });
+  await acknowledge(older, 'older', 300);
+  await older.close();
+  splitTiles(join(dir, 'log', older.device));
+  armed = true;
+  for (const [name, count] of [
+    ['one', 1],
+    ['many', 300]
+  ] as const) {
+    const log = await twice(() => openLogWriter({ dir, keyDir }));
+    await acknowledge(log, name, count);
+    await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
+  }
+}
+
+const scenarios: Record<string, () => Promise<void>> = {
+  write,
+  prune: () => drop('prune'),
+  erase: () => drop('erase'),
+  tiles
+};
+await scenarios[scenario]?.();
 armed = false;
 say(`calls ${calls} ${writes}`);

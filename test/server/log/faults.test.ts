@@ -192,3 +192,28 @@ describe.each([PRUNE, ERASE])('$what', dropping => {
     });
   }, 300_000);
 });
+
+const TILES_STRIDE = EVERY ?? 12;
+
+test('an older log whose tiles go into few files, killed, torn or failing at any call: nothing is lost, and nothing looks like damage', async () => {
+  using scratch = new Scratch(quickDirectory());
+  const whole = await run(join(scratch.base, 'whole'), scratch.keys, 'count', 0, 'tiles');
+  expect([whole.stderr, whole.acknowledged.length]).toEqual(['', 601]);
+  for (const [i, mode] of (['kill', 'tear', 'fail'] as const).entries()) {
+    const last = mode === 'tear' ? whole.writes : (whole.calls ?? 0);
+    expect(last).toBeGreaterThan(mode === 'tear' ? 8 : 40);
+    for (let k = 1 + i; k <= last; k += TILES_STRIDE) {
+      const dir = join(scratch.base, `${mode}-${k}`);
+      const done = await run(dir, scratch.keys, mode, k, 'tiles');
+      try {
+        if (mode !== 'fail') killed(done, k);
+        else for (const code of done.refused) expect(code).toMatch(/^(DISK_|EIO)/);
+        await goesOn(scratch, dir, done);
+        // One session without a fault is enough.
+        expect(scratch.filesOf(dir).filter(file => /\/tile\//.test(file)).length).toBe(2);
+      } catch (error) {
+        throw new Error(`tiles: ${mode} at ${k} of ${last}: ${String(error)}\n${done.stderr}`, { cause: error });
+      }
+    }
+  }
+}, 300_000);

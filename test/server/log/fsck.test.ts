@@ -31,7 +31,7 @@ test('no byte of a closed log can change without being named', async () => {
     'device.json',
     'format.json',
     'head.json',
-    'tile/0/000.p/5'
+    'tile/0/000000.tiles'
   ]);
   const unnoticed: string[] = [];
   for (const file of guarded) {

@@ -20,6 +20,7 @@ import { deviceKey } from '../../../server/src/crypto/device-key.ts';
 import { signCheckpoint } from '../../../server/src/log/checkpoint.ts';
 import { encodeHead, readHead } from '../../../server/src/log/head.ts';
 import { inclusionProof } from '../../../server/src/log/prove.ts';
+import { TileTree } from '../../../server/src/core/merkle.ts';
 import { unpackRecords } from '../../../server/src/log/records-codec.ts';
 import { RewriteGuard } from '../../../server/src/log/rewrite-guard.ts';
 import type { Damage } from '../../../server/src/log/types.ts';
@@ -331,15 +332,18 @@ test('tiles and checkpoint are those that verifiers of transparency logs expect,
   }
   const stream = join(scratch.dir, 'log', device);
   const tiles = scratch.files(`log/${device}/tile`).map(file => file.slice(`log/${device}/tile/`.length));
-  // The partial tile of the first checkpoint went when the full one that holds it was there.
-  expect(tiles.sort()).toEqual(['0/000', '0/001', '1/000.p/1', '1/000.p/2']);
+  expect(tiles.sort()).toEqual(['0/000000.tiles', '1/000000.tiles']);
   const [origin, size] = readFileSync(join(stream, 'checkpoint'), 'utf8').split('\n');
   expect(origin).toMatch(new RegExp(`^syft-sync/[0-9a-f]{32}/${device}$`));
   expect(size).toBe('512');
-  expect(readFileSync(join(stream, 'tile/0/000')).length).toBe(8192);
+  expect(readFileSync(join(stream, 'tile/0/000000.tiles')).length).toBe(512 * 32);
+  // The root of a full tile is a hash of the level above.
+  const full = new TileTree();
+  full.append(readFileSync(join(stream, 'tile/0/000000.tiles')).subarray(8192));
+  expect(readFileSync(join(stream, 'tile/1/000000.tiles')).subarray(32)).toEqual(full.root());
   // Leaves are the records as they stand in the log: the first tile begins with the hash of the first.
   const { leaf } = inclusionProof(scratch.dir, `${device}.1`);
-  expect(readFileSync(join(stream, 'tile/0/000')).subarray(0, 32).toString('hex')).toBe(
+  expect(readFileSync(join(stream, 'tile/0/000000.tiles')).subarray(0, 32).toString('hex')).toBe(
     createHash('sha256').update(Buffer.of(0)).update(leaf).digest('hex')
   );
   expect(JSON.parse(leaf.toString())).toMatchObject({ seq: 1, path: 'file-0' });

@@ -100,59 +100,66 @@ export function rootsAt(leaf: (index: number) => Buffer, sizes: readonly number[
   return roots;
 }
 
-interface Tile {
+/** Hashes of one level, as one file has them. */
+interface Tiles {
   readonly path: string;
   readonly level: number;
-  readonly index: number;
-  readonly width: number;
+  /** Place of the first hash in its level. */
+  readonly first: number;
+  /** How many there should be; of a file that grows it is for the checkpoint to say. */
+  readonly width: number | undefined;
   readonly bytes: Buffer;
 }
 
-/** All files below a directory, relative to it. */
+/** Hashes in a full file of a level. */
+const IN_FILE = 65_536;
+
+/** All files below a directory, relative to it. What has the name of a file counts as one, whatever it is. */
 function filesBelow(dir: string, at = ''): string[] {
   return listing(join(dir, at)).flatMap(name => {
     const path = at === '' ? name : `${at}/${name}`;
-    return lstatSync(join(dir, path)).isDirectory() ? filesBelow(dir, path) : [path];
+    return !name.endsWith('.tiles') && lstatSync(join(dir, path)).isDirectory() ? filesBelow(dir, path) : [path];
   });
 }
 
-function* tilesOf(log: CheckedLog, device: string): Generator<Damage, Tile[]> {
-  const tiles: Tile[] = [];
+function* tilesOf(log: CheckedLog, device: string): Generator<Damage, Tiles[]> {
+  const tiles: Tiles[] = [];
   const where = `log/${device}/tile`;
   for (const file of filesBelow(join(log.dir, where))) {
     if (file.endsWith('.tmp')) continue;
+    const path = `${where}/${file}`;
+    const [, inLevel = '', number = ''] = /^(0|[1-9]\d?)\/(\d{6}|[1-9]\d{6,9})\.tiles$/.exec(file) ?? [];
+    if (inLevel !== '') {
+      const isFile = lstatSync(join(log.dir, path)).isFile();
+      const bytes = isFile ? fileBytes(join(log.dir, path), IN_FILE * 32) : undefined;
+      // What cannot be read as such a file, or is larger than one, counts as having a width that nothing has.
+      const width = bytes === undefined ? 1 : undefined;
+      const first = Number(number) * IN_FILE;
+      tiles.push({ path, level: Number(inLevel), first, width, bytes: bytes ?? Buffer.alloc(0) });
+      continue;
+    }
     const [, level = '', index = '', width = '256'] =
       /^(0|[1-9]\d?)\/((?:x\d{3}\/)*\d{3})(?:\.p\/([1-9]\d?\d?))?$/.exec(file) ?? [];
     if (level === '' || Number(width) > (file.includes('.p/') ? 255 : 256)) {
-      const path = `${where}/${file}`;
       yield { kind: 'unknown-file', where: path, versions: [], message: `${path} does not belong to a log.` };
       continue;
     }
     tiles.push({
-      path: `${where}/${file}`,
+      path,
       level: Number(level),
-      index: Number(index.replaceAll(/[x/]/g, '')),
+      first: Number(index.replaceAll(/[x/]/g, '')) * 256,
       width: Number(width),
-      bytes: fileBytes(join(log.dir, where, file)) ?? Buffer.alloc(0)
+      bytes: fileBytes(join(log.dir, path)) ?? Buffer.alloc(0)
     });
   }
   return tiles;
 }
 
-function tileName(level: number, index: number, width: number): string {
-  const name = String(index).padStart(Math.max(3, Math.ceil(String(index).length / 3) * 3), '0');
-  const parts = name.replaceAll(/(\d{3})(?=\d)/g, 'x$1/');
-  return `tile/${level}/${parts}${width < 256 ? `.p/${width}` : ''}`;
-}
+/** Hashes that a tree of `size` leaves has in a level. */
+const widthAt = (size: number, level: number): number => Math.floor(size / 256 ** level);
 
-/** Where the n hashes of a tile that a tree of `size` leaves needs stand, lowest level first. */
-function* neededTiles(size: number): Generator<{ level: number; index: number; width: number }> {
-  for (let level = 0, hashes = size; hashes > 0; level += 1, hashes = Math.floor(hashes / 256)) {
-    for (let index = 0; index * 256 < hashes; index += 1) {
-      yield { level, index, width: Math.min(256, hashes - index * 256) };
-    }
-  }
-}
+const fileName = (level: number, hash: number): string =>
+  `tile/${level}/${String(Math.floor(hash / IN_FILE)).padStart(6, '0')}.tiles`;
 
 /** Checks the checkpoint and the tiles of a stream against its records. */
 export function* checkTree(log: CheckedLog, stream: CheckedStream): Generator<Damage> {
@@ -180,15 +187,17 @@ export function* checkTree(log: CheckedLog, stream: CheckedStream): Generator<Da
   }
 
   // Leaf hashes that tiles hold, where the records themselves can no longer be read.
-  const lowest = new Map<number, Buffer>();
-  for (const { level, index, bytes } of tiles) {
-    if (level === 0 && bytes.length > (lowest.get(index)?.length ?? 0)) lowest.set(index, bytes);
+  const files = new Map<number, Buffer>();
+  const single = new Map<number, Buffer>();
+  for (const { level, first, width, bytes } of tiles) {
+    if (level !== 0) continue;
+    if (width === undefined) files.set(first / IN_FILE, bytes);
+    else if (bytes.length > (single.get(first / 256)?.length ?? 0)) single.set(first / 256, bytes);
   }
-  const inTile = (i: number): Buffer | undefined => {
-    const at = (i % 256) * 32;
-    const bytes = lowest.get(Math.floor(i / 256));
-    return bytes !== undefined && bytes.length >= at + 32 ? bytes.subarray(at, at + 32) : undefined;
-  };
+  const hashIn = (bytes: Buffer | undefined, i: number): Buffer | undefined =>
+    bytes !== undefined && bytes.length >= i * 32 + 32 ? bytes.subarray(i * 32, i * 32 + 32) : undefined;
+  const inTile = (i: number): Buffer | undefined =>
+    hashIn(files.get(Math.floor(i / IN_FILE)), i % IN_FILE) ?? hashIn(single.get(Math.floor(i / 256)), i % 256);
   // A checkpoint may claim any size; behind what records and tiles cover there is nothing to compare.
   let reach = size;
   while (inTile(reach) !== undefined) reach += 1;
@@ -240,60 +249,93 @@ export function* checkTree(log: CheckedLog, stream: CheckedStream): Generator<Da
 
   // Against records that are known to be other than the signed ones, tiles cannot be judged.
   if (stream.told.has('edited')) return;
-  yield* checkTiles(tiles, device, reach, trusted, checkpoint?.size ?? 0, stream.agrees);
+  const signed = Math.max(checkpoint?.size ?? 0, stream.head?.tree ?? 0);
+  const { head } = stream;
+  const ended = head?.closed === true && head.seq === size && head.tree === checkpoint?.size;
+  yield* checkTiles(tiles, { device, size: reach, leaf: trusted, signed, ended, agrees: stream.agrees });
+  yield* missingTiles(tiles, device, Math.min(checkpoint?.size ?? 0, reach));
 }
 
-function* checkTiles(
-  tiles: readonly Tile[],
-  device: string,
-  size: number,
-  leaf: (index: number) => Buffer,
-  signed: number,
-  agrees: boolean
-): Generator<Damage> {
-  const held = new Map<string, number>();
-  for (const { level, index, width } of tiles) {
-    const key = `${level}/${index}`;
-    held.set(key, Math.max(width, held.get(key) ?? 0));
+interface Expected {
+  readonly device: string;
+  /** Leaves, and what each should be. */
+  readonly size: number;
+  readonly leaf: (index: number) => Buffer;
+  /** Leaves that a checkpoint covers or covered. */
+  readonly signed: number;
+  /** Closed with the checkpoint that is there: files of tiles end where it does. */
+  readonly ended: boolean;
+  /** The checkpoint is that of the leaves. */
+  readonly agrees: boolean;
+}
+
+/** What a checkpoint of `signed` leaves needs and no file has, a file of tiles at a time. One that is too short is named as damaged. */
+function* missingTiles(tiles: readonly Tiles[], device: string, signed: number): Generator<Damage> {
+  for (let level = 0; widthAt(signed, level) > 0; level += 1) {
+    const here = tiles
+      .filter(tile => tile.level === level)
+      .map(({ first, bytes }) => ({ first, end: first + bytes.length / 32 }))
+      .sort((a, b) => a.first - b.first);
+    const needed = widthAt(signed, level);
+    const short = new Set(tiles.filter(tile => tile.level === level).map(({ path }) => path));
+    let from = 0;
+    for (const { first, end } of [...here, { first: needed, end: needed }]) {
+      for (let at = from; at < Math.min(first, needed);) {
+        const where = `log/${device}/${fileName(level, at)}`;
+        if (!short.has(where)) {
+          const message = 'Tiles of the tree are missing; they can be made anew from the records.';
+          yield { kind: 'missing', where, versions: [], message };
+        }
+        at = (Math.floor(at / IN_FILE) + 1) * IN_FILE;
+      }
+      from = Math.max(from, end);
+    }
   }
-  for (const { level, index, width } of neededTiles(Math.min(signed, size))) {
-    if ((held.get(`${level}/${index}`) ?? 0) >= width) continue;
-    yield {
-      kind: 'missing',
-      where: `log/${device}/${tileName(level, index, width)}`,
-      versions: [],
-      message: 'A tile of the tree is missing; it can be made anew from the records.'
-    };
-  }
+}
+
+function* checkTiles(tiles: readonly Tiles[], expected: Expected): Generator<Damage> {
+  const { size, leaf, signed, ended, agrees } = expected;
   if (tiles.length === 0) return;
   // Level by level: the hashes of one are the roots of 256 each of the one below.
-  let level = Buffer.alloc(size * 32);
-  for (let i = 0; i < size; i += 1) leaf(i).copy(level, i * 32);
+  let hashes = Buffer.alloc(size * 32);
+  for (let i = 0; i < size; i += 1) leaf(i).copy(hashes, i * 32);
   const highest = tiles.reduce((most, tile) => Math.max(most, tile.level), 0);
-  for (let l = 0; l <= highest; l += 1) {
-    for (const tile of tiles.filter(tile => tile.level === l)) {
-      const from = tile.index * 256 * 32;
-      const expected = level.subarray(from, from + tile.width * 32);
-      // A tile may reach beyond what can be read; whether it may is for the checkpoint to say.
-      const same =
-        tile.bytes.length === tile.width * 32 &&
-        (expected.length === tile.bytes.length || !agrees) &&
-        tile.bytes.subarray(0, expected.length).equals(expected);
-      if (!same) {
-        yield {
-          kind: 'checksum',
-          where: tile.path,
-          versions: [],
-          message: 'A tile of the tree is damaged; it can be made anew from the records.'
+  for (let level = 0; level <= highest; level += 1) {
+    const here = tiles.filter(tile => tile.level === level);
+    const covered = new Set(here.filter(({ width }) => width !== undefined).map(({ first }) => first / 256));
+    for (const { path, first, width, bytes } of here) {
+      let same: boolean;
+      if (width === undefined) {
+        // Behind what was signed anything may stand: it is written before the checkpoint, and over what a crash has left.
+        const due = Math.max(0, Math.min(IN_FILE, widthAt(signed, level) - first));
+        const there = Math.floor(bytes.length / 32);
+        const compared = hashes.subarray(first * 32, (first + Math.min(due, there)) * 32);
+        const rest = (from: number, to: number): boolean => {
+          for (let at = from; at < to; at += 1) if (!covered.has(Math.floor((first + at) / 256))) return false;
+          return true;
         };
+        same =
+          bytes.subarray(0, compared.length).equals(compared) &&
+          (!ended || bytes.length <= due * 32) &&
+          (due <= there || rest(there, Math.min(due, hashes.length / 32 - first)));
+      } else {
+        const compared = hashes.subarray(first * 32, (first + width) * 32);
+        // A tile may reach beyond what can be read; whether it may is for the checkpoint to say.
+        same =
+          bytes.length === width * 32 &&
+          (compared.length === bytes.length || !agrees) &&
+          bytes.subarray(0, compared.length).equals(compared);
       }
+      if (same) continue;
+      const message = 'A tile of the tree is damaged; it can be made anew from the records.';
+      yield { kind: 'checksum', where: path, versions: [], message };
     }
-    const below = level;
-    level = Buffer.alloc(Math.floor(below.length / (256 * 32)) * 32);
-    for (let i = 0; i < level.length / 32; i += 1) {
+    const below = hashes;
+    hashes = Buffer.alloc(Math.floor(below.length / (256 * 32)) * 32);
+    for (let i = 0; i < hashes.length / 32; i += 1) {
       const from = i * 256;
       const root = rootsAt(j => below.subarray((from + j) * 32, (from + j + 1) * 32), [256]).get(256);
-      root?.copy(level, i * 32);
+      root?.copy(hashes, i * 32);
     }
   }
 }
