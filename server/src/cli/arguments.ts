@@ -274,7 +274,7 @@ export const COMMANDS = {
   },
   receive: {
     usage: 'receive LOG… OUT',
-    does: 'applies the changes of other logs to a directory, live',
+    does: 'applies the changes of other logs, paths or addresses such as file:///mnt/log, to a directory, live',
     options: ['mode', 'once', 'exclude', 'force', 'dry-run'],
     positionals: [2, 99],
     example: 'syft-sync receive /mnt/shared/ana/.syft-sync ~/from-ana'

@@ -1,6 +1,7 @@
 /** `receive`: applies the changes of other logs to a directory. */
 import { resolve } from 'node:path';
 import { SyftError } from '../core/errors.ts';
+import { storageAt } from '../storage/address.ts';
 import { runReceive, type ReceiveEvent } from '../sync/receiver.ts';
 import type { CommandContext } from './context.ts';
 import { jsonLine } from './output.ts';
@@ -11,8 +12,8 @@ export async function receiveCommand(context: CommandContext): Promise<number> {
   if (mode !== 'latest' && mode !== 'all_versions') {
     throw new SyftError('BAD_REQUEST', `--mode takes latest or all_versions, not "${mode}".`);
   }
-  const paths = invocation.args.map(path => resolve(cwd, path));
-  const out = paths.pop() ?? '';
+  const out = resolve(cwd, invocation.args.at(-1) ?? '');
+  const logs = invocation.args.slice(0, -1).map(log => storageAt(log) ?? resolve(cwd, log));
   const once = invocation.flags.has('once');
   // `ready` comes first and means that the output is where the logs are; what the first pass did is printed behind it.
   let held: ReceiveEvent[] | undefined = [];
@@ -36,7 +37,7 @@ export async function receiveCommand(context: CommandContext): Promise<number> {
     }
   };
   const status = await runReceive({
-    logs: paths,
+    logs,
     out,
     mode,
     once,

@@ -18,6 +18,26 @@ export function singleTilePath({ level, index, width }: TilePlace): string {
   return `tile/${level}/${name}${width === TILE_WIDTH ? '' : `.p/${width}`}`;
 }
 
+/** Inverse of {@link singleTilePath}; `undefined` when it is no path of a tile. */
+export function parseSingleTilePath(path: string): TilePlace | undefined {
+  const [, level, above = '', last = '', width] =
+    /^tile\/(\d)\/((?:x\d{3}\/){0,4})(\d{3})(?:\.p\/(\d{1,3}))?$/.exec(path) ?? [];
+  if (level === undefined) return undefined;
+  const place = {
+    level: Number(level),
+    index: Number(above.replace(/\D/g, '') + last),
+    width: width === undefined ? TILE_WIDTH : Number(width)
+  };
+  return place.width >= 1 && place.width <= TILE_WIDTH && singleTilePath(place) === path ? place : undefined;
+}
+
+/** Whether a tile belongs to the tree of `size` leaves as it is kept: a full one of it, or the partial one at its edge. */
+export function isTileOf(size: number, { level, index, width }: TilePlace): boolean {
+  const hashes = levelWidth(size, level);
+  if (width === TILE_WIDTH) return (index + 1) * TILE_WIDTH <= hashes;
+  return index === Math.floor(hashes / TILE_WIDTH) && width === hashes % TILE_WIDTH;
+}
+
 function bytesOf(path: string): Buffer | undefined {
   try {
     // In a foreign log anything may stand there.

@@ -5,7 +5,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../core/errors.ts';
-import { HASH_SIZE, TILE_WIDTH, type TilePlace } from '../core/merkle.ts';
+import { HASH_SIZE, levelWidth, TILE_WIDTH, type TilePlace } from '../core/merkle.ts';
 import { singleTile, widestSingleTile } from './single-tiles.ts';
 
 /** Hashes in a full file of tiles: 256 tiles, 2 MiB. */
@@ -16,6 +16,14 @@ export const FULL_TILE_FILE = FILE_HASHES * HASH_SIZE;
 /** Path, below the stream's directory, of the file with the hashes of a level from `number * FILE_HASHES` on. */
 export function tileFile(level: number, number: number): string {
   return `tile/${level}/${String(number).padStart(6, '0')}.tiles`;
+}
+
+/** Whether a path below the stream's directory is of such a file, and the tree of `size` leaves has hashes in it. */
+export function isTileFileOf(size: number, path: string): boolean {
+  const [, level = '', number = ''] = /^tile\/(\d)\/(\d{6,13})\.tiles$/.exec(path) ?? [];
+  return (
+    tileFile(Number(level), Number(number)) === path && Number(number) * FILE_HASHES < levelWidth(size, Number(level))
+  );
 }
 
 /** How many of the first `wanted` hashes of a level its files hold. Stops at the first that is missing or short, whatever is claimed. */

@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { appendFile, lstat, mkdir, open, readdir, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { changeToJson, versionId, type Cause, type Change, type ChangeJson } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
@@ -27,12 +28,13 @@ import {
   type Plan,
   type Step
 } from '../core/reconcile.ts';
+import type { Storage } from '../storage/storage.ts';
 import { versionPath } from './all-versions.ts';
 import { applyBatch, batches, conflictsOf, keep, stageAll, type ApplyPlace, type Outcome } from './apply.ts';
 import { ReceiveState, sameAgreement, type Agreed } from './cursor.ts';
 import { isWritable, mergeHistories, nodeOfChange, type Histories, type LogMoment } from './history.ts';
 import { DiskView, lstatOrMissing, type Look } from './look.ts';
-import { FollowedLog } from './source.ts';
+import { FollowedLog, type RemoteLog } from './source.ts';
 import { Staging } from './stage.ts';
 
 /** What a receiver asks of a recorder in the same process; the one of the output directory. */
@@ -44,8 +46,11 @@ export interface ReceivingRecorder {
 }
 
 export interface ReceiverOptions {
-  /** The log, or several. Relative paths are relative to the current directory. */
-  readonly logPath: string | readonly string[];
+  /**
+   * The log, or several: directories (relative ones to the current directory), or storages. What a storage has is fetched to this
+   * machine, by what has changed, and applied from there.
+   */
+  readonly logPath: string | Storage | readonly (string | Storage)[];
   /** The directory that receives. Made when it is missing and was never received into. */
   readonly outputPath: string;
   /** `latest`: the output becomes the tree of the log. `all_versions`: every version is a file of its own. Default `latest`. */
@@ -58,7 +63,13 @@ export interface ReceiverOptions {
   readonly ownLog?: string;
   /** Milliseconds between looks at the logs when nothing hints at a change. Default 250. */
   readonly pollIntervalMs?: number;
-  /** Plan, and write nothing. */
+  /** Milliseconds between looks at a storage. Default 2000. */
+  readonly fetchIntervalMs?: number;
+  /** Where logs from storages are fetched to, each to a directory of its own. Default {@link fetchDirectory}. */
+  readonly fetchPath?: string;
+  /** Ends a fetch, and lets none begin. {@link SyftLogReceiver.stop} does so too, and the rest. */
+  readonly signal?: AbortSignal;
+  /** Plan, and write nothing to the output. */
   readonly dryRun?: boolean;
   /** Halt when more than this share of at least 10 files would be deleted. Default 0.5. */
   readonly maxDeleteFraction?: number;
@@ -149,6 +160,7 @@ export interface ReceiveReport {
 
 const NONE: ReadonlySet<PathName> = new Set();
 const DEFAULT_POLL_MS = 250;
+const DEFAULT_FETCH_MS = 2000;
 const DEFAULT_RECORD_WAIT_MS = 3000;
 const HOLD_POLL_MS = 40;
 /** Above this size the journal of intents starts anew. */
@@ -204,12 +216,15 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
   #wake: () => void = () => undefined;
   #hinted = false;
   #stopping = false;
+  /** Aborted by {@link stop}. */
+  #fetching = new AbortController();
   #planned: Step[] = [];
 
   constructor(options: ReceiverOptions) {
     super();
     this.#options = options;
-    const logs = typeof options.logPath === 'string' ? [options.logPath] : [...options.logPath];
+    const { logPath: given } = options;
+    const logs = typeof given === 'string' || 'location' in given ? [given] : [...given];
     if (logs.length === 0) {
       throw new SyftError('BAD_REQUEST', 'A receiver needs at least one log.');
     }
@@ -226,9 +241,11 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         code: 'LOG_DAMAGED',
         message: `${damage.message} (${damage.where})`
       });
-    this.#sources = [...new Set(logs.map(path => resolve(path)))].map(
-      logPath => new Source(new FollowedLog(logPath, { onHint, onDamage, guarded: true }))
-    );
+    const places = new Set(logs.map(log => (typeof log === 'string' ? resolve(log) : log)));
+    this.#sources = [...places].map(place => {
+      const log = typeof place === 'string' ? place : this.#remote(place);
+      return new Source(new FollowedLog(log, { onHint, onDamage, guarded: true }));
+    });
     if (this.#sources.some(source => source.log.logPath === this.#ownLogDir)) {
       throw new SyftError('BAD_REQUEST', 'A directory cannot receive from its own log. Give the log of another one.', {
         path: this.#ownLogDir
@@ -237,6 +254,16 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     this.#own = new FollowedLog(this.#ownLogDir, { onHint, onDamage });
     this.#disk = new DiskView(this.#output);
     this.#rules = new IgnoreRules({ readIgnoreFile: () => undefined });
+  }
+
+  /** The copy is this receiver's alone: it is remembered by its path how far the log was seen. */
+  #remote(storage: Storage): RemoteLog {
+    const key = createHash('sha256').update(`${storage.location}\0${this.#output}`).digest('hex').slice(0, 32);
+    return {
+      storage,
+      copy: join(resolve(this.#options.fetchPath ?? fetchDirectory()), key),
+      intervalMs: this.#options.fetchIntervalMs ?? DEFAULT_FETCH_MS
+    };
   }
 
   /**
@@ -250,7 +277,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     }
     await this.#open();
     this.#state = 'running';
-    await this.#exclusive(() => this.#pass());
+    await this.#exclusive(() => this.#pass({ now: true }));
     this.#loop = this.#follow();
   }
 
@@ -263,8 +290,8 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     await this.#open();
     const before = { ...this.#counts };
     this.#planned = [];
-    for (;;) {
-      await this.#exclusive(() => this.#pass(options.force));
+    for (let now = true; ; now = false) {
+      await this.#exclusive(() => this.#pass({ force: options.force === true, now }));
       if (this.#halted !== undefined || this.#options.dryRun === true || this.#due() === undefined) {
         break;
       }
@@ -282,6 +309,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
   /** Finishes the step at hand and lets go of everything. Can be started again. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#fetching.abort();
     this.#wake();
     await this.#loop;
     this.#loop = undefined;
@@ -307,6 +335,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     });
     this.#state = 'stopped';
     this.#stopping = false;
+    this.#fetching = new AbortController();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -325,7 +354,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       problems: this.#counts.problems,
       ...(this.#halted !== undefined && { halted: this.#halted }),
       sources: this.#sources.map(({ log, error }) => ({
-        logPath: log.logPath,
+        logPath: log.location,
         ...(log.workspaceId !== undefined && { workspaceId: log.workspaceId }),
         reachable: log.reader !== undefined,
         ...(error !== undefined && { error: error.message }),
@@ -419,16 +448,20 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     }
   }
 
-  async #readSource(source: Source, force: boolean): Promise<void> {
+  async #readSource(source: Source, force: boolean, now: boolean): Promise<void> {
     const { log } = source;
+    const { signal: asked } = this.#options;
+    const signal = asked === undefined ? this.#fetching.signal : AbortSignal.any([this.#fetching.signal, asked]);
     let changes: readonly Change[];
     try {
-      changes = await log.next({ force });
+      changes = await log.next({ force, now, signal });
       if (source.error !== undefined) {
-        this.#log(`${log.logPath} is back`);
+        this.#log(`${log.location} is back`);
         source.error = undefined;
       }
     } catch (error) {
+      // The next start goes on with what was being fetched.
+      if (signal.aborted) return;
       const problem = error instanceof Error ? error : new Error(String(error));
       if (source.error?.message !== problem.message) {
         source.error = problem;
@@ -443,7 +476,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     if (source.workspaceId !== undefined && source.workspaceId !== log.workspaceId) {
       source.halted = {
         reason: 'log-replaced',
-        message: `The log at ${log.logPath} is another one than before; start again when that is intended.`
+        message: `The log at ${log.location} is another one than before; start again when that is intended.`
       };
       return;
     }
@@ -469,7 +502,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       if ((histories.streams.get(device) ?? 0) < seq && !force) {
         source.halted = {
           reason: 'log-rolled-back',
-          message: `The log at ${log.logPath} has less than what was received from it before; nothing is applied from it until you say so with force.`
+          message: `The log at ${log.location} has less than what was received from it before; nothing is applied from it until you say so with force.`
         };
       }
     }
@@ -480,8 +513,8 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
 
   async #openState(source: Source, workspaceId: string): Promise<ReceiveState> {
     if (workspaceId === this.#own.workspaceId) {
-      throw new SyftError('BAD_REQUEST', `${source.log.logPath} is a copy of the log of ${this.#output} itself.`, {
-        path: source.log.logPath
+      throw new SyftError('BAD_REQUEST', `${source.log.location} is a copy of the log of ${this.#output} itself.`, {
+        path: source.log.location
       });
     }
     this.#privateDir = this.#ownThere ? this.#ownLogDir : join(this.#root, LOG_DIR_NAME);
@@ -605,7 +638,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
 
   // One pass
 
-  async #pass(forceNow = false): Promise<void> {
+  async #pass({ force: forceNow = false, now: fetchNow = false } = {}): Promise<void> {
     const force = forceNow || this.#options.force === true;
     if (this.#root === '') {
       if (!(await this.#checkRoot(force))) {
@@ -614,7 +647,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     }
     await this.#readOwn();
     for (const source of this.#sources) {
-      await this.#readSource(source, force);
+      await this.#readSource(source, force, fetchNow);
     }
     const halted = this.#sources.find(source => source.halted !== undefined)?.halted;
     const active = this.#sources.filter(source => source.state !== undefined && source.halted === undefined);
@@ -1264,6 +1297,14 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
   }
 }
 
+/** Where logs are fetched to that lie in storages; may be deleted while nobody receives. */
+export function fetchDirectory(): string {
+  const home = process.env['SYFT_SYNC_HOME'];
+  if (home !== undefined && home !== '') return join(home, 'fetched');
+  const caches = process.env['XDG_CACHE_HOME'];
+  return join(caches !== undefined && caches !== '' ? caches : join(homedir(), '.cache'), 'syft-sync', 'fetched');
+}
+
 function setNode(tree: Map<PathName, Node>, path: PathName, node: Node | undefined): void {
   if (node === undefined) {
     tree.delete(path);
@@ -1314,7 +1355,7 @@ function problemOf(error: unknown): ProblemEvent {
 // The command line's part
 
 export interface RunReceiveOptions {
-  readonly logs: readonly string[];
+  readonly logs: readonly (string | Storage)[];
   readonly out: string;
   readonly mode: 'latest' | 'all_versions';
   /** Apply what there is, and end. */
@@ -1353,6 +1394,7 @@ export async function runReceive(options: RunReceiveOptions): Promise<number> {
     logPath: options.logs,
     outputPath: options.out,
     syncMode: options.mode,
+    signal: options.signal,
     ...(options.dryRun !== undefined && { dryRun: options.dryRun }),
     ...(options.force !== undefined && { force: options.force }),
     ...(options.excludePatterns !== undefined && { excludePatterns: options.excludePatterns }),

@@ -8,6 +8,8 @@ import { configurationDirectory } from '../crypto/device-key.ts';
 import { openLogReader } from '../log/log.ts';
 import { RewriteGuard, rewrittenError } from '../log/rewrite-guard.ts';
 import type { Damage, LogReader } from '../log/types.ts';
+import type { Storage } from '../storage/storage.ts';
+import { FetchedLog } from './fetch.ts';
 import { Histories } from './history.ts';
 
 /** Wakes somebody when a log grows. Only a hint: whoever relies on it polls as well. */
@@ -62,9 +64,34 @@ export class LogHints {
   }
 }
 
+/** A log in a storage, and how it comes here. */
+export interface RemoteLog {
+  readonly storage: Storage;
+  /** Directory of this machine that it is fetched to. */
+  readonly copy: string;
+  /** Least time between two looks at the storage, milliseconds. */
+  readonly intervalMs: number;
+}
+
+export interface NextOptions {
+  /** A log that was rewritten is taken for the true one from now on. */
+  readonly force?: boolean;
+  /** Look at a storage at once, whenever it was looked at before. */
+  readonly now?: boolean;
+  /** Ends a fetch. */
+  readonly signal?: AbortSignal;
+}
+
 /** Reads one log as it grows. */
 export class FollowedLog {
+  /** Where it is read: the log itself, or what was fetched of it. */
   readonly logPath: string;
+  /** What to call it in messages. */
+  readonly location: string;
+  readonly #remote: { readonly log: FetchedLog; readonly intervalMs: number } | undefined;
+  #looked = -Infinity;
+  #unanswered: Error | undefined;
+  #fetched = false;
   readonly hints: LogHints;
   histories: Histories | undefined;
   readonly #onDamage: (damage: Damage) => void;
@@ -73,11 +100,24 @@ export class FollowedLog {
   #guard: RewriteGuard | undefined;
   #read = false;
 
-  /** @param options `guarded`: refuse a log that is not the one that was seen before. */
-  constructor(logPath: string, options: { onHint: () => void; onDamage: (damage: Damage) => void; guarded?: boolean }) {
-    this.logPath = logPath;
+  /**
+   * @param log Directory of the log, or one in a storage.
+   * @param options `guarded`: refuse a log that is not the one that was seen before.
+   */
+  constructor(
+    log: string | RemoteLog,
+    options: { onHint: () => void; onDamage: (damage: Damage) => void; guarded?: boolean }
+  ) {
+    if (typeof log === 'string') {
+      this.logPath = log;
+      this.location = log;
+    } else {
+      this.logPath = log.copy;
+      this.location = log.storage.location;
+      this.#remote = { log: new FetchedLog(log.storage, log.copy), intervalMs: log.intervalMs };
+    }
     this.#guarded = options.guarded ?? false;
-    this.hints = new LogHints(logPath, options.onHint);
+    this.hints = new LogHints(this.logPath, options.onHint);
     this.#onDamage = options.onDamage;
   }
 
@@ -92,11 +132,11 @@ export class FollowedLog {
   /**
    * What is new since the last call; everything at the first, and after the log has been away.
    *
-   * @param options `force`: a log that was rewritten is taken for the true one from now on.
-   * @throws SyftError LOG_REWRITTEN, LOG_MISSING and what else opening a log throws. The next call tries again.
+   * @throws SyftError LOG_REWRITTEN, LOG_MISSING, what else opening a log throws, and what the storage says. The next call tries again.
    */
-  async next(options: { force?: boolean } = {}): Promise<readonly Change[]> {
+  async next(options: NextOptions = {}): Promise<readonly Change[]> {
     try {
+      await this.#fetch(options);
       const present = await readdir(join(this.logPath, 'log')).catch((error: unknown) => {
         if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') {
           throw new SyftError('LOG_MISSING', `There is no log at ${this.logPath}.`, {
@@ -117,7 +157,8 @@ export class FollowedLog {
         this.#read = false;
         this.#reader = await openLogReader({ dir: this.logPath, onDamage: this.#onDamage });
       }
-      await this.hints.refresh();
+      // What is fetched comes by ourselves.
+      if (this.#remote === undefined) await this.hints.refresh();
       if (this.#read) {
         return await this.#reader.refresh();
       }
@@ -134,6 +175,30 @@ export class FollowedLog {
     }
   }
 
+  /** Brings what a storage has, unless that was tried a moment ago. */
+  async #fetch({ force, now, signal }: NextOptions): Promise<void> {
+    if (this.#remote === undefined) return;
+    const { log, intervalMs } = this.#remote;
+    if (now !== true && performance.now() - this.#looked < intervalMs) {
+      if (this.#unanswered !== undefined) throw this.#unanswered;
+      return;
+    }
+    try {
+      // As with the guard: said once, for what is there now.
+      await log.fetch({
+        ...(signal !== undefined && { signal }),
+        ...(force === true && !this.#fetched && { force })
+      });
+      this.#fetched = true;
+      this.#unanswered = undefined;
+    } catch (error) {
+      this.#unanswered = error instanceof Error ? error : new Error(String(error));
+      throw error;
+    } finally {
+      this.#looked = performance.now();
+    }
+  }
+
   #checkHistory(force: boolean): void {
     if (!this.#guarded) return;
     if (this.#guard === undefined) {
@@ -147,6 +212,7 @@ export class FollowedLog {
 
   async #leave(): Promise<void> {
     this.#read = false;
+    this.#fetched = false;
     this.#guard?.close();
     this.#guard = undefined;
     const reader = this.#reader;
@@ -157,5 +223,8 @@ export class FollowedLog {
   async close(): Promise<void> {
     this.hints.close();
     await this.#leave();
+    this.#remote?.log.close();
+    this.#looked = -Infinity;
+    this.#unanswered = undefined;
   }
 }

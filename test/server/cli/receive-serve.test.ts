@@ -1,10 +1,21 @@
 /** `receive` and `serve` as a script meets them. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { CommandLine, Watch } from './run.ts';
 
 let dir: string;
@@ -41,6 +52,27 @@ test('receive goes on with what comes, and with --mode all_versions keeps each v
   const line = await receiver.until(line => line['path'] === 'data/a.csv' && line['kind'] === 'modified');
   expect(line).toMatchObject({ versionId: expect.stringMatching(/^[a-z2-7]{8}\.\d+$/) });
   expect(await receiver.end()).toBe(0);
+});
+
+test('receive from a storage by its address, into a home of its own, and nothing from one that was put back', async () => {
+  await cli.ok('capture');
+  const [out, storage] = [join(dir, 'out'), join(dir, 'storage')];
+  cpSync(join(ws, LOG), storage, { recursive: true });
+  const address = pathToFileURL(storage).href;
+  await cli.ok('receive', address, out, '--once');
+  writeFileSync(join(ws, 'data', 'a.csv'), 'a,b\n3,4\n');
+  await cli.ok('capture');
+  const older = join(dir, 'older');
+  renameSync(storage, older);
+  cpSync(join(ws, LOG), storage, { recursive: true });
+  await cli.ok('receive', address, out, '--once');
+  expect(readFileSync(join(out, 'data', 'a.csv'), 'utf8')).toBe('a,b\n3,4\n');
+  rmSync(storage, { recursive: true });
+  cpSync(older, storage, { recursive: true });
+  const refused = await cli.run(['receive', address, out, '--once']);
+  expect([refused.status, refused.stderr]).toEqual([3, expect.stringContaining('[LOG_REWRITTEN]')]);
+  const unknown = await cli.run(['receive', 'gopher://example.org/log', out, '--once']);
+  expect([unknown.status, unknown.stderr]).toEqual([2, expect.stringContaining('gopher')]);
 });
 
 test('receive of a log that is not there exits 4 and makes nothing', async () => {

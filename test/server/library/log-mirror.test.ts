@@ -2,12 +2,15 @@
 import { expect, test } from '@jest/globals';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { SyftError } from '../../../server/src/core/errors.ts';
+import { LogMirror } from '../../../server/src/library/log-mirror.ts';
 import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
 import { storedBytes, storedSegment } from '../../../server/src/log/stored-segment.ts';
+import { FsStorage } from '../../../server/src/storage/fs.ts';
 import { MemoryStorage } from '../../../server/src/storage/memory.ts';
-import { listAll, MAX_READ, readSmall } from '../../../server/src/storage/storage.ts';
+import { listAll, MAX_READ, readSmall, type Storage } from '../../../server/src/storage/storage.ts';
 import { pruneLog } from '../../../server/src/log/prune.ts';
 import { parsePolicy } from '../../../server/src/core/retention-policy.ts';
 import { ownPlace } from './place.ts';
@@ -143,4 +146,83 @@ test('a copy follows a prune: it gives up what the log gave up, and nothing else
   };
   expect(segments('copy')).toEqual(segments('log'));
   expect(await damages(at('copy'))).toEqual([]);
+});
+
+/** A storage that counts what is asked of it, and after so many writes is away. */
+class Counted implements Storage {
+  readonly location: string;
+  readonly listing = 'strong';
+  readonly maxObjectSize: number;
+  reads = 0;
+  writes = 0;
+  most = Infinity;
+  readonly #inner: FsStorage;
+
+  constructor(inner: FsStorage) {
+    this.#inner = inner;
+    this.location = inner.location;
+    this.maxObjectSize = inner.maxObjectSize;
+  }
+
+  #write<T>(work: () => Promise<T>): Promise<T> {
+    this.writes += 1;
+    return this.writes > this.most ? Promise.reject(new SyftError('UNAVAILABLE', 'The line is down.')) : work();
+  }
+
+  stat: Storage['stat'] = (...all) => ((this.reads += 1), this.#inner.stat(...all));
+  read: Storage['read'] = (...all) => ((this.reads += 1), this.#inner.read(...all));
+  list: Storage['list'] = (...all) => ((this.reads += 1), this.#inner.list(...all));
+  put: Storage['put'] = (...all) => this.#write(() => this.#inner.put(...all));
+  append: NonNullable<Storage['append']> = (...all) => this.#write(() => this.#inner.append(...all));
+  delete: Storage['delete'] = (...all) => this.#write(() => this.#inner.delete(...all));
+}
+
+test('a copy that is cut off at any write, while it follows a prune too, has no damage', async () => {
+  for (const text of ['first', 'second', 'third']) {
+    writeFileSync(at('data/a'), text.repeat(2000));
+    await record(at('log'), at('before'));
+  }
+  const log = await openLogWriter({ dir: at('log') });
+  await pruneLog(log, parsePolicy({ keepAll: '0h' }, 'test'), { now: Date.now() * 1000 });
+  await log.close();
+  for (let most = 0, problems = 1; problems > 0; most += 1) {
+    if (most > 50) throw new Error('A copy never gets equal.');
+    rmSync(at('copy'), { recursive: true, force: true });
+    cpSync(at('before'), at('copy'), { recursive: true });
+    const storage = new Counted(new FsStorage(at('copy')));
+    const mirror = new LogMirror(at('log'), storage);
+    problems = 0;
+    mirror.on('problem', () => (problems += 1));
+    storage.most = most;
+    await mirror.stop();
+    expect(await damages(at('copy'))).toEqual([]);
+    storage.most = Infinity;
+    await mirror.stop();
+    expect(await damages(at('copy'))).toEqual([]);
+    expect(await contents(at('copy')).catch((error: unknown) => (error as SyftError).code)).toBe('VERSION_PRUNED');
+  }
+});
+
+test('a mirror asks for nothing that it knows, and yet finds out what somebody else did to its copy', async () => {
+  writeFileSync(at('data/a'), 'mine');
+  await record(at('log'));
+  const storage = new Counted(new FsStorage(at('copy')));
+  const mirror = new LogMirror(at('log'), storage);
+  const synced = async (): Promise<number> => {
+    storage.reads = 0;
+    const done = new Promise(resolve => mirror.once('synced', () => resolve(undefined)));
+    mirror.wake();
+    await done;
+    return storage.reads;
+  };
+  expect(await synced()).toBeGreaterThan(5);
+  // Whether it is the same place still.
+  expect(await synced()).toBe(1);
+  rmSync(at('copy'), { recursive: true });
+  await synced();
+  expect(await damages(at('copy'))).toEqual([]);
+  rmSync(at('copy/log', readdirSync(at('copy/log'))[0]!, 'head.json'));
+  await mirror.stop();
+  expect(await damages(at('copy'))).toEqual([]);
+  expect(await contents(at('copy'))).toEqual(['mine']);
 });
