@@ -25,6 +25,10 @@ class SyftSync(ExtensionApp):
     exclude = List(Unicode(), help="What not to record, in gitignore syntax.").tag(config=True)
     max_content = Int(1 << 30, help="Larger files, in bytes, are recorded by name, size and hash only.").tag(config=True)
     watcher = Unicode("", help="Where word of changes comes from: auto, fs-watch, chokidar, parcel, polling, none, or the path of a module.").tag(config=True)
+    encrypt = Bool(False, help="Encrypt a log that is begun now; needs a passphrase.").tag(config=True)
+    passphrase_file = Unicode(
+        "", help="A file whose first line is the passphrase of the log; else SYFT_SYNC_PASSPHRASE in the environment of the server."
+    ).tag(config=True)
     environment = Dict(help="Further environment variables of the sidecar.").tag(config=True)
 
     sidecar: Sidecar
@@ -43,7 +47,9 @@ class SyftSync(ExtensionApp):
         log = ["--log", self.log_path] if self.log_path else []
         exclude = [f"--exclude={pattern}" for pattern in self.exclude]
         watcher = [f"--watcher={self.watcher}"] if self.watcher else []
-        return ["-C", self.root_path(), *log, "serve", f"--max-content={self.max_content}", *watcher, *exclude]
+        encrypt = ["--encrypt"] if self.encrypt else []
+        passphrase = [f"--passphrase-file={Path(self.passphrase_file).expanduser()}"] if self.passphrase_file else []
+        return ["-C", self.root_path(), *log, *passphrase, "serve", f"--max-content={self.max_content}", *encrypt, *watcher, *exclude]
 
     def variables(self) -> dict[str, str]:
         return {str(name): str(value) for name, value in self.environment.items()}

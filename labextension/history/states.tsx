@@ -134,7 +134,13 @@ function Recording(props: StateProps & { status: Status }): JSX.Element | null {
     const full = status.error?.code === 'DISK_FULL';
     return (
       <div className="jp-SyftSync-banner jp-SyftSync-mod-error" role="alert">
-        <strong>{full ? trans.__('The disk is full: nothing more is recorded') : trans.__('Recording stopped')}</strong>
+        <strong>
+          {full
+            ? trans.__('The disk is full: nothing more is recorded')
+            : status.error?.code === 'LOG_ENCRYPTED'
+              ? trans.__('A passphrase is needed: nothing is recorded')
+              : trans.__('Recording stopped')}
+        </strong>
         <p>{printable(status.error?.message ?? '')}</p>
         <p className="jp-SyftSync-buttons">
           <Action

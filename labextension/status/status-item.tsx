@@ -39,7 +39,12 @@ export function statusView(connection: Pick<Connection, 'state' | 'status'>, tra
     case 'error':
       return {
         kind: 'error',
-        text: status.error?.code === 'DISK_FULL' ? trans.__('Disk full') : trans.__('Not recording'),
+        text:
+          status.error?.code === 'DISK_FULL'
+            ? trans.__('Disk full')
+            : status.error?.code === 'LOG_ENCRYPTED'
+              ? trans.__('Passphrase needed')
+              : trans.__('Not recording'),
         tooltip: printable(status.error?.message ?? tooltip)
       };
     case 'paused':

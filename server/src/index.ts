@@ -9,6 +9,7 @@ export type {
 export { registerWatcher } from './capture/hints/registry.ts';
 export type { WatcherChoice, WatcherFactory } from './capture/hints/registry.ts';
 export type { HintSink, HintSource, HintSourceOptions } from './capture/hints.ts';
+export type { EncryptionOptions } from './library/encryption.ts';
 export { EventHandler } from './library/event-handler.ts';
 export type { FileEvent } from './library/event-handler.ts';
 export { LogStorage } from './library/log-storage.ts';

@@ -49,6 +49,7 @@ import { NOTHING_SAID, saidIn, type Said } from '../library/said.ts';
 import { VERSION } from '../library/version.ts';
 import { isLogDirectory } from '../log/format-file.ts';
 import { readLockHolder } from '../log/lock.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { openLogReader } from '../log/log.ts';
 import type { OpenReader } from '../log/types.ts';
 import { join } from 'node:path';
@@ -67,6 +68,8 @@ export interface SidecarServiceOptions {
   readonly maxFiles?: number | undefined;
   readonly hints?: WorkspaceOptions['hints'];
   readonly holder?: WorkspaceOptions['holder'];
+  /** Keys of an encrypted log, asked for whenever it is opened; it may begin one. `undefined`: the log is plain. */
+  readonly openKeys?: (() => Promise<LogKeys | undefined>) | undefined;
   /** Where choices are remembered. Default: the installation's configuration. */
   readonly configDir?: string | undefined;
   readonly logger: ApiLogger;
@@ -171,9 +174,11 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
     }
     let workspace: Workspace;
     try {
+      const keys = await options.openKeys?.();
       workspace = await Workspace.open({
         root,
         logDir: this.#logDir,
+        ...(keys !== undefined && { keys }),
         ...(this.#include !== undefined && { include: this.#include }),
         ...(chosen === undefined && { maxFiles }),
         ...(options.excludePatterns !== undefined && { excludePatterns: options.excludePatterns }),
@@ -196,6 +201,7 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
     const index = ChangeIndex.open({
       dir: join(workspace.logDir, 'index'),
       log: workspace.log,
+      ...(workspace.keys !== undefined && { keys: workspace.keys }),
       logger,
       onStatus: () => this.emit('status')
     });
@@ -285,7 +291,9 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
     if (this.#reading !== undefined) return;
     let reader: OpenReader | undefined;
     try {
-      reader = await openLogReader({ dir: this.#logDir });
+      // Reads what is there, and begins nothing.
+      const keys = isLogDirectory(this.#logDir) ? await this.#options.openKeys?.() : undefined;
+      reader = await openLogReader({ dir: this.#logDir, keys });
       const reading: Reading = {
         reader,
         tree: new Map(),
@@ -555,7 +563,18 @@ function notRunning(): SyftError {
   return new SyftError('NOT_RUNNING', 'The recorder is not running yet; try again in a moment.');
 }
 
+/** Said to who sits before JupyterLab, not before a command line. */
+const NEEDS_PASSPHRASE =
+  'The history of this folder is encrypted. Start JupyterLab with its passphrase in SYFT_SYNC_PASSPHRASE, or name a file that holds it: c.SyftSync.passphrase_file, or SYFT_SYNC_PASSPHRASE_FILE.';
+
 function describe(error: unknown): { code: string; message: string } {
+  if (error instanceof SyftError && error.code === 'LOG_ENCRYPTED') {
+    return { code: error.code, message: NEEDS_PASSPHRASE };
+  }
+  if (error instanceof SyftError && error.code === 'PASSPHRASE_WRONG') {
+    const message = `${error.message} Start JupyterLab again with the right one, or correct the passphrase file: it is read again at once.`;
+    return { code: error.code, message };
+  }
   if (error instanceof SyftError) return { code: error.code, message: error.message };
   return { code: 'INTERNAL', message: 'Something went wrong inside Syft Sync; its log says what.' };
 }

@@ -7,6 +7,7 @@
  * costs time and changes nothing.
  *
  * Layout: magic, length of the head (u32), head (JSON), then the parts one behind the other; CRC-32. Byte order of the machine.
+ * Of an encrypted log, all that is sealed (crypto/sealed-pieces.ts): it has the names of all files.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -16,11 +17,15 @@ import { crc32 } from 'node:zlib';
 import { errnoOf } from '../core/errors.ts';
 import type { ChangePlace } from '../core/change.ts';
 import { PackedTree, type PackedTreeHead } from '../core/packed-tree.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
+import { openPieces, sealPieces } from '../crypto/sealed-pieces.ts';
 import type { StreamMark } from '../log/marks.ts';
 import { KnownTree } from './known.ts';
 import { TimeSlice } from './time-slice.ts';
 
 const FILE_NAME = 'checkpoint';
+/** What a sealed one is bound to: its place below the log directory. */
+const SEALED_NAME = 'cache/checkpoint';
 /** What an earlier version kept here. */
 const FORMER_NAME = 'stat-cache';
 const MAGIC = Buffer.from('SYFTCKP1\n', 'latin1');
@@ -58,10 +63,16 @@ interface Head {
 /**
  * Writes a checkpoint, unless the tree changes meanwhile: then there will be a better moment.
  *
+ * @param keys Of an encrypted log.
  * @returns Whether it was written.
  * @throws System errors; the caller may ignore them.
  */
-export async function saveCheckpoint(cacheDir: string, workspaceId: string, state: Checkpoint): Promise<boolean> {
+export async function saveCheckpoint(
+  cacheDir: string,
+  workspaceId: string,
+  state: Checkpoint,
+  keys?: LogKeys
+): Promise<boolean> {
   const { tree, known, root, marks, last, folded } = state;
   const { generation } = tree;
   const image = tree.image();
@@ -84,15 +95,11 @@ export async function saveCheckpoint(cacheDir: string, workspaceId: string, stat
   const target = join(cacheDir, FILE_NAME);
   const staged = `${target}.new`;
   const handle = await open(staged, 'w', 0o600);
+  const parts = withSum([MAGIC, length, text, ...image.parts, ...files.parts]);
   try {
-    let sum = 0;
-    for (const part of [MAGIC, length, text, ...image.parts, ...files.parts]) {
-      sum = crc32(part, sum);
+    for (const part of keys === undefined ? parts : sealPieces(keys, SEALED_NAME, parts)) {
       await handle.writeFile(part);
     }
-    const tail = Buffer.alloc(4);
-    tail.writeUInt32LE(sum);
-    await handle.writeFile(tail);
   } finally {
     await handle.close();
   }
@@ -105,16 +112,37 @@ export async function saveCheckpoint(cacheDir: string, workspaceId: string, stat
   return true;
 }
 
-/** Reads the checkpoint; `undefined` when there is none to be trusted. */
-export function loadCheckpoint(cacheDir: string, workspaceId: string): Checkpoint | undefined {
+function* withSum(parts: Iterable<Uint8Array>): Generator<Uint8Array> {
+  let sum = 0;
+  for (const part of parts) {
+    sum = crc32(part, sum);
+    yield part;
+  }
+  const tail = Buffer.alloc(4);
+  tail.writeUInt32LE(sum);
+  yield tail;
+}
+
+/**
+ * Reads the checkpoint; `undefined` when there is none to be trusted.
+ *
+ * @param keys Of an encrypted log: one in the clear, or of other keys, is none.
+ */
+export function loadCheckpoint(cacheDir: string, workspaceId: string, keys?: LogKeys): Checkpoint | undefined {
   const file = join(cacheDir, FILE_NAME);
-  let bytes: Buffer;
+  let bytes: Buffer | undefined;
   try {
     bytes = readFileSync(file);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') rmSync(file, { force: true, recursive: true });
     return undefined;
   }
+  if (keys !== undefined) bytes = openPieces(keys, SEALED_NAME, bytes);
+  if (bytes === undefined) return undefined;
+  return parse(bytes, workspaceId);
+}
+
+function parse(bytes: Buffer, workspaceId: string): Checkpoint | undefined {
   const end = bytes.length - 4;
   let at = MAGIC.length;
   if (end < at + 4 || !bytes.subarray(0, at).equals(MAGIC)) return undefined;

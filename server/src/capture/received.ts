@@ -5,6 +5,8 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseIntent, RECEIVED_JOURNAL, type Intent } from '../core/received.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
+import { openLines } from '../crypto/sealed-lines.ts';
 
 const MAX_READ = 16 * 1024 * 1024;
 
@@ -16,12 +18,15 @@ export interface AnnouncedIntent extends Intent {
 
 export class ReceivedIntents {
   readonly #path: string;
+  readonly #keys: LogKeys | undefined;
   #begun = false;
   #ino = 0;
   #offset = 0;
 
-  constructor(logDir: string) {
+  /** @param keys Of an encrypted log: its journal is sealed line by line. */
+  constructor(logDir: string, keys?: LogKeys) {
     this.#path = join(logDir, RECEIVED_JOURNAL);
+    this.#keys = keys;
   }
 
   /** The intents added since the last call, oldest first. Costs one `stat` when there are none. */
@@ -52,8 +57,8 @@ export class ReceivedIntents {
       const length = readSync(fd, bytes, 0, bytes.length, start);
       const whole = bytes.subarray(0, length).lastIndexOf(0x0a) + 1;
       this.#offset = start + whole;
-      return bytes
-        .toString('utf8', 0, whole)
+      const text = bytes.toString('utf8', 0, whole);
+      return (this.#keys === undefined ? text : openLines(this.#keys, RECEIVED_JOURNAL, text))
         .split('\n')
         .map(parseIntent)
         .filter(intent => intent !== undefined);

@@ -12,6 +12,7 @@ import { fsPath, type PathName } from '../core/path-name.ts';
 import { SettleQueue } from '../core/settle.ts';
 import { PackedTree } from '../core/packed-tree.ts';
 import { applyChange, type ReadonlyTree } from '../core/tree.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import type { StreamMark } from '../log/marks.ts';
 import type { LogWriter } from '../log/types.ts';
 import { readText } from '../storage/read-text.ts';
@@ -43,6 +44,8 @@ export interface RecorderOptions {
   readonly logDir: string;
   /** Disposable: the checkpoint lives here. */
   readonly cacheDir: string;
+  /** Keys of an encrypted log: the checkpoint and what receivers announce are sealed. */
+  readonly keys?: LogKeys | undefined;
   /** Gitignore syntax relative to the root, after the built-in defaults and before `.syftignore` files. */
   readonly excludePatterns?: readonly string[] | undefined;
   /** When given, only these folders (relative) are recorded. */
@@ -240,7 +243,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
         );
       }
     });
-    const received = new ReceivedIntents(options.logDir);
+    const received = new ReceivedIntents(options.logDir, options.keys);
     this.#committer = new Committer({
       log: options.log,
       tree,
@@ -1008,20 +1011,21 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   /** Writes a checkpoint, when nothing is on its way. */
   async #saveCache(): Promise<void> {
     this.#lastSaveAt = performance.now();
-    const { log, cacheDir, fold, logger } = this.#options;
+    const { log, cacheDir, keys, fold, logger } = this.#options;
     const own = log.marks()?.filter(mark => mark.device === log.device);
     if (this.#committer.pending > 0 || own === undefined) return;
     const state = `${this.#tree.generation} ${this.#known.generation}`;
     if (state === this.#saved) return;
     try {
-      const saved = await saveCheckpoint(cacheDir, log.workspaceId, {
+      const checkpoint = {
         tree: this.#tree,
         known: this.#known,
         root: this.#rootIdentity,
         marks: [...own, ...this.#foreignMarks],
         last: this.#last,
         folded: fold?.text() ?? ''
-      });
+      };
+      const saved = await saveCheckpoint(cacheDir, log.workspaceId, checkpoint, keys);
       // Something was recorded meanwhile: the next scan tries again.
       if (saved) this.#saved = state;
       else this.#lastSaveAt = -Infinity;
@@ -1043,7 +1047,7 @@ interface State extends Pick<Checkpoint, 'tree' | 'known' | 'last'> {
 async function resume(options: RecorderOptions): Promise<(State & { root: RootIdentity }) | undefined> {
   const { cacheDir, log, fold, logger } = options;
   try {
-    const state = loadCheckpoint(cacheDir, log.workspaceId);
+    const state = loadCheckpoint(cacheDir, log.workspaceId, options.keys);
     const rest = state === undefined ? undefined : log.changesAfter(state.marks);
     if (state === undefined || rest === undefined || (fold !== undefined && state.folded === '')) return undefined;
     const { tree, known } = state;

@@ -21,6 +21,16 @@ const GLOBAL = {
     help: 'the workspace; default the nearest parent that holds .syft-sync, else here'
   },
   log: { type: 'string', value: 'DIR', help: 'the log; default <workspace>/.syft-sync' },
+  'passphrase-file': {
+    type: 'string',
+    value: 'FILE',
+    help: 'opens an encrypted log; else SYFT_SYNC_PASSPHRASE, SYFT_SYNC_PASSPHRASE_FILE, or it is asked for'
+  },
+  'identity-file': {
+    type: 'string',
+    value: 'FILE',
+    help: 'age identities that open an encrypted log; else the file that SYFT_SYNC_IDENTITY names'
+  },
   json: { type: 'boolean', help: 'one JSON object a line on stdout' },
   quiet: { type: 'boolean', short: 'q', help: 'say less' },
   verbose: { type: 'boolean', short: 'v', help: 'say more' },
@@ -85,6 +95,14 @@ const OPTIONS = {
   port: { type: 'string', value: 'N', help: 'listen on 127.0.0.1, port N (0: any)' },
   'stdin-lifeline': { type: 'boolean', help: 'end when standard input ends' },
   mode: { type: 'string', value: 'MODE', help: 'latest or all_versions' },
+  encrypt: { type: 'boolean', help: 'a log that is not there yet is encrypted' },
+  recipient: {
+    type: 'string',
+    multiple: true,
+    value: 'age1…',
+    help: 'who can open the new log with an age identity; may be repeated'
+  },
+  'new-passphrase-file': { type: 'string', value: 'FILE', help: 'holds the new passphrase; else it is asked for' },
   once: { type: 'boolean', help: 'apply what is there and exit' }
 } as const satisfies Record<string, OptionSpec>;
 
@@ -99,11 +117,19 @@ interface CommandSpec {
   readonly example: string;
 }
 
-const RECORDING = ['exclude', 'max-content'] as const;
+const ENCRYPTING = ['encrypt', 'recipient'] as const;
+const RECORDING = ['exclude', 'max-content', ...ENCRYPTING] as const;
 const WATCHING = [...RECORDING, 'watcher'] as const;
 
 /** Every command, in the order in which help lists them. */
 export const COMMANDS = {
+  init: {
+    usage: 'init [--encrypt [--recipient age1…]]',
+    does: 'begins a log without recording anything yet; with --encrypt, one that nobody reads without its passphrase',
+    options: ENCRYPTING,
+    positionals: [0, 0],
+    example: 'syft-sync -C ~/analysis init --encrypt'
+  },
   capture: {
     usage: 'capture',
     does: 'records every file that differs from its latest version, exits when that is durable',
@@ -265,6 +291,13 @@ export const COMMANDS = {
     positionals: [0, 0],
     example: 'syft-sync explore'
   },
+  keys: {
+    usage: 'keys list|rotate|passphrase|add-recipient age1…|remove-recipient age1…',
+    does: 'says who can open an encrypted log: lists and changes that, or takes a new key for what comes',
+    options: ['new-passphrase-file'],
+    positionals: [0, 2],
+    example: 'syft-sync keys rotate'
+  },
   serve: {
     usage: 'serve',
     does: 'records and serves the HTTP API, for JupyterLab (--socket) or on 127.0.0.1 (--port) with a bearer token',
@@ -297,6 +330,8 @@ export interface Invocation {
   readonly flags: ReadonlySet<string>;
   readonly values: ReadonlyMap<string, string>;
   readonly exclude: readonly string[];
+  /** Who can open a new encrypted log. */
+  readonly recipients: readonly string[];
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
@@ -374,16 +409,20 @@ export function parseCommandLine(argv: readonly string[]):
     else if (typeof value === 'string') texts.set(option, value);
   }
   if (flags.has('quiet') && flags.has('verbose')) throw wrong('-q and -v are opposites; give one of them.');
-  for (const option of ['directory', 'log', 'to', 'output', 'history', 'policy']) {
+  for (const option of ['directory', 'log', 'to', 'output', 'history', 'policy', 'passphrase-file', 'identity-file']) {
     if (texts.get(option) === '') throw wrong(`--${option} was given an empty name.`);
   }
-  const exclude = values['exclude'];
+  const many = (option: string): string[] => {
+    const given = values[option];
+    return Array.isArray(given) ? given.filter(item => typeof item === 'string') : [];
+  };
   return {
     command: name,
     args,
     flags,
     values: texts,
-    exclude: Array.isArray(exclude) ? exclude.filter(item => typeof item === 'string') : [],
+    exclude: many('exclude'),
+    recipients: many('recipient'),
     json,
     quiet: flags.has('quiet'),
     verbose: flags.has('verbose'),

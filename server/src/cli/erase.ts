@@ -13,7 +13,10 @@ async function hashOf(context: CommandContext): Promise<string> {
   const named = context.invocation.args[0] ?? '';
   const hash = /^(?:sha256:)?([0-9a-f]{64})$/i.exec(named)?.[1];
   if (hash !== undefined) return hash.toLowerCase();
-  await using view = await LogView.open({ dir: context.logDir }, context.root);
+  await using view = await LogView.open(
+    { dir: context.logDir, keys: await context.keysOf(context.logDir) },
+    context.root
+  );
   const change = view.version(named, context.cwd);
   if (change.hash !== undefined) return change.hash;
   const path = displayPath(change.path);

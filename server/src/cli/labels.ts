@@ -11,7 +11,7 @@ import { changeLine } from './output.ts';
 export async function markCommand(context: CommandContext, act: MarkRequest['act']): Promise<number> {
   const { invocation, output, root, logDir, cwd } = context;
   const [named = '', name] = invocation.args;
-  await using view = await LogView.open({ dir: logDir }, root);
+  await using view = await LogView.open({ dir: logDir, keys: await context.keysOf(logDir) }, root);
   const request: MarkRequest = {
     act,
     versionId: versionId(view.version(named, cwd)),
@@ -36,7 +36,7 @@ export async function markCommand(context: CommandContext, act: MarkRequest['act
 /** Lists what is labelled or pinned, in the order of the log. */
 export async function labelsCommand(context: CommandContext): Promise<number> {
   const { output, root, logDir } = context;
-  await using view = await LogView.open({ dir: logDir }, root);
+  await using view = await LogView.open({ dir: logDir, keys: await context.keysOf(logDir) }, root);
   const marks = Marks.of(view.reader.acts());
   for (const change of view.changes) {
     const mark = marks.of(versionId(change));

@@ -8,6 +8,9 @@ import { pathMatcher } from '../core/glob.ts';
 import { displayPath, pathBase64, type PathName } from '../core/path-name.ts';
 import { Marks, marksJson } from '../core/retention-act.ts';
 import { droppedJson } from '../log/dropped-error.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
+import { takePassphraseFromEnvironment } from '../crypto/passphrase.ts';
+import { keysWith } from '../library/encryption.ts';
 import { LogExplorer } from '../library/explorer.ts';
 import { LogStorage } from '../library/log-storage.ts';
 import { LogView, momentOf } from '../library/log-view.ts';
@@ -28,15 +31,17 @@ import {
   type CommandName,
   type Invocation
 } from './arguments.ts';
-import { recordingOptions, type CommandContext } from './context.ts';
+import { recordingKeys, recordingOptions, type CommandContext } from './context.ts';
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
 import { changeLine, jsonLine, marksLine, Output } from './output.ts';
 import { eraseCommand } from './erase.ts';
+import { initCommand, keysCommand } from './keys.ts';
 import { labelsCommand, markCommand } from './labels.ts';
 import { pruneCommand } from './prune.ts';
 import { proveCommand, proveHistoryCommand, verifyProofCommand } from './prove.ts';
 import { restoreCommand } from './restore.ts';
+import { secretFor } from './secrets.ts';
 import { usageCommand } from './usage.ts';
 
 function isCaptureSummary(
@@ -238,9 +243,28 @@ async function stats(context: CommandContext): Promise<number> {
   return 0;
 }
 
+/** Why a log is checked without its keys: nothing opens it here. A wrong passphrase is no such reason. */
+const CHECKED_WITHOUT_KEYS: ReadonlySet<string> = new Set(['LOG_ENCRYPTED', 'KEY_MISSING', 'KEY_DAMAGED']);
+
+/** The keys of a log that is to be checked; `undefined` where there are none to be had and the rest can be checked all the same. */
+async function keysForCheck(context: CommandContext): Promise<LogKeys | undefined> {
+  try {
+    return await context.keysOf(context.logDir);
+  } catch (error) {
+    const { flags } = context.invocation;
+    if (!(error instanceof SyftError) || flags.has('repair') || flags.has('accept')) throw error;
+    // What format.json has to say against the log, fsck itself says.
+    if (error.code === 'LOG_DAMAGED') return undefined;
+    if (!CHECKED_WITHOUT_KEYS.has(error.code)) throw error;
+    context.output.note(`syft-sync: ${error.message} [${error.code}]`);
+    return undefined;
+  }
+}
+
 async function fsck(context: CommandContext): Promise<number> {
   const { output } = context;
-  await LogView.open({ dir: context.logDir }, context.root).then(
+  const keys = await keysForCheck(context);
+  await LogView.open({ dir: context.logDir, keys }, context.root).then(
     view => view.close(),
     (error: unknown) => {
       // A log that is not there is "not found"; one that cannot be read is what fsck is for.
@@ -254,12 +278,12 @@ async function fsck(context: CommandContext): Promise<number> {
   );
   const { flags } = context.invocation;
   if (flags.has('repair')) {
-    for (const repair of await repairLog(context.logDir)) {
+    for (const repair of await repairLog(context.logDir, { keys })) {
       await output.result({ repaired: repair }, `${repair.did}  ${repair.where}  ${repair.why}`);
     }
   }
   if (flags.has('accept')) {
-    const guard = new RewriteGuard(context.logDir, configurationDirectory());
+    const guard = new RewriteGuard(context.logDir, configurationDirectory(), keys);
     guard.accept();
     guard.close();
   }
@@ -269,8 +293,10 @@ async function fsck(context: CommandContext): Promise<number> {
   for await (const damage of fsckLog(context.logDir, {
     readData: flags.has('read-data'),
     configDir: configurationDirectory(),
+    ...(keys !== undefined && { masters: keys }),
     signal: context.signal,
     onPruned: () => (pruned += 1),
+    onUnopened: message => output.note(`syft-sync: ${message}`),
     onProgress: p => output.progress(p, started, 'bytes')
   })) {
     damages += 1;
@@ -300,7 +326,10 @@ async function explore(context: CommandContext): Promise<number> {
     throw new SyftError('BAD_REQUEST', 'explore needs a terminal; use log, tree, history or show instead.');
   }
   await openView(context).then(view => view.close());
-  await using storage = new LogStorage(context.logDir, { watchPath: context.root });
+  await using storage = new LogStorage(context.logDir, {
+    watchPath: context.root,
+    keysOf: context.keysOf
+  });
   const how = await new LogExplorer(storage, {
     signal: context.signal,
     restore: async (version, asCopy) => {
@@ -320,6 +349,7 @@ async function openView(context: CommandContext): Promise<LogView> {
   return LogView.open(
     {
       dir: context.logDir,
+      keys: await context.keysOf(context.logDir),
       onDamage: damage => context.output.note(`syft-sync: damage: ${damage.message} (${damage.where}) [LOG_DAMAGED]`)
     },
     context.root
@@ -340,8 +370,10 @@ async function withRecorder<T>(
       return ask(control);
     }
     try {
+      const keys = await recordingKeys(context);
       await using workspace = await Workspace.open({
         ...recordingOptions(context),
+        ...(keys !== undefined && { keys }),
         hints: 'none',
         holder: { command: context.invocation.command }
       });
@@ -365,10 +397,15 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
     root,
     logDir: invocation.log === undefined ? `${root}/.syft-sync` : place.logDir,
     output,
-    signal
+    signal,
+    keysOf: keysWith(() => secretFor(invocation, cwd, output))
   };
   const context: CommandContext = { ...base, withRecorder: (ask, own) => withRecorder(base, ask, own) };
   switch (invocation.command) {
+    case 'init':
+      return initCommand(context);
+    case 'keys':
+      return keysCommand(context);
     case 'capture':
       return capture(context);
     case 'watch':
@@ -434,6 +471,8 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'unpin',
   'prune',
   'erase',
+  'init',
+  'keys',
   'explore',
   'serve',
   'receive'
@@ -446,6 +485,7 @@ const DISK_TROUBLE: ReadonlySet<string> = new Set(['EIO', 'ENOSPC', 'EDQUOT', 'E
 
 /** Runs one command line; resolves with the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
+  takePassphraseFromEnvironment();
   const output = new Output({ json: argv.includes('--json'), quiet: false });
   let command: CommandName | undefined;
   /** A receiver's one pass may be cut off at any moment: the next one goes on with it. */

@@ -45,12 +45,15 @@ async function provenBy(context: CommandContext): Promise<Proven & { readonly pu
 }
 
 /** @param version The whole id of the version that is meant. */
-export function proveCommand(context: CommandContext, version: string): Promise<number> {
-  return put(context, encodeProof(inclusionProof(context.logDir, version)));
+export async function proveCommand(context: CommandContext, version: string): Promise<number> {
+  const keys = await context.keysOf(context.logDir);
+  return put(context, encodeProof(inclusionProof(context.logDir, version, keys)));
 }
 
 export async function proveHistoryCommand(context: CommandContext): Promise<number> {
-  return put(context, encodeHistoryProof(historyProof(context.logDir, await provenBy(context))));
+  const proven = await provenBy(context);
+  const keys = await context.keysOf(context.logDir);
+  return put(context, encodeHistoryProof(historyProof(context.logDir, proven, keys)));
 }
 
 export async function verifyProofCommand(context: CommandContext): Promise<number> {

@@ -45,6 +45,7 @@ export async function receiveCommand(context: CommandContext): Promise<number> {
     force: invocation.flags.has('force'),
     excludePatterns: invocation.exclude,
     ...(invocation.log !== undefined && { ownLog: context.logDir }),
+    keysOf: context.keysOf,
     signal,
     onEvent: print
   });

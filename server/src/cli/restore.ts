@@ -18,6 +18,7 @@ import {
 } from '../library/restore.ts';
 import { belongsToLog } from '../library/workspace.ts';
 import { droppedError } from '../log/dropped-error.ts';
+import type { OpenReader } from '../log/types.ts';
 import type { CommandContext } from './context.ts';
 import { diskSide } from './diff.ts';
 
@@ -75,7 +76,7 @@ function requestOf(version: Change, to: PathName, force: boolean): RestoreReques
 
 export async function restoreCommand(context: CommandContext): Promise<number> {
   const { invocation, root, logDir, signal } = context;
-  await using view = await LogView.open({ dir: logDir }, root);
+  await using view = await LogView.open({ dir: logDir, keys: await context.keysOf(logDir) }, root);
   if (invocation.flags.has('tree')) return restoreTree(context, view);
   const { version, path } = chosenVersion(context, view);
   const toText = invocation.values.get('to');
@@ -84,7 +85,7 @@ export async function restoreCommand(context: CommandContext): Promise<number> {
   const to = toText === undefined ? path : insideTarget(context, view, toText);
   if (to === undefined) {
     const outcome = await restoreVersion(
-      { root, log: view.reader, recorder: OUTSIDE, stagingDir: tmpdir(), logDir },
+      { root, log: view.reader, recorder: OUTSIDE, logDir, ...stagedFor(view.reader) },
       version,
       {
         toAbsolute: resolve(context.cwd, toText ?? ''),
@@ -115,6 +116,11 @@ export async function restoreCommand(context: CommandContext): Promise<number> {
   return 0;
 }
 
+/** Contents of an encrypted log go nowhere but to where they were asked for. */
+function stagedFor({ keys }: Pick<OpenReader, 'keys'>): { readonly stagingDir?: string } {
+  return keys === undefined ? { stagingDir: tmpdir() } : {};
+}
+
 /** What a restore would do, from the disk as it is. */
 async function planned(root: string, version: Change, to: PathName): Promise<RestoreResult> {
   const present = new Map<PathName, Change>();
@@ -127,7 +133,7 @@ async function planned(root: string, version: Change, to: PathName): Promise<Res
     }
   }
   const recorder = { ...OUTSIDE, tree: present };
-  const place = { root, log: NO_CONTENT, recorder, stagingDir: tmpdir() };
+  const place = { root, log: NO_CONTENT, recorder };
   const { unchanged, created } = await restoreVersion(place, version, { to, dryRun: true });
   return { path: displayPath(to), versionId: versionId(version), unchanged, created };
 }

@@ -10,7 +10,7 @@ import { SyftError } from '../core/errors.ts';
 import { ChangeIndex } from '../index/change-index.ts';
 import { Workspace } from '../library/workspace.ts';
 import { wholeNumber } from './arguments.ts';
-import { recordingOptions, type CommandContext } from './context.ts';
+import { recordingKeys, recordingOptions, type CommandContext } from './context.ts';
 import { makeControlPlace, removeStalePlaces } from './control-place.ts';
 import { changeLine } from './output.ts';
 
@@ -35,11 +35,17 @@ export async function watchCommand(context: CommandContext): Promise<number> {
   const place = makeControlPlace();
   void removeStalePlaces();
   try {
+    const keys = await recordingKeys(context);
     await using workspace = await Workspace.open({
       ...recordingOptions(context),
+      ...(keys !== undefined && { keys }),
       holder: { command: 'watch', socket: place.socket, secret: place.secret }
     });
-    await using index = ChangeIndex.open({ dir: join(context.logDir, 'index'), log: workspace.log });
+    await using index = ChangeIndex.open({
+      dir: join(context.logDir, 'index'),
+      log: workspace.log,
+      ...(workspace.keys !== undefined && { keys: workspace.keys })
+    });
     const api = createApi({ service: workspace, index, secret: place.secret, logger: SILENT });
     const listening = await listen(api, { socketPath: place.socket });
     try {
@@ -97,6 +103,7 @@ export async function serveCommand(context: CommandContext): Promise<number> {
     ...recordingOptions(context),
     ...(socket === undefined ? { port: port ?? 0 } : { socketPath: resolve(context.cwd, socket) }),
     secretEnv: 'SYFT_SYNC_SECRET',
+    openKeys: () => recordingKeys(context),
     stdinLifeLine,
     logLevel: invocation.verbose ? 'debug' : invocation.quiet ? 'warn' : 'info'
   });

@@ -39,7 +39,7 @@ export async function usageCommand(context: CommandContext): Promise<number> {
     throw new SyftError('BAD_REQUEST', `--by takes one of ${Object.keys(KEYS).join(', ')}, not "${by}".`);
   }
   const limit = wholeNumber(invocation, 'limit') ?? (output.json ? Number.POSITIVE_INFINITY : SHOWN);
-  const inventory = await Inventory.read(logDir, signal);
+  const inventory = await Inventory.read(logDir, { signal, keys: await context.keysOf(logDir) });
   try {
     const usage = usageOf(inventory, keys(inventory));
     const shown = usage.rows.slice(0, limit);

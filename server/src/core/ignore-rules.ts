@@ -17,10 +17,14 @@ export const DEFAULT_EXCLUDES: readonly string[] = [
   '.ipynb_checkpoints/',
   '.~*',
   '.syft-sync-tmp-*',
+  '.syft-sync-conflicts/',
   '__pycache__/',
   '.DS_Store',
   '.jupyter_ystore.db*'
 ];
+
+/** Where lost conflicts of a directory with an encrypted log are kept: beside the files, in the clear as they are. */
+export const CONFLICTS_DIR_NAME = '.syft-sync-conflicts';
 
 /** Directory of a log under its default name; excluded at every depth, whatever any pattern says. */
 export const LOG_DIR_NAME = '.syft-sync';

@@ -1,6 +1,7 @@
 /** Wrapping keys for age recipients (https://age-encryption.org/v1), so that `age -d` opens them too. */
 import type * as age from 'age-encryption';
-import { SyftError } from '../core/errors.ts';
+import { errnoOf, SyftError } from '../core/errors.ts';
+import { readText } from '../storage/read-text.ts';
 
 /** Loaded only where it is needed: logs without recipients start without it. */
 const load = (): Promise<typeof age> => import('age-encryption');
@@ -56,4 +57,22 @@ export function identitiesIn(text: string): string[] {
     .split('\n')
     .map(line => line.trim())
     .filter(line => line !== '' && !line.startsWith('#'));
+}
+
+/**
+ * The identities in a file as `age-keygen` writes it.
+ *
+ * @throws SyftError BAD_REQUEST when it cannot be read or holds none.
+ */
+export function identitiesFromFile(path: string): string[] {
+  let text: string;
+  try {
+    text = readText(path);
+  } catch (error) {
+    const why = errnoOf(error) ?? (error instanceof Error ? error.message : String(error));
+    throw new SyftError('BAD_REQUEST', `The identity file ${path} cannot be read (${why}).`, { path, cause: error });
+  }
+  const identities = identitiesIn(text);
+  if (identities.length > 0) return identities;
+  throw new SyftError('BAD_REQUEST', `The identity file ${path} holds no age identity.`, { path });
 }

@@ -13,7 +13,8 @@ import { argon2id, COST_BOUNDS, DEFAULT_COST, type Argon2Cost } from './argon2.t
 import { deriveKey, KEY_LENGTH, keyId, LogKeys } from './log-keys.ts';
 
 const VERSION = 1;
-const MAX_FILE = 4 * 2 ** 20;
+/** Bytes that a key file may have. */
+export const MAX_KEY_FILE = 4 * 2 ** 20;
 const MAX_EPOCHS = 1000;
 /** More would make a file nobody can read at once. */
 export const MAX_RECIPIENTS = 64;
@@ -234,11 +235,21 @@ export function writeKeyFile(logDir: string, file: KeyFile): void {
   }
 }
 
+/** Keys in a key file, which is not checked; 0 when it is none. */
+export function epochsIn(file: Buffer): number {
+  try {
+    const { epochs } = JSON.parse(file.toString()) as { epochs?: unknown };
+    return Array.isArray(epochs) ? epochs.length : 0;
+  } catch {
+    return 0;
+  }
+}
+
 function readBounded(path: string): Buffer {
   const fd = openSync(path, 'r');
   try {
     const { size } = fstatSync(fd);
-    if (size > MAX_FILE) throw new Error(`it has ${size} bytes`);
+    if (size > MAX_KEY_FILE) throw new Error(`it has ${size} bytes`);
     const bytes = Buffer.alloc(size);
     let done = 0;
     while (done < size) {

@@ -69,11 +69,6 @@ export class LogKeys {
     return createHmac('sha256', this.#idKey).update(plain).digest();
   }
 
-  /** The key of the index, of the newest epoch: after a rotation the index is made anew. */
-  indexKey(): Buffer {
-    return this.#derive(this.newest, 'index', Buffer.alloc(0)) as Buffer;
-  }
-
   /** What names the log's first master key without telling it: stands in `format.json`. 32 hex digits. */
   get keyId(): string {
     return keyId(this.#masters.get(1) as Buffer, this.workspace);

@@ -121,9 +121,12 @@ export async function findPassphrase(
   if (file !== undefined) return passphraseFromFile(file);
   if (fromEnvironment !== undefined) return checked(fromEnvironment, 'SYFT_SYNC_PASSPHRASE');
   if (terminal === undefined) return undefined;
-  const first = await askPassphrase(fresh ? 'New passphrase: ' : 'Passphrase: ', terminal);
-  if (fresh && (await askPassphrase('The same again: ', terminal)) !== first) {
-    throw new SyftError('BAD_REQUEST', 'The two passphrases differ; nothing was changed.');
-  }
-  return first;
+  return fresh ? askNewPassphrase(terminal) : askPassphrase('Passphrase: ', terminal);
+}
+
+/** Asks twice. @throws SyftError CANCELLED; BAD_REQUEST when the answers differ. */
+export async function askNewPassphrase(terminal: PassphraseTerminal): Promise<string> {
+  const first = await askPassphrase('New passphrase: ', terminal);
+  if ((await askPassphrase('The same again: ', terminal)) === first) return first;
+  throw new SyftError('BAD_REQUEST', 'The two passphrases differ; nothing was changed.');
 }

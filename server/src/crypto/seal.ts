@@ -28,9 +28,10 @@ export class SealingSession {
   readonly #keys: LogKeys;
   #sealed = 0;
 
-  constructor(keys: LogKeys) {
+  /** @param epoch Under which it seals; must be one of the keys. Default: the newest. */
+  constructor(keys: LogKeys, epoch = keys.newest) {
     this.#keys = keys;
-    this.epoch = keys.newest;
+    this.epoch = epoch;
   }
 
   /**

@@ -6,6 +6,10 @@
  * applied; without such marks the log is walked whole, and the part the index says it has applied must have the fingerprint
  * the index keeps. From then on changes are handed over as they become durable and applied in batches. Where DuckDB cannot be
  * had, the same questions are answered by replay.
+ *
+ * The index of an encrypted log lives in memory and is made anew at each start. DuckDB can encrypt its files, but writes them
+ * without a network extension only under `force_mbedtls_unsafe`, with nonces out of a generator that is none for secrets, and
+ * spills to disk in the clear: so it gets no file at all.
  */
 import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,6 +17,7 @@ import type * as DuckdbApi from '@duckdb/node-api';
 import type { Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import type { StreamMark } from '../log/marks.ts';
 import type { LogReader } from '../log/types.ts';
 import { DATABASE_FILE, DuckdbHistory, StaleIndexError } from './duckdb-history.ts';
@@ -55,9 +60,11 @@ export interface ChangeIndexOptions {
   readonly dir: string;
   /** The log it is derived from. */
   readonly log: Pick<LogReader, 'changes' | 'workspaceId'> & Partial<Pick<LogReader, 'changesAfter' | 'marks'>>;
-  /** What DuckDB may take, megabytes. Default 40. */
+  /** Keys of an encrypted log: nothing of the index is written then. */
+  readonly keys?: LogKeys;
+  /** What DuckDB may take, megabytes. Default 40; an index in memory takes what it needs up to `memoryMost`. */
   readonly memory?: number;
-  /** What DuckDB may take for one piece of work that cannot be done with less, megabytes. Default 1024. */
+  /** What DuckDB may take for one piece of work that cannot be done with less, megabytes. Default 1024; in memory 4096. */
   readonly memoryMost?: number;
   readonly logger?: IndexLogger;
   /** Called when `status` changed. */
@@ -74,6 +81,8 @@ const DOUBTFUL_SUFFIX = '.doubtful';
 /** Megabytes; see the options of these names. */
 const MEMORY = 40;
 const MEMORY_MOST = 1024;
+/** All rows and not only one piece of work; a million changes take about 350. Replay, which is what is left, takes more. */
+const MEMORY_MOST_WITHOUT_FILE = 4096;
 /** Milliseconds changes are collected before they are applied. */
 const BATCH_DELAY = 40;
 const BATCH_SIZE = 2048;
@@ -206,13 +215,14 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
   }
 
   async #openDuckdb(): Promise<DuckdbHistory> {
-    const { dir, log } = this.#options;
+    const { dir, log, keys } = this.#options;
     let api: typeof DuckdbApi;
     try {
       api = await (this.#options.loadApi?.() ?? import('@duckdb/node-api'));
     } catch (error) {
       throw new UnavailableError(`DuckDB is not available on this machine (${messageOf(error)})`, { cause: error });
     }
+    if (keys !== undefined) return this.#openInMemory(api);
     const marker = join(dir, OPENING_FILE);
     try {
       await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -239,9 +249,26 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
     }
   }
 
+  /** Nothing is written, and what stands where an index in the clear would goes away. */
+  async #openInMemory(api: typeof DuckdbApi): Promise<DuckdbHistory> {
+    const { dir, log, memoryMost = MEMORY_MOST_WITHOUT_FILE } = this.#options;
+    try {
+      await rm(dir, { recursive: true, force: true });
+    } catch (error) {
+      throw new UnavailableError(`what is in ${dir} cannot be removed (${messageOf(error)})`, { cause: error });
+    }
+    try {
+      const { workspaceId } = log;
+      return await DuckdbHistory.open(api, { dir: undefined, workspaceId, memory: memoryMost, memoryMost });
+    } catch (error) {
+      throw new UnavailableError(`DuckDB cannot be opened (${messageOf(error)})`, { cause: error });
+    }
+  }
+
   /** The doubtful files get another name: one generation is kept for whoever wants to know what happened. */
   async #putAside(): Promise<void> {
-    const { dir } = this.#options;
+    const { dir, keys } = this.#options;
+    if (keys !== undefined) return;
     for (const file of [DATABASE_FILE, `${DATABASE_FILE}.wal`]) {
       const from = join(dir, file);
       await rm(`${from}${DOUBTFUL_SUFFIX}`, { recursive: true, force: true });
@@ -264,7 +291,8 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
 
   /** What follows the marks that were kept with the index as it is; `undefined`: there are none, or the log has others. */
   async #behindMarks(duckdb: DuckdbHistory): Promise<AsyncIterable<Change> | undefined> {
-    const { dir, log } = this.#options;
+    const { dir, log, keys } = this.#options;
+    if (keys !== undefined) return undefined;
     try {
       const kept = JSON.parse(await readFile(join(dir, MARKS_FILE), 'utf8')) as KeptMarks;
       if (kept.count !== duckdb.count || kept.fingerprint !== duckdb.fingerprint) return undefined;
@@ -293,7 +321,8 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
 
   /** Keeps the log's marks with the index, when it has all that they stand for and no more. */
   async #keepMarks(duckdb: DuckdbHistory): Promise<void> {
-    const { dir, log } = this.#options;
+    const { dir, log, keys } = this.#options;
+    if (keys !== undefined) return;
     const marks = log.marks?.();
     if (marks?.length !== duckdb.positions.size) return;
     if (!marks.every(mark => duckdb.positions.get(mark.device) === mark.seq)) return;

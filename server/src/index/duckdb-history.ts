@@ -45,8 +45,8 @@ type Api = typeof DuckdbApi;
 type Row = readonly unknown[];
 
 export interface DuckdbHistoryOptions {
-  /** Directory of the index; created with mode 0700. */
-  readonly dir: string;
+  /** Directory of the index; created with mode 0700. `undefined`: in memory only, nothing of it ever comes to a disk. */
+  readonly dir: string | undefined;
   readonly workspaceId: string;
   /** What DuckDB may take, megabytes. */
   readonly memory: number;
@@ -110,9 +110,12 @@ export class DuckdbHistory implements HistoryEngine {
    * @throws StaleIndexError when it belongs to another workspace or version; DuckDB's own errors when it cannot be read.
    */
   static async open(api: Api, options: DuckdbHistoryOptions): Promise<DuckdbHistory> {
-    await mkdir(options.dir, { recursive: true, mode: 0o700 });
-    await chmod(options.dir, 0o700);
-    const file = join(options.dir, DATABASE_FILE);
+    const { dir } = options;
+    if (dir !== undefined) {
+      await mkdir(dir, { recursive: true, mode: 0o700 });
+      await chmod(dir, 0o700);
+    }
+    const file = dir === undefined ? ':memory:' : join(dir, DATABASE_FILE);
     const instance = await api.DuckDBInstance.create(file, {
       memory_limit: megabytes(options.memory),
       threads: '2',
@@ -120,7 +123,8 @@ export class DuckdbHistory implements HistoryEngine {
       allocator_flush_threshold: '1MB',
       allocator_bulk_deallocation_flush_threshold: '1MB',
       allocator_background_threads: 'true',
-      temp_directory: join(options.dir, 'spill'),
+      // Empty: what does not fit into memory fails. DuckDB spills in the clear.
+      temp_directory: dir === undefined ? '' : join(dir, 'spill'),
       // Fixed statements over our own file: nothing may be loaded or fetched on their behalf.
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
@@ -128,7 +132,7 @@ export class DuckdbHistory implements HistoryEngine {
       preserve_insertion_order: 'false'
     });
     try {
-      await chmod(file, 0o600);
+      if (dir !== undefined) await chmod(file, 0o600);
       const connection = await instance.connect();
       const history = new DuckdbHistory(api, instance, connection, options);
       await history.#load();

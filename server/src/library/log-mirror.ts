@@ -1,11 +1,13 @@
 /**
  * Broadcast: keeps a copy of a log in a storage. What is copied was written in that order to the log, so a mirror is
- * at every moment a readable log; one that was away catches up by what it lacks. A mirror never loses what it has.
+ * at every moment a readable log; one that was away catches up by what it lacks. A mirror never loses what it has. Of an encrypted
+ * log it is the sealed bytes as they are, with the key file: nothing is opened, and no key is needed.
  */
 import { EventEmitter } from 'node:events';
 import { lstat, open, readdir, readFile, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, relative as pathBelow, sep } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
+import { epochsIn, KEY_FILE } from '../crypto/key-file.ts';
 import { GITIGNORE, refuseStrangers } from '../log/format-file.ts';
 import { frameEnd } from '../log/segment-frames.ts';
 import { encodeHead, parseHead, type Head } from '../log/head.ts';
@@ -153,6 +155,7 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
     }
     await this.#checkPlace();
     await this.#replace('.gitignore', { print: '', content: GITIGNORE });
+    await this.#copyKeys();
     await this.#replace('format.json', await this.#small('format.json'));
     // A stream that may not be copied does not keep back the others: after a rollback the recorder goes on in a new one.
     let refused: Error | undefined;
@@ -194,11 +197,29 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
   async #copyStream(stream: string, checkpoint: Small | undefined, rewritten: string[]): Promise<void> {
     if (!this.#known.has(`${stream}/head.json`)) await this.#checkStream(stream);
     const segments = (await readdir(join(this.#from, stream))).filter(name => name.endsWith('.seg')).sort();
+    // After they were listed: a segment of a new epoch is begun when its key is in the file.
+    await this.#copyKeys();
     await this.#replace(`${stream}/device.json`, await this.#small(`${stream}/device.json`));
     for (const name of segments) {
       if (!(await this.#extend(`${stream}/${name}`, name !== segments.at(-1)))) rewritten.push(`${stream}/${name}`);
     }
     await this.#copyTree(stream, checkpoint);
+  }
+
+  /** The key file of an encrypted log. One that was put back to an older state must not cost the copy the newer keys. */
+  async #copyKeys(): Promise<void> {
+    const small = await this.#small(KEY_FILE);
+    if (small?.content === undefined || this.#known.get(KEY_FILE) === small.print) return;
+    const own = small.content;
+    const copied = await readSmall(this.#to, KEY_FILE, MAX_READ);
+    if (copied !== undefined && !copied.equals(own) && epochsIn(copied) > epochsIn(own)) {
+      throw new SyftError(
+        'KEY_MISMATCH',
+        `The copy has a newer key file than the log; put ${KEY_FILE} of the copy back into the log.`,
+        { path: this.#to.location }
+      );
+    }
+    await this.#replace(KEY_FILE, small);
   }
 
   /** A checkpoint comes behind the tiles that it needs, and only a new one brings new tiles. */
@@ -241,10 +262,10 @@ export class LogMirror extends EventEmitter<MirrorEvents> {
     if (format === undefined) {
       this.#known.clear();
       // A folder may hold names that no storage lists.
-      if (this.#to instanceof FsStorage) refuseStrangers(location);
+      if (this.#to instanceof FsStorage) refuseStrangers(location, true);
       else {
         const { objects } = await this.#to.list('', { limit: 10 });
-        const stranger = objects.find(({ name }) => name !== '.gitignore');
+        const stranger = objects.find(({ name }) => name !== '.gitignore' && name !== KEY_FILE);
         if (stranger !== undefined) {
           throw new SyftError(
             'LOG_PATH_NOT_DIRECTORY',

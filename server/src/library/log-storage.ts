@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { changeToJson, type Change, type ChangeJson } from '../core/change.ts';
 import { displayPath } from '../core/path-name.ts';
 import type { Stats } from '../api/contract.ts';
+import { keysWith, secretOf, type EncryptionOptions, type KeysOf } from './encryption.ts';
 import { LogView } from './log-view.ts';
 import { restoreVersion, type RecordingBeforeRestore } from './restore.ts';
 import { LogCounts, statsOf, trackedFiles } from './workspace.ts';
@@ -27,13 +28,17 @@ export interface LoggedFile {
 export class LogStorage implements AsyncDisposable {
   readonly logPath: string;
   readonly watchPath: string;
+  readonly #keysOf: KeysOf;
   #view: Promise<LogView> | undefined;
 
   /**
    * @param logPath Log directory.
-   * @param options `watchPath`: the workspace it belongs to, to which paths are related; default the log's parent.
+   * @param options `watchPath`: the workspace it belongs to, to which paths are related; default the log's parent. `encryption`: what
+   *   opens an encrypted log; `keysOf` the same, for who has the keys.
    */
-  constructor(logPath: string, options: { watchPath?: string } = {}) {
+  constructor(logPath: string, options: { watchPath?: string; encryption?: EncryptionOptions; keysOf?: KeysOf } = {}) {
+    const { encryption = {} } = options;
+    this.#keysOf = options.keysOf ?? keysWith(() => secretOf(encryption));
     this.logPath = resolve(logPath);
     this.watchPath = resolve(options.watchPath ?? dirname(this.logPath));
   }
@@ -41,13 +46,17 @@ export class LogStorage implements AsyncDisposable {
   /** The view, read up to the present end of the log. */
   async view(): Promise<LogView> {
     if (this.#view === undefined) {
-      this.#view = LogView.open({ dir: this.logPath }, this.watchPath);
+      this.#view = this.#open();
       this.#view.catch(() => (this.#view = undefined));
       return this.#view;
     }
     const view = await this.#view;
     await view.refresh();
     return view;
+  }
+
+  async #open(): Promise<LogView> {
+    return LogView.open({ dir: this.logPath, keys: await this.#keysOf(this.logPath) }, this.watchPath);
   }
 
   /** Every file the log has seen, by path. */
@@ -94,8 +103,10 @@ export class LogStorage implements AsyncDisposable {
   /** Writes a version to a file, atomically. An existing file that differs is only replaced with `force`. */
   async restoreVersion(version: string, restorePath: string, options: { force?: boolean } = {}): Promise<void> {
     const view = await this.view();
+    // Contents of an encrypted log go nowhere but to where they were asked for.
+    const staged = view.reader.keys === undefined ? { stagingDir: tmpdir() } : {};
     await restoreVersion(
-      { root: this.watchPath, log: view.reader, recorder: NOT_RECORDING, stagingDir: tmpdir() },
+      { root: this.watchPath, log: view.reader, recorder: NOT_RECORDING, ...staged },
       view.version(version, process.cwd()),
       { toAbsolute: resolve(restorePath), ...(options.force !== undefined && { force: options.force }) }
     );

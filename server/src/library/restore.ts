@@ -53,8 +53,8 @@ export interface RestorePlace {
   readonly root: string;
   readonly log: ContentSource;
   readonly recorder: RecordingBeforeRestore;
-  /** Private directory for staging; on another file system than the target a name beside the target is used. */
-  readonly stagingDir: string;
+  /** Private directory for staging; without one, or on another file system than the target, a name beside the target is used. */
+  readonly stagingDir?: string;
   /** Log directory: nothing is restored into it. */
   readonly logDir?: string;
 }
@@ -432,10 +432,13 @@ async function placeFile(
   signal: AbortSignal | undefined
 ): Promise<'done' | 'changed'> {
   const name = `${TEMPORARY_PREFIX}${randomBytes(9).toString('hex')}`;
-  const beside = typeof parent === 'string' ? join(parent, name) : Buffer.concat([parent, Buffer.from(sep + name)]);
-  await mkdir(place.stagingDir, { recursive: true, mode: 0o700 });
+  const besideAs = (other: string): string | Buffer =>
+    typeof parent === 'string' ? join(parent, other) : Buffer.concat([parent, Buffer.from(sep + other)]);
+  const beside = besideAs(name);
+  const { stagingDir } = place;
+  if (stagingDir !== undefined) await mkdir(stagingDir, { recursive: true, mode: 0o700 });
   const shown = displayPath(version.path);
-  const candidates: (string | Buffer)[] = [join(place.stagingDir, name), beside];
+  const candidates: (string | Buffer)[] = stagingDir === undefined ? [beside] : [join(stagingDir, name), beside];
   for (const staged of candidates) {
     try {
       await stageContent(place.log, version, staged, signal);
@@ -443,7 +446,7 @@ async function placeFile(
       if (!sameState(before, await lstatOrMissing(target))) return 'changed';
       try {
         // link() creates only where nothing is: a file born since the check is not overwritten.
-        const guard = join(place.stagingDir, `old-${name}`);
+        const guard = stagingDir === undefined ? besideAs(`${name}-old`) : join(stagingDir, `old-${name}`);
         if (before === undefined) await link(staged, target);
         else if (!(await replaceRecorded(staged, target, guard, before))) return 'changed';
       } catch (error) {
@@ -476,7 +479,7 @@ async function placeFile(
 export async function replaceRecorded(
   staged: string | Buffer,
   target: string | Buffer,
-  guard: string,
+  guard: string | Buffer,
   before: BigIntStats
 ): Promise<boolean> {
   // Where there are no hard links, or they do not reach, the check just made has to do.

@@ -11,13 +11,15 @@ import type { RestoreResult, Stats } from '../api/contract.ts';
 import type { WatcherChoice } from '../capture/hints/registry.ts';
 import { changeToJson, versionId, type Change, type ChangeJson } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { absolute, type RestoreOutcome } from './restore.ts';
 import { dispatchEvent, type EventHandler, type FileEvent } from './event-handler.ts';
+import { keysWith, openEncryption, type EncryptionOptions } from './encryption.ts';
 import { LogExplorer } from './explorer.ts';
 import { LogMirror } from './log-mirror.ts';
 import { LogStorage } from './log-storage.ts';
 import { workspacePath } from './log-view.ts';
-import { defaultLogDir, Workspace } from './workspace.ts';
+import { checkRoot, defaultLogDir, Workspace } from './workspace.ts';
 import { exportVersion, importArchive, type ImportedFile } from '../messages/messages.ts';
 import { displayPath } from '../core/path-name.ts';
 import { FsStorage } from '../storage/fs.ts';
@@ -50,6 +52,11 @@ export interface WatcherOptions extends BaseWatcherOptions {
    * misses the next scan finds.
    */
   readonly watcher?: WatcherChoice;
+  /**
+   * Encrypts the log. One that is not there yet is begun encrypted; one that is opens with this, and one that is plain is refused.
+   * Default: a new log is plain.
+   */
+  readonly encryption?: EncryptionOptions;
 }
 
 export interface RestoreVersionOptions {
@@ -144,14 +151,17 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
   /**
    * Records the present state and everything from then on.
    *
-   * @throws SyftError WATCH_PATH_*, LOG_PATH_NOT_DIRECTORY, LOG_LOCKED, LOG_NEWER_FORMAT, DISK_*.
+   * @throws SyftError WATCH_PATH_*, LOG_PATH_NOT_DIRECTORY, LOG_LOCKED, LOG_NEWER_FORMAT, LOG_ENCRYPTED, PASSPHRASE_WRONG, KEY_*,
+   *   DISK_*.
    */
   async start(): Promise<void> {
     if (this.#workspace !== undefined) return;
     const options = this.#options;
+    const keys = await this.#keys();
     const workspace = await Workspace.open({
       root: this.watchPath,
       logDir: this.logPath,
+      ...(keys !== undefined && { keys }),
       excludePatterns: [...this.excludePatterns, ...this.#mirrorExcludes()],
       ...(options.maxContentBytes !== undefined && { maxContentBytes: options.maxContentBytes }),
       ...(options.scanIntervalMs !== undefined && { scanIntervalMs: options.scanIntervalMs }),
@@ -173,6 +183,14 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
       await workspace.close();
       throw error;
     }
+  }
+
+  /** Keys of the log; begins it where it is to be encrypted and is not there. */
+  async #keys(): Promise<LogKeys | undefined> {
+    const { encryption } = this.#options;
+    if (encryption === undefined) return keysWith(() => undefined)(this.logPath);
+    await checkRoot(this.watchPath);
+    return openEncryption(this.logPath, encryption);
   }
 
   #mirrorExcludes(): string[] {
@@ -208,7 +226,11 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
 
   /** The log, for reading; works before, while and after recording. */
   get storage(): LogStorage {
-    this.#storage ??= new LogStorage(this.logPath, { watchPath: this.watchPath });
+    const { encryption } = this.#options;
+    this.#storage ??= new LogStorage(this.logPath, {
+      watchPath: this.watchPath,
+      ...(encryption !== undefined && { encryption })
+    });
     return this.#storage;
   }
 
@@ -239,9 +261,11 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
   /** Runs with the open workspace, or opens the log for as long as it takes. */
   async #withWorkspace<T>(work: (workspace: Workspace) => Promise<T>): Promise<T> {
     if (this.#workspace !== undefined) return work(this.#workspace);
+    const keys = await this.#keys();
     await using workspace = await Workspace.open({
       root: this.watchPath,
       logDir: this.logPath,
+      ...(keys !== undefined && { keys }),
       excludePatterns: this.excludePatterns,
       hints: 'none'
     });
@@ -290,7 +314,7 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
    */
   async importSyftArchive(archive: string): Promise<ChangeJson[]> {
     return this.#withWorkspace(async workspace => {
-      const staging = join(workspace.logDir, 'cache', 'staging');
+      const staging = workspace.stagingDir;
       await mkdir(staging, { recursive: true, mode: 0o700 });
       const stagingDir = await mkdtemp(join(staging, 'import-'));
       const imported = await importArchive(resolve(archive), { stagingDir });

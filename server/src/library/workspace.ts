@@ -3,7 +3,7 @@
  * counts). The sidecar, the command line and the public watcher classes are three faces of this one object.
  */
 import { EventEmitter } from 'node:events';
-import { mkdir, realpath, stat } from 'node:fs/promises';
+import { mkdir, realpath, rmdir, stat } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 import type {
   EraseRequest,
@@ -25,6 +25,7 @@ import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import { decodePath, displayPath, normalizeRelative, parseDisplayPath, type PathName } from '../core/path-name.ts';
 import type { ReadonlyTree } from '../core/tree.ts';
 import { Recorder, type Fold, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { OpenWriter } from '../log/types.ts';
 import { writeError } from '../storage/durable.ts';
@@ -56,6 +57,8 @@ export interface WorkspaceOptions {
   readonly scanIntervalMs?: number;
   readonly hints?: RecorderOptions['hints'];
   readonly logger?: RecorderOptions['logger'];
+  /** Keys of an encrypted log. */
+  readonly keys?: LogKeys;
   /** Shown to others that meet the lock; `socket` and `secret` let them reach this process. */
   readonly holder?: { readonly command: string; readonly socket?: string; readonly secret?: string };
 }
@@ -142,6 +145,8 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   readonly recorder: Recorder;
   readonly counts: LogCounts;
   readonly startedAt = Date.now();
+  /** Keys of an encrypted log. */
+  readonly keys: LogKeys | undefined;
   #storedBytes = 0;
   #storedBytesAt = 0;
   readonly #include: readonly string[] | undefined;
@@ -155,9 +160,11 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     log: OpenWriter,
     recorder: Recorder,
     counts: LogCounts,
-    include: readonly string[] | undefined
+    include: readonly string[] | undefined,
+    keys: LogKeys | undefined
   ) {
     super();
+    this.keys = keys;
     this.counts = counts;
     this.root = root;
     this.logDir = logDir;
@@ -180,7 +187,11 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   static async open(options: WorkspaceOptions): Promise<Workspace> {
     const root = await checkRoot(options.root);
     const logDir = resolve(options.logDir ?? defaultLogDir(root));
-    const log = await openLogWriter({ dir: logDir, ...(options.holder !== undefined && { holder: options.holder }) });
+    const log = await openLogWriter({
+      dir: logDir,
+      keys: options.keys,
+      ...(options.holder !== undefined && { holder: options.holder })
+    });
     try {
       const cacheDir = join(logDir, 'cache');
       await mkdir(cacheDir, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
@@ -195,13 +206,14 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
         cacheDir,
         ...(options.excludePatterns !== undefined && { excludePatterns: [...options.excludePatterns] }),
         ...(options.include !== undefined && { include: [...options.include] }),
+        ...(options.keys !== undefined && { keys: options.keys }),
         ...(options.maxContentBytes !== undefined && { maxContentBytes: options.maxContentBytes }),
         ...(options.maxFiles !== undefined && { maxFiles: options.maxFiles }),
         ...(options.scanIntervalMs !== undefined && { scanIntervalMs: options.scanIntervalMs }),
         ...(options.hints !== undefined && { hints: options.hints }),
         ...(options.logger !== undefined && { logger: options.logger })
       });
-      return new Workspace(root, logDir, log, recorder, counts, options.include);
+      return new Workspace(root, logDir, log, recorder, counts, options.include, options.keys);
     } catch (error) {
       await log.close();
       throw error;
@@ -360,8 +372,18 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   }
 
   get #place(): Omit<RestorePlace, 'log'> {
-    const { root, recorder, logDir } = this;
-    return { root, recorder, logDir, stagingDir: join(logDir, 'cache', 'staging') };
+    const { root, recorder, logDir, stagingDir } = this;
+    return { root, recorder, logDir, stagingDir };
+  }
+
+  /**
+   * Where contents lie on their way to the files. In the log directory, but not in an encrypted one: then beside the files, as
+   * which they end, under a name that is not recorded.
+   */
+  get stagingDir(): string {
+    return this.keys === undefined
+      ? join(this.logDir, 'cache', 'staging')
+      : join(this.root, `.syft-sync-tmp-${this.log.workspaceId.slice(0, 8)}-staging`);
   }
 
   /** {@link restoreVersion} in this workspace. */
@@ -390,7 +412,7 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     if (
       now.hash !== expected.hash ||
       now.type !== expected.type ||
-      !(await removeRecorded(target, before, this.#place.stagingDir))
+      !(await removeRecorded(target, before, this.stagingDir))
     ) {
       throw new SyftError('RESTORE_NOT_RECORDED', `${displayPath(path)} has changed since; it was left alone.`, {
         path: displayPath(path)
@@ -433,6 +455,8 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
         await this.recorder.stop();
       } finally {
         await this.log.close();
+        // Left where something is still in it: a restore was cut off.
+        if (this.keys !== undefined) await rmdir(this.stagingDir).catch(() => undefined);
       }
     })();
     return this.#closing;

@@ -23,6 +23,8 @@ export interface BlockSource {
   place(id: string): ChunkPlace | undefined;
   /** The block at a place; `undefined` when it is damaged. */
   stored(place: ChunkPlace): StoredBlock | undefined;
+  /** The id of a chunk by its SHA-256, hex. */
+  idOf(sha256: string): string;
 }
 
 /** A chunk, and the blocks that were needed for it. */
@@ -58,7 +60,11 @@ export class BlockReader {
     this.#source = source;
   }
 
-  /** The bytes of a chunk, verified; `undefined` when the log does not hold it whole. */
+  /**
+   * The bytes of a chunk, verified; `undefined` when the log does not hold it whole.
+   *
+   * @param id As in the tables of blocks.
+   */
   chunk(id: string): FoundChunk | undefined {
     return this.#chunk(id, { open: new Set(), done: new Map(), bytes: 0 });
   }
@@ -80,7 +86,7 @@ export class BlockReader {
     const offset = block?.offsets[place.entry];
     if (block === undefined || entry?.id !== id || offset === undefined) return undefined;
     const bytes = block.raw.subarray(offset, offset + entry.length);
-    return hash('sha256', bytes, 'hex') === id ? { bytes, needs: block.needs } : undefined;
+    return this.#source.idOf(hash('sha256', bytes, 'hex')) === id ? { bytes, needs: block.needs } : undefined;
   }
 
   #block(place: ChunkPlace, reading: Reading): Unpacked | undefined {

@@ -10,20 +10,28 @@ import { join } from 'node:path';
 import { constants as zlibConstants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { SyftError } from '../core/errors.ts';
 import { replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
+import { SealingSession } from '../crypto/seal.ts';
 import { encodeHead, readHead } from './head.ts';
 import {
+  blockCrc,
+  BLOCK_HEADER,
+  blockTableLength,
   CODEC_RAW,
   CODEC_ZSTD,
+  decodeBlockHeader,
   encodeBlockHead,
   encodeFrameHeader,
   FRAME_HEADER,
   frameLength,
   frameSeed,
+  moveSealedBlock,
   parseSegmentName,
   SEGMENT_HEADER
 } from './layout.ts';
 import { readUpTo } from './read-up-to.ts';
 import { Relocation } from './relocation.ts';
+import { openTable, sealBlock, segmentPlace, type FrameSlot, type PlainBlock } from './sealed-frame.ts';
 import { Stream, type Block, type Frame, type Segment } from './stream.ts';
 
 /** Bytes copied at a time. */
@@ -35,6 +43,8 @@ export interface DropChunksOptions {
   readonly logDir: string;
   /** 32 hex digits. */
   readonly workspace: string;
+  /** Of an encrypted log. */
+  readonly keys: LogKeys | undefined;
   /** The segments to look through, by stream. Nobody may append to them. */
   readonly segments: ReadonlyMap<string, readonly string[]>;
   readonly isDropped: (id: string) => boolean;
@@ -118,8 +128,13 @@ function isConcerned(stream: Stream, block: Block, { isDropped }: DropChunksOpti
   return going < table.length && stream.basesOf(block).some(isDropped);
 }
 
-/** A block after a pass: `undefined` when nothing is left of it, itself when it must stay as it is. */
-function after(stream: Stream, block: Block, options: DropChunksOptions, pass: Pass): Buffer | 'as it is' | undefined {
+/** A block after a pass, not sealed: `undefined` when nothing is left of it. */
+function after(
+  stream: Stream,
+  block: Block,
+  options: DropChunksOptions,
+  pass: Pass
+): PlainBlock | 'as it is' | undefined {
   const { table } = block;
   if (table === undefined || !isConcerned(stream, block, options, pass)) return 'as it is';
   const kept = pass === 'free' ? table : table.filter(({ id }) => !options.isDropped(id));
@@ -135,13 +150,15 @@ function after(stream: Stream, block: Block, options: DropChunksOptions, pass: P
     throw new SyftError('INTERNAL', 'A block could not be packed anew; nothing was changed.');
   }
   const stored = zstd ? packed : left;
-  return Buffer.concat([encodeBlockHead(kept, left.length, stored, zstd ? CODEC_ZSTD : CODEC_RAW), stored]);
+  return { head: encodeBlockHead(kept, left.length, stored, zstd ? CODEC_ZSTD : CODEC_RAW), stored };
 }
 
 class SegmentRewriter {
   readonly #options: DropChunksOptions;
   readonly #pass: Pass;
   readonly #seed: number;
+  /** What was sealed once is sealed anew in sessions of this call's own: how far those of the writers had counted nobody knows. */
+  readonly #sessions = new Map<number, SealingSession>();
   #portion = 0;
 
   constructor(options: DropChunksOptions, pass: Pass, device: string) {
@@ -197,11 +214,64 @@ class SegmentRewriter {
     const chunks = sink.length;
     for (const block of stream.blocks(frame)) {
       const now = after(stream, block, this.#options, this.#pass);
-      if (now === 'as it is') sink.copy(fd, block.offset, block.length);
-      else if (now !== undefined) sink.write(now);
+      const fromFrame = sink.length - start;
+      if (now === 'as it is') this.#keep(block, fd, sink, fromFrame, block.offset - offset);
+      else if (now !== undefined) this.#writeBlock(stream, frame, now, sink, fromFrame);
       await this.#pause();
     }
     sink.writeAt(encodeFrameHeader({ ...header, chunksLength: sink.length - chunks }, this.#seed), start);
+  }
+
+  /** A block stays. One that is sealed says where in its frame it stands. */
+  #keep(block: Block, fd: number, sink: SegmentSink, fromFrame: number, before: number): void {
+    const { header, offset, length } = block;
+    const sound = header?.sealed !== undefined && fromFrame !== before ? readUpTo(fd, offset, length) : undefined;
+    const tableEnd = header === undefined ? 0 : BLOCK_HEADER + blockTableLength(header);
+    if (sound?.length !== length || blockCrc(sound.subarray(0, tableEnd), sound.subarray(tableEnd)) !== header?.crc) {
+      // What is damaged stays as it is.
+      sink.copy(fd, offset, length);
+      return;
+    }
+    moveSealedBlock(sound.subarray(0, tableEnd), fromFrame, sound.subarray(tableEnd));
+    sink.write(sound);
+  }
+
+  #writeBlock(
+    stream: Stream,
+    { segment, header }: Frame,
+    block: PlainBlock,
+    sink: SegmentSink,
+    fromFrame: number
+  ): void {
+    const { keys, workspace } = this.#options;
+    if (keys === undefined) {
+      sink.write(block.head);
+      sink.write(block.stored);
+      return;
+    }
+    const slot = { segment: segmentPlace(workspace, stream.device, segment), chain: header.chain };
+    // Where the header of the segment cannot be read, readers try all epochs.
+    const sealed = this.#seal(keys, stream.epochOf(segment) || keys.newest, slot, block, fromFrame);
+    sink.write(sealed.head);
+    sink.write(sealed.stored);
+  }
+
+  #seal(
+    keys: LogKeys,
+    epoch: number,
+    slot: FrameSlot,
+    block: PlainBlock,
+    fromFrame: number
+  ): { head: Buffer; stored: Buffer } {
+    let session = this.#sessions.get(epoch);
+    if (session === undefined) this.#sessions.set(epoch, (session = new SealingSession(keys, epoch)));
+    const sealed = sealBlock(session, slot, block, fromFrame, true);
+    const header = decodeBlockHeader(sealed.head);
+    const opened = header && openTable(keys, epoch, session.id, slot, header, sealed.head.subarray(BLOCK_HEADER));
+    if (opened?.unseal(sealed.stored)?.equals(block.stored) !== true) {
+      throw new SyftError('INTERNAL', 'A block could not be encrypted anew; nothing was changed.');
+    }
+    return sealed;
   }
 
   /** The new file has the frames of the old one. */
@@ -210,7 +280,8 @@ class SegmentRewriter {
       workspace: this.#options.workspace,
       config: () => undefined,
       nextNumber: () => 0,
-      onDamage: () => undefined
+      onDamage: () => undefined,
+      keys: this.#options.keys
     });
     try {
       const other: Segment = { ...segment, path, fd: undefined, relocations: [] };
@@ -257,7 +328,8 @@ async function pass(options: DropChunksOptions, which: Pass): Promise<DroppedChu
       config: () => undefined,
       nextNumber: () => 0,
       // Damage is told by those who read the log for its contents; here it is copied as it is.
-      onDamage: () => undefined
+      onDamage: () => undefined,
+      keys: options.keys
     });
     const rewriter = new SegmentRewriter(options, which, device);
     try {

@@ -154,6 +154,7 @@ export async function carryOut(
   const done = await dropChunks({
     logDir: log.dir,
     workspace: log.workspaceId,
+    keys: log.keys,
     segments,
     isDropped: id => drop.chunks.has(id),
     chunkBytes: id => inventory.bytesOf(id),
@@ -184,7 +185,7 @@ export async function finishDrops(log: OpenWriter, signal?: AbortSignal): Promis
     // Whatever stands there: the acts say what is to be done, and that more is rewritten than must be does no harm.
     all = false;
   }
-  const inventory = await Inventory.read(log.dir, signal, () => log.durableEnd);
+  const inventory = await Inventory.read(log.dir, { signal, end: () => log.durableEnd, keys: log.keys });
   try {
     const { drop, devices, segments } = await log.exclusively(async inside => {
       await inventory.advance();

@@ -75,7 +75,7 @@ function refuseShared(plan: ErasePlan, shared: EraseOptions['shared']): void {
 export async function eraseContent(log: OpenWriter, options: EraseOptions): Promise<Erased> {
   const { hash, shared, signal, onProgress } = options;
   if (options.dryRun !== true) await finishDrops(log, signal);
-  const inventory = await Inventory.read(log.dir, signal, () => log.durableEnd);
+  const inventory = await Inventory.read(log.dir, { signal, end: () => log.durableEnd, keys: log.keys });
   try {
     const devices = inventory.devices();
     const own = new Set([log.device, ...log.earlierDevices]);
@@ -88,6 +88,7 @@ export async function eraseContent(log: OpenWriter, options: EraseOptions): Prom
       const { freedBytes } = await dropChunks({
         logDir: log.dir,
         workspace: log.workspaceId,
+        keys: log.keys,
         segments: new Map(devices.map(device => [device, segmentNames(log.dir, device)])),
         isDropped: id => plan.drop.chunks.has(id),
         chunkBytes: id => inventory.bytesOf(id),

@@ -3,6 +3,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { CHUNKING } from '../core/chunking.ts';
+import { KEY_FILE } from '../crypto/key-file.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { makePrivateDirectory, replaceFile, writeError } from '../storage/durable.ts';
 import { FORMAT_VERSION } from './layout.ts';
@@ -12,7 +14,12 @@ export interface FormatFile {
   readonly workspace: string;
   /** The bytes as they are on disk. */
   readonly bytes: Buffer;
+  /** Of an encrypted log: what its first master key is called (docs/format.md, "Encryption"). */
+  readonly keyId: string | undefined;
 }
+
+/** What a log may require of its readers. */
+const ENCRYPTION = 'encryption';
 
 /** The log's `.gitignore`: a log inside a repository of the user's must not be committed by accident. */
 export const GITIGNORE = Buffer.from('*\n');
@@ -85,12 +92,14 @@ export function readFormatFile(dir: string): FormatFile {
   } catch (error) {
     throw new SyftError('LOG_DAMAGED', `${path} is not readable. Run fsck.`, { cause: error, path });
   }
-  const { format, version, workspace, requires } = body;
+  const { format, version, workspace, requires, keyId } = body;
   if (format !== 'syft-sync-log' || typeof version !== 'number') {
     throw new SyftError('LOG_DAMAGED', `${path} does not describe a log.`, { path });
   }
-  if (version > FORMAT_VERSION || (Array.isArray(requires) && requires.length > 0)) {
-    const needs = Array.isArray(requires) && requires.length > 0 ? ` and needs ${requires.join(', ')}` : '';
+  const required: readonly unknown[] = Array.isArray(requires) ? requires : [];
+  const unknown = required.filter(word => word !== ENCRYPTION);
+  if (version > FORMAT_VERSION || unknown.length > 0) {
+    const needs = unknown.length > 0 ? ` and needs ${unknown.join(', ')}` : '';
     throw new SyftError(
       'LOG_NEWER_FORMAT',
       `The log at ${dir} is of format ${version}${needs}; this program knows format ${FORMAT_VERSION}. Update syft-sync.`,
@@ -100,15 +109,63 @@ export function readFormatFile(dir: string): FormatFile {
   if (typeof workspace !== 'string' || !/^[0-9a-f]{32}$/.test(workspace)) {
     throw new SyftError('LOG_DAMAGED', `${path} names no workspace.`, { path });
   }
-  return { workspace, bytes };
+  const isEncrypted = required.includes(ENCRYPTION);
+  if (isEncrypted && (typeof keyId !== 'string' || !/^[0-9a-f]{32}$/.test(keyId))) {
+    throw new SyftError('LOG_DAMAGED', `${path} does not say with which key the log is encrypted.`, { path });
+  }
+  // Whoever makes an encrypted log pass for a plain one has what comes written in the clear.
+  if (!isEncrypted && existsSync(join(dir, KEY_FILE))) {
+    throw new SyftError(
+      'LOG_DAMAGED',
+      `${path} says that the log is not encrypted, but it has a key file (${KEY_FILE}): one of them does not belong there. Put the right format.json back.`,
+      { path }
+    );
+  }
+  return { workspace, bytes, keyId: isEncrypted ? (keyId as string) : undefined };
 }
 
-/** Throws LOG_PATH_NOT_DIRECTORY when a directory holds what is not ours: no log begins there, and nothing is put there. */
-export function refuseStrangers(dir: string): void {
+/**
+ * The keys with which a log is opened: none for a plain one, for an encrypted one its own.
+ *
+ * @throws SyftError LOG_ENCRYPTED when there are none, KEY_MISMATCH when they are of another log.
+ */
+export function checkKeys(dir: string, format: FormatFile, keys: LogKeys | undefined): LogKeys | undefined {
+  if (format.keyId === undefined) {
+    if (keys === undefined) return undefined;
+    throw new SyftError('KEY_MISMATCH', `The log at ${dir} is not encrypted; keys were given for it.`, { path: dir });
+  }
+  if (keys === undefined) throw encryptedError(dir);
+  if (keys.workspace !== format.workspace || keys.keyId !== format.keyId) {
+    throw new SyftError('KEY_MISMATCH', `The keys that were given are not those of the log at ${dir}.`, { path: dir });
+  }
+  return keys;
+}
+
+/** The log is encrypted, and nothing was given that opens it. */
+export function encryptedError(dir: string): SyftError {
+  return new SyftError(
+    'LOG_ENCRYPTED',
+    `The log at ${dir} is encrypted. Give its passphrase (--passphrase-file FILE, SYFT_SYNC_PASSPHRASE, or at the prompt of a terminal) or an age identity (--identity-file FILE, SYFT_SYNC_IDENTITY).`,
+    { path: dir }
+  );
+}
+
+/** The key file of a log that was never begun: what a crash leaves that came while one was. */
+function isLoneKeyFile(dir: string): boolean {
+  return readdirSync(join(dir, 'keys')).every(name => `keys/${name}`.startsWith(KEY_FILE));
+}
+
+/**
+ * Throws LOG_PATH_NOT_DIRECTORY when a directory holds what is not ours: no log begins there, and nothing is put there.
+ *
+ * @param encrypted The log that is to begin there is encrypted.
+ */
+export function refuseStrangers(dir: string, encrypted = false): void {
   if (!existsSync(dir)) return;
   const stranger = readdirSync(dir).find(
     name =>
       !(name === 'log' && !holdsStreams(dir)) &&
+      !(encrypted && name === 'keys' && isLoneKeyFile(dir)) &&
       !DISPOSABLE.includes(name) &&
       !OF_RECEIVERS.includes(name) &&
       !name.startsWith('.gitignore') &&
@@ -122,24 +179,34 @@ export function refuseStrangers(dir: string): void {
   );
 }
 
-/** Begins a log in a directory that is missing or holds nothing but disposable parts. */
-export function createFormatFile(dir: string): FormatFile {
+/** The id of a new log: 32 hex digits. */
+export function newWorkspaceId(): string {
+  return randomBytes(16).toString('hex');
+}
+
+/**
+ * Begins a log in a directory that is missing or holds nothing but disposable parts.
+ *
+ * @param keys The log is encrypted with these, and their key file is durable.
+ */
+export function createFormatFile(dir: string, keys?: LogKeys): FormatFile {
   try {
     makePrivateDirectory(dir);
-    refuseStrangers(dir);
+    refuseStrangers(dir, keys !== undefined);
     const body = {
       format: 'syft-sync-log',
       version: FORMAT_VERSION,
-      workspace: randomBytes(16).toString('hex'),
+      workspace: keys?.workspace ?? newWorkspaceId(),
       created: new Date().toISOString(),
-      requires: [],
+      requires: keys === undefined ? [] : [ENCRYPTION],
+      ...(keys !== undefined && { keyId: keys.keyId }),
       chunking: CHUNKING
     };
     const bytes = Buffer.from(`${JSON.stringify(body, null, 1)}\n`);
     makePrivateDirectory(join(dir, 'log'));
     replaceFile(join(dir, '.gitignore'), GITIGNORE);
     replaceFile(join(dir, 'format.json'), bytes);
-    return { workspace: body.workspace, bytes };
+    return { workspace: body.workspace, bytes, keyId: keys?.keyId };
   } catch (error) {
     throw writeError(error, `the log at ${dir} could not be created`);
   }

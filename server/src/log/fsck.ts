@@ -1,6 +1,6 @@
 /**
- * Checks a log from docs/format.md alone. Shares no code with the writer or the reader but SHA-256, CRC-32, zstd and the
- * verification of Ed25519 signatures, so that what one of them misunderstands the other does not. Never writes.
+ * Checks a log from docs/format.md alone. Shares no code with the writer or the reader but SHA-256, CRC-32, zstd, HKDF, HMAC,
+ * AES-GCM and the verification of Ed25519 signatures, so that what one of them misunderstands the other does not. Never writes.
  */
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import type { CheckedLog } from './fsck/checked-log.ts';
 import { checkContents } from './fsck/contents.ts';
 import { checkLayout } from './fsck/layout.ts';
 import { checkMemory } from './fsck/memory.ts';
+import type { MasterKeys } from './fsck/sealed.ts';
 import { checkStream } from './fsck/stream.ts';
 import { checkTree } from './fsck/tree.ts';
 import type { Damage } from './types.ts';
@@ -17,6 +18,10 @@ import type { Damage } from './types.ts';
 export interface FsckOptions {
   /** Decompress and hash every content too. */
   readonly readData: boolean;
+  /** Master keys of an encrypted log. Without them its records and contents are not opened. */
+  readonly masters?: MasterKeys;
+  /** Called when the log is encrypted and there are no keys: what that leaves unchecked. */
+  readonly onUnopened?: (message: string) => void;
   /** The user's configuration, where checkpoints seen before are remembered; without it they are not asked. */
   readonly configDir?: string;
   /** `done` and `bytes` of `total` segment bytes. */
@@ -25,6 +30,10 @@ export interface FsckOptions {
   readonly onPruned?: (version: string) => void;
   readonly signal?: AbortSignal;
 }
+
+const UNOPENED =
+  'The log is encrypted and was checked without its keys: lengths, checksums, numbers, signatures and the tree, as far as its ' +
+  'tiles show it. Not the chain, the records and the contents, nor that nothing was put in place of them.';
 
 /** Yields damage, and `undefined` now and then so that the caller can let others run. */
 function* check(dir: string, options: FsckOptions): Generator<Damage | undefined> {
@@ -41,6 +50,9 @@ function* check(dir: string, options: FsckOptions): Generator<Damage | undefined
     readData: options.readData,
     workspace: '',
     format: Buffer.alloc(0),
+    sealed: options.masters !== undefined,
+    epochs: 0,
+    opener: undefined,
     chunks: new Map(),
     contents: [],
     drops: [],
@@ -52,7 +64,8 @@ function* check(dir: string, options: FsckOptions): Generator<Damage | undefined
       options.onProgress?.({ done, total, bytes: done });
     }
   };
-  yield* checkLayout(log);
+  yield* checkLayout(log, options.masters);
+  if (log.sealed && log.opener === undefined) options.onUnopened?.(UNOPENED);
   for (const device of devices) yield* checkStream(log, device);
   for (const stream of log.streams.values()) {
     yield* checkTree(log, stream);

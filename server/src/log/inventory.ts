@@ -8,10 +8,12 @@ import { compareChanges, type Change, type ContentRef } from '../core/change.ts'
 import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
 import { decodeHashes, isAct, type ActChange } from '../core/retention-act.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { BlockReader, type StoredBlock } from './block-reader.ts';
 import { ChunkIndex, type ChunkPlace } from './chunk-index.ts';
 import { bytes8, floats, HashColumn, numbers16, numbers32 } from './columns.ts';
-import { readFormatFile } from './format-file.ts';
+import { storedId } from './chunk-id.ts';
+import { checkKeys, readFormatFile } from './format-file.ts';
 import { BLOCK_ENTRY, BLOCK_HEADER, frameLength } from './layout.ts';
 import { storedBytes, Stream, streamStart, type Block, type Position, type Segment } from './stream.ts';
 import type { DurableEnd } from './types.ts';
@@ -53,6 +55,17 @@ class HashNumbers {
   }
 }
 
+export interface ReadInventoryOptions {
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Where a writer of this process says that it ends. What a failed write has left behind that never was: an act there must not be
+   * carried out.
+   */
+  readonly end?: () => DurableEnd | undefined;
+  /** Of an encrypted log. */
+  readonly keys?: LogKeys | undefined;
+}
+
 export class Inventory {
   readonly dir: string;
   readonly acts: ActChange[] = [];
@@ -87,7 +100,7 @@ export class Inventory {
   /** Chunks of acts: they are never dropped. */
   readonly #actContents: ContentRef[] = [];
 
-  // ---- chunks
+  // ---- chunks, by the names that they have in blocks
   readonly #chunkNumbers = new HashNumbers();
   readonly chunkBytes = floats();
   readonly #chunkSegment = numbers32();
@@ -97,30 +110,31 @@ export class Inventory {
   fixedBytes = 0;
   /** Chunks on which blocks of a segment are based, by its number. */
   readonly #bases = new Map<number, Set<number>>();
-  readonly #blocks = new BlockReader({ place: id => this.#placeOf(id), stored: place => this.#storedAt(place) });
+  readonly #blocks = new BlockReader({
+    place: id => this.#placeOf(id),
+    stored: place => this.#storedAt(place),
+    idOf: sha256 => storedId(this.#keys, sha256)
+  });
 
   readonly #end: () => DurableEnd | undefined;
+  readonly #keys: LogKeys | undefined;
 
-  private constructor(dir: string, signal: AbortSignal | undefined, end: () => DurableEnd | undefined) {
+  private constructor(dir: string, { signal, end, keys }: ReadInventoryOptions) {
     this.dir = dir;
-    this.#end = end;
-    this.#workspace = readFormatFile(dir).workspace;
+    this.#end = end ?? (() => undefined);
+    const format = readFormatFile(dir);
+    this.#workspace = format.workspace;
+    this.#keys = checkKeys(dir, format, keys);
     this.#signal = signal;
   }
 
   /**
    * Reads a log.
    *
-   * @param end Where a writer of this process says that it ends. What a failed write has left behind that never was: an act there
-   *   must not be carried out.
-   * @throws SyftError LOG_MISSING, LOG_DAMAGED (format.json), LOG_NEWER_FORMAT, CANCELLED.
+   * @throws SyftError LOG_MISSING, LOG_DAMAGED (format.json), LOG_NEWER_FORMAT, LOG_ENCRYPTED, KEY_MISMATCH, CANCELLED.
    */
-  static async read(
-    dir: string,
-    signal?: AbortSignal,
-    end: () => DurableEnd | undefined = () => undefined
-  ): Promise<Inventory> {
-    const inventory = new Inventory(dir, signal, end);
+  static async read(dir: string, options: ReadInventoryOptions = {}): Promise<Inventory> {
+    const inventory = new Inventory(dir, options);
     try {
       await inventory.advance();
       return inventory;
@@ -142,7 +156,8 @@ export class Inventory {
           config: () => undefined,
           nextNumber: () => 0,
           // Whoever reads the log for its contents tells of damage; what cannot be read is not counted, and never dropped.
-          onDamage: () => undefined
+          onDamage: () => undefined,
+          keys: this.#keys
         });
         this.#streams.set(device, (found = { stream, position: streamStart() }));
       }
@@ -177,6 +192,11 @@ export class Inventory {
   #segmentNumber(segment: Segment): number {
     if (this.#segments.at(-1) !== segment) this.#segments.push(segment);
     return this.#segments.length - 1;
+  }
+
+  /** A chunk by its SHA-256, as records and lists name it. */
+  #named(sha256: string): number {
+    return this.#chunk(storedId(this.#keys, sha256));
   }
 
   #chunk(id: string): number {
@@ -239,8 +259,8 @@ export class Inventory {
   }
 
   #content(hash: string, size: number, ref: ContentRef): number {
-    const list = 'chunks' in ref ? NONE : this.#chunk(ref.list);
-    const ids = 'chunks' in ref ? ref.chunks.map(id => this.#chunk(id)) : [];
+    const list = 'chunks' in ref ? NONE : this.#named(ref.list);
+    const ids = 'chunks' in ref ? ref.chunks.map(id => this.#named(id)) : [];
     const same = (content: number): boolean =>
       this.#contentList.at(content) === list &&
       (list !== NONE ||
@@ -281,7 +301,7 @@ export class Inventory {
         this.#pool.push(list);
         continue;
       }
-      const chunks = [list, ...ids.map(id => this.#chunk(id))];
+      const chunks = [list, ...ids.map(id => this.#named(id))];
       this.#contentStart.set(content, this.#pool.length);
       this.#contentCount.set(content, chunks.length);
       for (const chunk of chunks) this.#pool.push(chunk);
@@ -403,19 +423,21 @@ export class Inventory {
   /** Chunks that acts need. */
   actChunks(): number[] {
     return this.#actContents.flatMap(ref =>
-      ('chunks' in ref ? ref.chunks : [ref.list, ...this.#idsOf(ref.list)]).map(id => this.#chunk(id))
+      ('chunks' in ref ? ref.chunks : [ref.list, ...this.#idsOf(ref.list)]).map(id => this.#named(id))
     );
   }
 
   #idsOf(list: string): string[] {
-    return decodeHashes(this.bytesOf(list) ?? Buffer.alloc(0)) ?? [];
+    return decodeHashes(this.bytesOf(storedId(this.#keys, list)) ?? Buffer.alloc(0)) ?? [];
   }
 
   /** The hashes that an act lists; `undefined` when they cannot be read. */
   listOf(act: Change): string[] | undefined {
     const ref = act.content;
     if (ref === undefined) return undefined;
-    const parts = ('chunks' in ref ? ref.chunks : this.#idsOf(ref.list)).map(id => this.bytesOf(id));
+    const parts = ('chunks' in ref ? ref.chunks : this.#idsOf(ref.list)).map(id =>
+      this.bytesOf(storedId(this.#keys, id))
+    );
     return parts.every(part => part !== undefined) ? decodeHashes(Buffer.concat(parts)) : undefined;
   }
 

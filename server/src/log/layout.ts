@@ -1,6 +1,7 @@
 /** The bytes of the log: segment headers, frame headers, chunk blocks. Pure; docs/format.md is the text of this file. */
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { SEAL_OVERHEAD } from '../crypto/seal.ts';
 
 export const FORMAT_VERSION = 1;
 export const SEGMENT_HEADER = 128;
@@ -27,8 +28,8 @@ export const FLAG_CLOSE = 8;
 export const FLAG_DICTIONARY = 16;
 /** Some block of the frame is compressed on chunks of other blocks. */
 export const FLAG_DELTA = 32;
-const KNOWN_FLAGS = FLAG_ZSTD | FLAG_SEAL | FLAG_CLOSE | FLAG_DICTIONARY | FLAG_DELTA;
-/** Flags that say how a frame is stored, not what it is: the chain leaves them out. */
+const KNOWN_FLAGS = FLAG_ZSTD | FLAG_ENCRYPTED | FLAG_SEAL | FLAG_CLOSE | FLAG_DICTIONARY | FLAG_DELTA;
+/** Flags that say how records and chunks are packed, not what the frame is: the chain leaves them out. */
 const STORAGE_FLAGS = FLAG_ZSTD | FLAG_DICTIONARY | FLAG_DELTA;
 
 /** How the chunks of a block are stored: as they are, as zstd, or as zstd on the chunks of other blocks (delta.ts). */
@@ -36,6 +37,12 @@ export const CODEC_RAW = 0;
 export const CODEC_ZSTD = 1;
 export const CODEC_DELTA = 2;
 export type BlockCodec = typeof CODEC_RAW | typeof CODEC_ZSTD | typeof CODEC_DELTA;
+/** Beside the codec: table and content of the block are sealed, and not in the session of its frame. */
+const BLOCK_SEALED = 0x100;
+const BLOCK_OWN_SESSION = 0x200;
+/** Bytes of a session id. */
+export const SESSION_ID = 16;
+const NO_SESSION = Buffer.alloc(SESSION_ID);
 
 export interface SegmentHeader {
   /** 32 hex digits. */
@@ -48,6 +55,8 @@ export interface SegmentHeader {
   readonly previousChain: Buffer;
   /** SHA-256 over the bytes of format.json and device.json. */
   readonly config: Buffer;
+  /** Epoch of the keys with which it is encrypted; 0 in a plain log. */
+  readonly epoch: number;
 }
 
 export function encodeSegmentHeader(header: SegmentHeader): Buffer {
@@ -62,7 +71,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   out.writeBigInt64LE(BigInt(header.created), 48);
   header.previousChain.copy(out, 56);
   header.config.copy(out, 88);
-  out.writeUInt32LE(0, 120);
+  out.writeUInt32LE(header.epoch, 120);
   out.writeUInt32LE(crc32(out.subarray(0, 124)), 124);
   return out;
 }
@@ -71,16 +80,15 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
 export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | 'newer' | undefined {
   if (bytes.length < SEGMENT_HEADER || !bytes.subarray(0, 8).equals(SEGMENT_MAGIC)) return undefined;
   if (bytes.readUInt32LE(124) !== crc32(bytes.subarray(0, 124))) return undefined;
-  if (bytes.readUInt16LE(8) !== FORMAT_VERSION || bytes.readUInt32LE(12) !== 0 || bytes.readUInt32LE(120) !== 0) {
-    return 'newer';
-  }
+  if (bytes.readUInt16LE(8) !== FORMAT_VERSION || bytes.readUInt32LE(12) !== 0) return 'newer';
   return {
     workspace: bytes.toString('hex', 16, 32),
     device: bytes.toString('latin1', 32, 40),
     firstSeq: Number(bytes.readBigUInt64LE(40)),
     created: Number(bytes.readBigInt64LE(48)),
     previousChain: Buffer.from(bytes.subarray(56, 88)),
-    config: Buffer.from(bytes.subarray(88, 120))
+    config: Buffer.from(bytes.subarray(88, 120)),
+    epoch: bytes.readUInt32LE(120)
   };
 }
 
@@ -96,14 +104,19 @@ export interface FrameHeader {
   readonly chunksLength: number;
   readonly recordsCrc: number;
   readonly chain: Buffer;
+  /** Session in which records and blocks are sealed; zeros in a plain log. */
+  readonly session: Buffer;
 }
+
+/** What the chain value is made from. */
+export type FrameFields = Omit<FrameHeader, 'chain' | 'session'>;
 
 /** Bytes of the whole frame. */
 export function frameLength(header: FrameHeader): number {
   return FRAME_HEADER + header.recordsStored + header.chunksLength;
 }
 
-function writeFrameFields(out: Buffer, header: Omit<FrameHeader, 'chain'>): void {
+function writeFrameFields(out: Buffer, header: FrameFields): void {
   FRAME_MAGIC.copy(out, 0);
   out.writeUInt16LE(header.flags, 4);
   out.writeUInt16LE(FRAME_HEADER, 6);
@@ -117,7 +130,7 @@ function writeFrameFields(out: Buffer, header: Omit<FrameHeader, 'chain'>): void
 }
 
 /** chain = SHA-256(previous chain ‖ header bytes 4…31 ‖ SHA-256(raw records)). Stored lengths and chunks stay out of it. */
-export function chainOf(previous: Buffer, header: Omit<FrameHeader, 'chain'>, rawRecords: Buffer): Buffer {
+export function chainOf(previous: Buffer, header: FrameFields, rawRecords: Buffer): Buffer {
   const fields = Buffer.alloc(FRAME_HEADER);
   writeFrameFields(fields, header);
   fields.writeUInt16LE(header.flags & ~STORAGE_FLAGS, 4);
@@ -136,10 +149,14 @@ export function frameSeed(workspace: string, device: string): number {
   return crc32(Buffer.concat([Buffer.from(workspace, 'hex'), Buffer.from(device, 'latin1')]));
 }
 
-export function encodeFrameHeader(header: FrameHeader, seed: number): Buffer {
+export function encodeFrameHeader(
+  header: FrameFields & { readonly chain: Buffer; readonly session?: Buffer },
+  seed: number
+): Buffer {
   const out = Buffer.alloc(FRAME_HEADER);
   writeFrameFields(out, header);
   header.chain.copy(out, 44);
+  header.session?.copy(out, 76);
   out.writeUInt32LE(crc32(out.subarray(0, 92), seed), 92);
   return out;
 }
@@ -160,12 +177,20 @@ export function decodeFrameHeader(bytes: Buffer, seed: number, at = 0): FrameHea
     recordsStored: view.readUInt32LE(32),
     chunksLength: view.readUInt32LE(36),
     recordsCrc: view.readUInt32LE(40),
-    chain: Buffer.from(view.subarray(44, 76))
+    chain: Buffer.from(view.subarray(44, 76)),
+    session: (flags & FLAG_ENCRYPTED) === 0 ? NO_SESSION : Buffer.from(view.subarray(76, 92))
   };
   if (header.recordsRaw > MAX_SECTION || header.recordsStored > MAX_SECTION || header.chunksLength > MAX_SECTION) {
     return undefined;
   }
   return header;
+}
+
+/** Bytes 4…31 of a frame header, to which its sealed records are bound. */
+export function frameFields(header: FrameFields): Buffer {
+  const out = Buffer.alloc(FRAME_HEADER);
+  writeFrameFields(out, header);
+  return out.subarray(4, 32);
 }
 
 export interface BlockEntry {
@@ -181,6 +206,15 @@ export interface BlockHeader {
   readonly storedLength: number;
   readonly codec: BlockCodec;
   readonly crc: number;
+  /** Of a block that is sealed; its `rawLength` is 0 until its table is open. */
+  readonly sealed: SealedBlockHeader | undefined;
+}
+
+export interface SealedBlockHeader {
+  /** Bytes from the beginning of its frame to its own. */
+  readonly fromFrame: number;
+  /** A session id of its own stands before the table. */
+  readonly ownSession: boolean;
 }
 
 /** Header and table of a block of chunks; `stored` follows. The crc covers header (but itself), table and stored bytes. */
@@ -226,13 +260,16 @@ export function blockCrc(head: Buffer, stored: Uint8Array): number {
 
 export function decodeBlockHeader(bytes: Buffer): BlockHeader | undefined {
   if (bytes.length < BLOCK_HEADER || !bytes.subarray(0, 4).equals(BLOCK_MAGIC)) return undefined;
-  const codec = bytes.readUInt32LE(16);
-  const header = {
+  const kind = bytes.readUInt32LE(16);
+  const isSealed = (kind & BLOCK_SEALED) !== 0;
+  const codec = isSealed ? kind & ~(BLOCK_SEALED | BLOCK_OWN_SESSION) : kind;
+  const header: BlockHeader = {
     count: bytes.readUInt32LE(4),
-    rawLength: bytes.readUInt32LE(8),
+    rawLength: isSealed ? 0 : bytes.readUInt32LE(8),
     storedLength: bytes.readUInt32LE(12),
     codec: codec as BlockCodec,
-    crc: bytes.readUInt32LE(20)
+    crc: bytes.readUInt32LE(20),
+    sealed: isSealed ? { fromFrame: bytes.readUInt32LE(8), ownSession: (kind & BLOCK_OWN_SESSION) !== 0 } : undefined
   };
   if (
     codec > CODEC_DELTA ||
@@ -243,6 +280,56 @@ export function decodeBlockHeader(bytes: Buffer): BlockHeader | undefined {
     return undefined;
   }
   return header;
+}
+
+/** Bytes between the header of a block and what is stored of its chunks. */
+export function blockTableLength({ count, sealed }: BlockHeader): number {
+  if (sealed === undefined) return count * BLOCK_ENTRY;
+  return (sealed.ownSession ? SESSION_ID : 0) + count * BLOCK_ENTRY + SEAL_OVERHEAD;
+}
+
+/** What the sealed table of a block is bound to of its header: bytes 4…7 and 12…19. */
+export function boundOfBlock(count: number, storedLength: number, codec: BlockCodec, ownSession: boolean): Buffer {
+  const out = Buffer.alloc(12);
+  out.writeUInt32LE(count, 0);
+  out.writeUInt32LE(storedLength, 4);
+  out.writeUInt32LE(codec | BLOCK_SEALED | (ownSession ? BLOCK_OWN_SESSION : 0), 8);
+  return out;
+}
+
+/**
+ * Header and sealed table of a block; `stored`, sealed, follows.
+ *
+ * @param bound From {@link boundOfBlock}.
+ * @param table Sealed, with the session id before it where the block has its own.
+ */
+export function encodeSealedBlockHead(fromFrame: number, bound: Buffer, table: Uint8Array, stored: Uint8Array): Buffer {
+  const out = Buffer.allocUnsafe(BLOCK_HEADER + table.length);
+  BLOCK_MAGIC.copy(out, 0);
+  bound.copy(out, 4, 0, 4);
+  out.writeUInt32LE(fromFrame, 8);
+  bound.copy(out, 12, 4);
+  out.set(table, BLOCK_HEADER);
+  out.writeUInt32LE(blockCrc(out, stored), 20);
+  return out;
+}
+
+/** A sealed block that stands at another place in its frame; `head` is everything before what is stored. */
+export function moveSealedBlock(head: Buffer, fromFrame: number, stored: Uint8Array): void {
+  head.writeUInt32LE(fromFrame, 8);
+  head.writeUInt32LE(blockCrc(head, stored), 20);
+}
+
+/** The entries of a table; `undefined` when they claim more than a block may have. */
+export function decodeSealedTable(table: Buffer): { entries: BlockEntry[]; rawLength: number } | undefined {
+  const entries: BlockEntry[] = [];
+  let rawLength = 0;
+  for (let at = 0; at < table.length; at += BLOCK_ENTRY) {
+    const length = table.readUInt32LE(at + 32);
+    rawLength += length;
+    entries.push({ id: table.toString('hex', at, at + 32), length });
+  }
+  return rawLength > MAX_SECTION ? undefined : { entries, rawLength };
 }
 
 /** The table of a block; `undefined` when its lengths do not add up. */

@@ -1,5 +1,5 @@
 /** The log, opened for reading or for writing (docs/format.md). */
-import { createHash, hash as hashOnce } from 'node:crypto';
+import { createHash, hash as hashOnce, randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -25,13 +25,24 @@ import { displayPath } from '../core/path-name.ts';
 import { decodeHashes, Drops, isAct, isDrop, type ActChange, type DropAct } from '../core/retention-act.ts';
 import { encodeRecord } from '../core/record.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
+import { SEAL_OVERHEAD, SealingSession } from '../crypto/seal.ts';
 import { makePrivateDirectory, replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
 import { BlockReader, type StoredBlock } from './block-reader.ts';
 import { ChunkIndex, type ChunkPlace } from './chunk-index.ts';
-import { buildBlocks, type Base, type VersionChunks } from './build-blocks.ts';
+import { buildBlocks, type Base, type BuiltBlock, type VersionChunks } from './build-blocks.ts';
+import { storedId, withStoredIds } from './chunk-id.ts';
 import { droppedError } from './dropped-error.ts';
 import { finishDrops, UNFINISHED_FILE } from './drops.ts';
-import { configDigest, createFormatFile, isLogDirectory, readFormatFile, refuseStrangers } from './format-file.ts';
+import {
+  checkKeys,
+  configDigest,
+  createFormatFile,
+  isLogDirectory,
+  readFormatFile,
+  refuseStrangers,
+  type FormatFile
+} from './format-file.ts';
 import { MOST_BASES } from './delta.ts';
 import { encodeHead, readHead } from './head.ts';
 import {
@@ -43,9 +54,11 @@ import {
   encodeSegmentHeader,
   FLAG_CLOSE,
   FLAG_DELTA,
+  FLAG_ENCRYPTED,
   FLAG_SEAL,
   FRAME_HEADER,
   frameSeed,
+  type FrameFields,
   MAX_CHUNK,
   SEGMENT_HEADER,
   SEGMENT_SIZE,
@@ -57,6 +70,7 @@ import { chooseOwnStream, type OwnStream } from './own-stream.ts';
 import { FrameChunks, type ReadyBlock } from './ready-blocks.ts';
 import { packRecords } from './records-codec.ts';
 import type { Relocation } from './relocation.ts';
+import { sealBlock, sealedBlockLength, sealRecords, segmentPlace } from './sealed-frame.ts';
 import { storedBytes, Stream, streamStart, type Frame, type Position, type Segment } from './stream.ts';
 import { TreeKeeper } from './tree-keeper.ts';
 import type {
@@ -93,6 +107,7 @@ const sync = promisify(fdatasync);
 class OpenedLog implements OpenReader {
   readonly dir: string;
   readonly workspaceId: string;
+  readonly keys: LogKeys | undefined;
   protected readonly format: Buffer;
   protected readonly streams = new Map<string, Stream>();
   protected readonly chunks = new ChunkIndex();
@@ -110,10 +125,12 @@ class OpenedLog implements OpenReader {
   readonly #onDamage: (damage: Damage) => void;
   readonly #blocks = new BlockReader({
     place: id => this.#placeOf(id),
-    stored: place => this.#storedAt(place)
+    stored: place => this.#storedAt(place),
+    idOf: sha256 => storedId(this.keys, sha256)
   });
 
-  constructor(options: OpenLogOptions, format: { workspace: string; bytes: Buffer }) {
+  constructor(options: OpenLogOptions, format: FormatFile) {
+    this.keys = checkKeys(options.dir, format, options.keys);
     this.dir = options.dir;
     this.workspaceId = format.workspace;
     this.format = format.bytes;
@@ -161,7 +178,8 @@ class OpenedLog implements OpenReader {
         workspace: this.workspaceId,
         config: name => this.#config(name),
         nextNumber: () => this.segments.length,
-        onDamage: damage => this.damage(damage)
+        onDamage: damage => this.damage(damage),
+        keys: this.keys
       });
       // A segment's number is its place in this list.
       const add = stream.addSegment.bind(stream);
@@ -409,12 +427,16 @@ class OpenedLog implements OpenReader {
   }
 
   hasChunk(id: string): boolean {
-    return this.chunks.has(id);
+    return this.chunks.has(storedId(this.keys, id));
   }
 
-  /** The bytes of a chunk, verified; `undefined` when the log does not hold it whole. */
+  /**
+   * The bytes of a chunk, verified; `undefined` when the log does not hold it whole.
+   *
+   * @param id Its SHA-256.
+   */
   protected chunk(id: string): ReturnType<BlockReader['chunk']> {
-    return this.#blocks.chunk(id);
+    return this.#blocks.chunk(storedId(this.keys, id));
   }
 
   /** Blocks of a segment are no longer where they were. */
@@ -526,13 +548,24 @@ function withoutActs(changes: Change[]): Change[] {
   return changes.some(isAct) ? changes.filter(change => !isAct(change)) : changes;
 }
 
-/** The records of a frame. */
-function encodeLines(changes: readonly Change[]): Buffer {
+/** Bytes of the salt of a record. */
+const SALT = 16;
+
+/** The records of a frame; with salt, so that their hashes, which are not encrypted, confirm no guess about them. */
+function encodeLines(changes: readonly Change[], salted: boolean): Buffer {
   // A few hundred at a time: one string for all would be copied once more.
   const parts: Buffer[] = [];
   for (let from = 0; from < changes.length; from += 256) {
+    const some = changes.slice(from, from + 256);
     let lines = '';
-    for (const change of changes.slice(from, from + 256)) lines += `${encodeRecord(change)}\n`;
+    if (salted) {
+      const salt = randomBytes(SALT * some.length);
+      some.forEach((change, i) => {
+        lines += `${encodeRecord(change, salt.toString('base64', i * SALT, (i + 1) * SALT))}\n`;
+      });
+    } else {
+      for (const change of some) lines += `${encodeRecord(change)}\n`;
+    }
     parts.push(Buffer.from(lines));
   }
   const [only] = parts;
@@ -577,10 +610,8 @@ const RECORD_BYTES = 256;
 interface PreparedFrame {
   readonly changes: Change[];
   readonly chunks: FrameChunks;
-  /** The chunk section. */
-  readonly parts: readonly Uint8Array[];
-  /** Heads of its blocks, and where each begins in the section. */
-  readonly places: readonly { readonly head: Buffer; readonly block: number }[];
+  /** Of the chunk section; not sealed, for a frame that fails is sealed anew. */
+  readonly blocks: readonly BuiltBlock[];
   readonly raw: Buffer;
   /** `raw`, or its compressed form. */
   readonly records: Buffer;
@@ -595,11 +626,11 @@ interface PreparedFrame {
  * A change that takes over a content which was dropped meanwhile, as one of permissions does, has none: a record must not name
  * chunks that are not there (format F-2).
  */
-function kept(draft: ChangeDraft, chunks: FrameChunks): ChangeDraft {
+function kept(draft: ChangeDraft, isHeld: (id: string) => boolean): ChangeDraft {
   const { content, ...rest } = draft;
   if (content === undefined) return draft;
   const needed = 'chunks' in content ? content.chunks : [content.list];
-  if (needed.every(id => chunks.has(id))) return draft;
+  if (needed.every(isHeld)) return draft;
   return { ...rest, flags: [...draft.flags.filter(flag => flag !== 'no-content'), 'no-content'] };
 }
 
@@ -638,8 +669,10 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
   readonly #tree: TreeKeeper;
   readonly #config: Buffer;
   readonly #seed: number;
+  /** Of an encrypted log: what is written is sealed in it. */
+  readonly #session: SealingSession | undefined;
   readonly #queue: Call[] = [];
-  /** Chunks stored for changes that are still to come: no version names them, and they must not be dropped. */
+  /** Stored ids of chunks for changes that are still to come: no version names them, and they must not be dropped. */
   readonly #ahead = new Set<string>();
   #pending = 0;
   #working: Promise<void> | undefined;
@@ -663,13 +696,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
   /** The head as it was found, when it was that of a clean close and nothing has come after it. */
   #closedHead = false;
 
-  constructor(
-    options: OpenLogOptions,
-    format: { workspace: string; bytes: Buffer },
-    lock: WriterLock,
-    own: OwnStream,
-    deviceFile: Buffer
-  ) {
+  constructor(options: OpenLogOptions, format: FormatFile, lock: WriterLock, own: OwnStream, deviceFile: Buffer) {
     super(options, format);
     this.#lock = lock;
     const { device } = own;
@@ -677,6 +704,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
     this.#config = configDigest(format.bytes, deviceFile);
     this.#own = this.stream(device);
     this.#seed = frameSeed(format.workspace, device);
+    this.#session = this.keys === undefined ? undefined : new SealingSession(this.keys);
     this.#tree = new TreeKeeper({
       logDir: options.dir,
       workspace: format.workspace,
@@ -696,6 +724,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
   /** Finds the end of the own stream, cuts off a torn tail, and learns the clock of all streams. */
   override start(): void {
     this.discover();
+    this.#refuseOldKeys();
     const position = this.indexed.get(this.device) as Position;
     const segment = this.#own.segments[position.index] ?? this.#own.segments.at(-1);
     const head = readHead(this.#own.dir);
@@ -725,6 +754,23 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       head.seq === this.#seq &&
       head.chain === this.#chain.toString('hex');
     if (this.#tree.tree.size < this.#seq) this.#tree.wake();
+  }
+
+  /** Who was shut out by a rotation could read what is written with the keys from before it. */
+  #refuseOldKeys(): void {
+    const { keys } = this;
+    if (keys === undefined) return;
+    for (const stream of this.streams.values()) {
+      for (const segment of stream.segments) {
+        const epoch = stream.epochOf(segment);
+        if (epoch <= keys.newest) continue;
+        throw new SyftError(
+          'KEY_MISMATCH',
+          `keys/master.json is older than the log: it has ${keys.newest} keys, and ${segment.where} is encrypted with key ${epoch}. Put the newest copy of it back.`,
+          { path: this.dir }
+        );
+      }
+    }
   }
 
   /** The last segment: whole to its end, torn at the end, or damaged. */
@@ -846,7 +892,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
   }
 
   async putChunks(chunks: readonly ChunkInput[]): Promise<void> {
-    for (const { id } of chunks) this.#ahead.add(id);
+    for (const { id } of chunks) this.#ahead.add(storedId(this.keys, id));
     if (chunks.length > 0) await this.#enqueue([], chunks);
   }
 
@@ -858,7 +904,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       if (content === undefined) continue;
       const list = 'chunks' in content ? undefined : chunks.find(({ id }) => id === content.list);
       const ids = 'chunks' in content ? content.chunks : (decodeHashes(Buffer.from(list?.bytes ?? [])) ?? []);
-      for (const id of ids) this.#ahead.delete(id);
+      for (const id of ids) this.#ahead.delete(storedId(this.keys, id));
     }
   }
 
@@ -1024,43 +1070,39 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
         const at = draft.at ?? wall;
         hlc = Math.max(at, hlc + 1);
         seq += 1;
-        changes.push({ ...kept(draft, chunks), device: this.device, seq, at, hlc });
+        const placed = kept(draft, id => chunks.has(storedId(this.keys, id)));
+        changes.push({ ...placed, device: this.device, seq, at, hlc });
       }
     }
     return changes;
   }
 
-  /** Blocks of chunks the log does not hold yet. */
-  async #blocks(
-    calls: readonly Call[],
-    chunks: FrameChunks
-  ): Promise<Pick<PreparedFrame, 'parts' | 'places' | 'flags'>> {
-    for (const call of calls) for (const block of call.ready) chunks.addBlock(block);
+  /** Blocks of chunks the log does not hold yet, under the names that they have in it. */
+  async #blocks(calls: readonly Call[], chunks: FrameChunks): Promise<BuiltBlock[]> {
+    for (const call of calls) for (const block of call.ready) chunks.addBlock(this.#readyToStore(block));
     const versions: VersionChunks[] = [];
     let appended = 0;
     for (const { appends } of calls) appended += appends.length;
     for (const call of calls) {
       for (const append of call.appends) {
         if (append.former === undefined || appended > DELTAS_IN_FRAME) {
-          for (const chunk of append.chunks) chunks.add(checkedChunk(chunk));
+          for (const chunk of append.chunks) chunks.add(this.#toStore(chunk));
         } else {
           versions.push(this.#onFormer(append, append.former, chunks));
         }
       }
-      for (const chunk of call.chunks) chunks.add(checkedChunk(chunk));
+      for (const chunk of call.chunks) chunks.add(this.#toStore(chunk));
     }
-    const blocks = [...chunks.whole, ...(await buildBlocks(chunks.single, versions))];
-    const parts: Uint8Array[] = [];
-    const places: { head: Buffer; block: number }[] = [];
-    let offset = 0;
-    let flags = 0;
-    for (const { head, stored } of blocks) {
-      if (head.readUInt32LE(16) === CODEC_DELTA) flags = FLAG_DELTA;
-      places.push({ head, block: offset });
-      parts.push(head, stored);
-      offset += head.length + stored.length;
-    }
-    return { parts, places, flags };
+    return [...chunks.whole, ...(await buildBlocks(chunks.single, versions))];
+  }
+
+  #toStore(chunk: ChunkInput): ChunkInput {
+    const { id, bytes } = checkedChunk(chunk);
+    return this.keys === undefined ? chunk : { id: storedId(this.keys, id), bytes };
+  }
+
+  #readyToStore(block: ReadyBlock): ReadyBlock {
+    return this.keys === undefined ? block : { ...block, head: withStoredIds(this.keys, block.head) };
   }
 
   /**
@@ -1068,7 +1110,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
    * place it stands. A base that is damaged, or not yet durable, is none.
    */
   #onFormer(append: Append, former: ContentRef, chunks: FrameChunks): VersionChunks {
-    const fresh = append.chunks.filter(chunk => chunks.meet(checkedChunk(chunk).id));
+    const fresh = append.chunks.filter(chunk => chunks.meet(this.#toStore(chunk).id));
     if (fresh.length === 0) return { chunks: fresh, bases: [] };
     const list = append.draft.content !== undefined && 'list' in append.draft.content ? append.draft.content.list : '';
     // Of a large file only the list comes with the change: its chunks went before.
@@ -1079,20 +1121,20 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
     let bytes = 0;
     for (const id of this.#heldIds(former)) {
       if (bases.length >= MOST_BASES || bytes >= DELTA_DICTIONARY) break;
-      const found = !present.has(id) && this.chunks.has(id) ? this.chunk(id) : undefined;
+      const found = !present.has(id) && this.hasChunk(id) ? this.chunk(id) : undefined;
       if (found !== undefined && bytes + found.bytes.length <= DELTA_DICTIONARY) {
         const together = new Map([...needs, ...found.needs]);
         let unpacked = 0;
         for (const raw of together.values()) unpacked += raw;
         if (together.size <= DELTA_NEEDED && unpacked <= DELTA_NEEDED_BYTES) {
           for (const [key, raw] of found.needs) needs.set(key, raw);
-          bases.push({ id, bytes: found.bytes });
+          bases.push({ id: storedId(this.keys, id), bytes: found.bytes });
           bytes += found.bytes.length;
         }
       }
       if (listOnly) break;
     }
-    return { chunks: fresh, bases };
+    return { chunks: fresh.map(chunk => this.#toStore(chunk)), bases };
   }
 
   /** The chunks of a content as far as the log has them; its list, when there is one, first. */
@@ -1102,7 +1144,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       return;
     }
     yield ref.list;
-    const list = this.chunks.has(ref.list) ? this.chunk(ref.list)?.bytes : undefined;
+    const list = this.hasChunk(ref.list) ? this.chunk(ref.list)?.bytes : undefined;
     if (list?.length !== ref.count * 32) return;
     for (let i = 0; i < ref.count; i += 1) yield list.toString('hex', i * 32, i * 32 + 32);
   }
@@ -1114,20 +1156,19 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
    */
   async #prepare(calls: readonly Call[], former?: PreparedFrame): Promise<PreparedFrame> {
     const chunks = new FrameChunks(this.chunks, former?.chunks);
-    const { parts, places, flags } = await this.#blocks(calls, chunks);
+    const blocks = await this.#blocks(calls, chunks);
     const seq = former === undefined ? this.#seq : former.seq;
     const changes = this.#place(calls, seq, former === undefined ? this.#hlc : former.hlc, chunks);
-    const raw = encodeLines(changes);
+    const raw = encodeLines(changes, this.keys !== undefined);
     const records = await packRecords(raw);
     const hlc = changes.at(-1)?.hlc ?? former?.hlc ?? this.#hlc;
     return {
       changes,
       chunks,
-      parts,
-      places,
+      blocks,
       raw,
       records: records.stored,
-      flags: flags | records.flags,
+      flags: records.flags | (blocks.some(({ head }) => head.readUInt32LE(16) === CODEC_DELTA) ? FLAG_DELTA : 0),
       seq: seq + changes.length,
       hlc
     };
@@ -1135,31 +1176,40 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
 
   /** Writes one frame and syncs it. When this returns, its changes are recorded. */
   async #write(frame: PreparedFrame, mark = 0): Promise<Change[]> {
-    const { changes, parts, places, raw, records } = frame;
-    if (changes.length === 0 && parts.length === 0 && mark === 0) return [];
-    let chunksLength = 0;
-    for (const part of parts) chunksLength += part.length;
-
+    const { changes, blocks, raw, records } = frame;
+    if (changes.length === 0 && blocks.length === 0 && mark === 0) return [];
+    const session = this.#session;
+    await this.#leaveOldEpoch(mark);
     this.#openSegment();
-    const length = FRAME_HEADER + records.length + chunksLength;
+    const recordsStored =
+      session === undefined || records.length === 0 ? records.length : records.length + SEAL_OVERHEAD;
+    let chunksLength = 0;
+    for (const block of blocks) {
+      chunksLength += session === undefined ? block.head.length + block.stored.length : sealedBlockLength(block);
+    }
+    const length = FRAME_HEADER + recordsStored + chunksLength;
     const seal = (mark & FLAG_SEAL) !== 0 || this.#length + length >= SEGMENT_SIZE;
     const fields = {
-      flags: frame.flags | mark | (seal ? FLAG_SEAL : 0),
+      flags: frame.flags | mark | (seal ? FLAG_SEAL : 0) | (session === undefined ? 0 : FLAG_ENCRYPTED),
       firstSeq: this.#seq + 1,
       count: changes.length,
       committedAt: Date.now() * 1000,
-      recordsStored: records.length,
+      recordsStored,
       recordsRaw: raw.length,
       chunksLength,
-      recordsCrc: crc32(records)
+      recordsCrc: 0
     };
     const chain = chainOf(this.#chain, fields, raw);
-    const header = encodeFrameHeader({ ...fields, chain }, this.#seed);
+    const { stored, parts, places } = this.#stored(frame, fields, chain);
+    const header = encodeFrameHeader(
+      { ...fields, recordsCrc: crc32(stored), chain, ...(session !== undefined && { session: session.id }) },
+      this.#seed
+    );
     const segment = this.#segment as Segment;
     const fd = this.#fd as number;
     const start = this.#length;
     try {
-      await writeParts(fd, [header, records, ...parts], length, start);
+      await writeParts(fd, [header, stored, ...parts], length, start);
       await sync(fd);
     } catch (error) {
       // After a failed write or sync the state of this descriptor is unknown: it is never used again (format F-9).
@@ -1172,10 +1222,9 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
     this.#seq += changes.length;
     this.#hlc = changes.at(-1)?.hlc ?? this.#hlc;
     this.#appended = true;
-    const base = start + FRAME_HEADER + records.length;
     for (const { head, block } of places) {
       for (let entry = 0; entry * BLOCK_ENTRY < head.length - BLOCK_HEADER; entry += 1) {
-        const place = { segment: segment.number, block: base + block, entry };
+        const place = { segment: segment.number, block: start + block, entry };
         this.chunks.addAt(head, BLOCK_HEADER + entry * BLOCK_ENTRY, place);
       }
     }
@@ -1193,6 +1242,42 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       this.#tree.wake();
     }
     return changes;
+  }
+
+  /**
+   * A frame as it goes to disk: sealed, in an encrypted log. Each call seals anew, so that what is tried again after a failure never
+   * repeats a nonce.
+   */
+  #stored(
+    { records, blocks }: PreparedFrame,
+    fields: FrameFields,
+    chain: Buffer
+  ): {
+    readonly stored: Buffer;
+    readonly parts: readonly Uint8Array[];
+    /** Tables of the blocks in the clear, and where each block begins in the frame. */
+    readonly places: readonly { readonly head: Buffer; readonly block: number }[];
+  } {
+    const session = this.#session;
+    const parts: Uint8Array[] = [];
+    const places: { head: Buffer; block: number }[] = [];
+    const slot = session && { segment: segmentPlace(this.workspaceId, this.device, this.#segment as Segment), chain };
+    const stored = session && slot && records.length > 0 ? sealRecords(session, slot, fields, records) : records;
+    let block = FRAME_HEADER + stored.length;
+    for (const built of blocks) {
+      const written = session && slot ? sealBlock(session, slot, built, block) : built;
+      places.push({ head: built.head, block });
+      parts.push(written.head, written.stored);
+      block += written.head.length + written.stored.length;
+    }
+    return { stored, parts, places };
+  }
+
+  /** A segment has keys of one epoch. After a rotation the one that was being written ends. */
+  async #leaveOldEpoch(mark: number): Promise<void> {
+    if (this.#session === undefined || this.#segment === undefined || (mark & FLAG_SEAL) !== 0) return;
+    if (this.#own.epochOf(this.#segment) === this.#session.epoch) return;
+    await this.#write(await this.#prepare([]), FLAG_SEAL);
   }
 
   /** Makes sure there is a segment to append to, cut to what is durable. */
@@ -1224,7 +1309,8 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       firstSeq,
       created: Date.now() * 1000,
       previousChain: this.#chain,
-      config: this.#config
+      config: this.#config,
+      epoch: this.#session?.epoch ?? 0
     });
     const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
@@ -1298,7 +1384,8 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
 /**
  * Opens a log for reading. Takes no lock, writes nothing, and may be used while another process writes.
  *
- * @throws SyftError LOG_MISSING, LOG_PATH_NOT_DIRECTORY, LOG_NEWER_FORMAT, LOG_DAMAGED (format.json).
+ * @throws SyftError LOG_MISSING, LOG_PATH_NOT_DIRECTORY, LOG_NEWER_FORMAT, LOG_DAMAGED (format.json), LOG_ENCRYPTED,
+ *   KEY_MISMATCH.
  */
 export function openLogReader(options: OpenLogOptions): Promise<OpenReader> {
   return Promise.resolve().then(() => {
@@ -1326,11 +1413,12 @@ async function finishLater(log: OpenedWriter): Promise<void> {
  * Opens a log for writing, creating it when there is none, and takes its lock.
  *
  * @throws SyftError LOG_LOCKED naming the holder, LOG_MISSING (`create: false`), LOG_PATH_NOT_DIRECTORY, LOG_NEWER_FORMAT,
- *   LOG_DAMAGED, DISK_FULL, DISK_READ_ONLY, DISK_ERROR.
+ *   LOG_DAMAGED, LOG_ENCRYPTED, KEY_MISMATCH, DISK_FULL, DISK_READ_ONLY, DISK_ERROR.
  */
 export async function openLogWriter(options: OpenWriterOptions): Promise<OpenWriter> {
   const { dir } = options;
-  if (!isLogDirectory(dir) && options.create === false) {
+  // Keys are of a log that is there.
+  if (!isLogDirectory(dir) && (options.create === false || options.keys !== undefined)) {
     throw new SyftError('LOG_MISSING', `There is no log at ${dir}.`, { path: dir });
   }
   if (!isLogDirectory(dir)) refuseStrangers(dir);
@@ -1343,7 +1431,8 @@ export async function openLogWriter(options: OpenWriterOptions): Promise<OpenWri
   }
   try {
     const format = isLogDirectory(dir) ? readFormatFile(dir) : createFormatFile(dir);
-    const own = chooseOwnStream(dir, options.keyDir ?? configurationDirectory(), format.workspace);
+    const keys = checkKeys(dir, format, options.keys);
+    const own = chooseOwnStream(dir, options.keyDir ?? configurationDirectory(), format.workspace, keys);
     const { key, device } = own;
     const streamDir = join(dir, 'log', device);
     const devicePath = join(streamDir, 'device.json');

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { TileMissing, TileTree } from '../core/merkle.ts';
 import { deviceId, deviceKey, type DeviceKey } from '../crypto/device-key.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { readCheckpoint, type Checkpoint } from './checkpoint.ts';
 import { placeOf, Remembered, type Memory } from './remembered.ts';
 import { Stream } from './stream.ts';
@@ -79,8 +80,14 @@ export function rewritten(
  * @param logDir The log.
  * @param keyDir The user's configuration.
  * @param workspace 32 hex digits.
+ * @param keys Of an encrypted log.
  */
-export function chooseOwnStream(logDir: string, keyDir: string, workspace: string): OwnStream {
+export function chooseOwnStream(
+  logDir: string,
+  keyDir: string,
+  workspace: string,
+  keys: LogKeys | undefined
+): OwnStream {
   const remembered = new Remembered(keyDir, workspace);
   const memories = remembered.all();
   const place = placeOf(logDir);
@@ -94,7 +101,7 @@ export function chooseOwnStream(logDir: string, keyDir: string, workspace: strin
     const own = memories
       .filter(memory => memory.device === device)
       .sort((a, b) => Number(b.place === place) - Number(a.place === place));
-    const looked = look(streamDir, workspace, device, key, own);
+    const looked = look(streamDir, workspace, device, key, own, keys);
     if (looked.broken === undefined) {
       const { tiles, tree, checkpoint } = looked;
       return { key, device, tiles, tree, checkpoint, remembered, earlier, damages };
@@ -126,7 +133,8 @@ function look(
   workspace: string,
   device: string,
   key: DeviceKey,
-  memories: readonly Memory[]
+  memories: readonly Memory[],
+  keys: LogKeys | undefined
 ): Looked {
   const signed = readCheckpoint(streamDir, workspace, device, key.publicKey);
   const claims = [
@@ -148,7 +156,8 @@ function look(
       workspace,
       config: () => undefined,
       nextNumber: () => 0,
-      onDamage: () => undefined
+      onDamage: () => undefined,
+      keys
     });
     try {
       stream.discover();

@@ -9,8 +9,9 @@ import { parseVersionId, type Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import { decodeRecord } from '../core/record.ts';
 import { deviceId } from '../crypto/device-key.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { openCheckpoint, readCheckpoint, streamKey, type Checkpoint } from './checkpoint.ts';
-import { readFormatFile } from './format-file.ts';
+import { checkKeys, readFormatFile } from './format-file.ts';
 import { holds } from './own-stream.ts';
 import { Stream } from './stream.ts';
 import { StreamTree } from './stream-tree.ts';
@@ -78,12 +79,13 @@ function fromTree(
   return holds(grown, signed) ? ask(grown) : undefined;
 }
 
-function openStream(dir: string, device: string, workspace: string): Stream {
+function openStream(dir: string, device: string, workspace: string, keys: LogKeys | undefined): Stream {
   const stream = new Stream(dir, device, {
     workspace,
     config: () => undefined,
     nextNumber: () => 0,
-    onDamage: () => undefined
+    onDamage: () => undefined,
+    keys
   });
   stream.discover();
   return stream;
@@ -94,17 +96,21 @@ function openStream(dir: string, device: string, workspace: string): Stream {
  *
  * @param logDir The log.
  * @param version A whole version id.
- * @throws SyftError VERSION_NOT_FOUND; NOT_FOUND when no checkpoint covers it yet; LOG_DAMAGED when its record or tree is.
+ * @param given Keys of an encrypted log. The proof shows the record in the clear.
+ * @throws SyftError VERSION_NOT_FOUND; NOT_FOUND when no checkpoint covers it yet; LOG_DAMAGED when its record or tree is;
+ *   LOG_ENCRYPTED, KEY_MISMATCH.
  */
-export function inclusionProof(logDir: string, version: string): InclusionProof {
-  const { workspace } = readFormatFile(logDir);
+export function inclusionProof(logDir: string, version: string, given?: LogKeys): InclusionProof {
+  const format = readFormatFile(logDir);
+  const keys = checkKeys(logDir, format, given);
+  const { workspace } = format;
   const wanted = parseVersionId(version);
   if (wanted === undefined) throw new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
   const { device, seq } = wanted;
   const dir = join(logDir, 'log', device);
   const publicKey = streamKey(dir, workspace, device);
   if (publicKey === undefined) throw new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
-  const stream = openStream(dir, device, workspace);
+  const stream = openStream(dir, device, workspace, keys);
   try {
     const leaf = recordBytes(stream, seq);
     if (leaf === undefined) throw new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
@@ -220,10 +226,14 @@ export interface HistoryProof {
  *
  * @param logDir The log.
  * @param earlier What an earlier proof showed.
- * @throws SyftError NOT_FOUND when the log has no such stream; LOG_REWRITTEN when the stream is not what it was.
+ * @param given Keys of an encrypted log.
+ * @throws SyftError NOT_FOUND when the log has no such stream; LOG_REWRITTEN when the stream is not what it was; LOG_ENCRYPTED,
+ *   KEY_MISMATCH.
  */
-export function historyProof(logDir: string, earlier: Proven): HistoryProof {
-  const { workspace } = readFormatFile(logDir);
+export function historyProof(logDir: string, earlier: Proven, given?: LogKeys): HistoryProof {
+  const format = readFormatFile(logDir);
+  const keys = checkKeys(logDir, format, given);
+  const { workspace } = format;
   const { device } = earlier.change;
   const dir = join(logDir, 'log', device);
   const publicKey = streamKey(dir, workspace, device);
@@ -234,7 +244,7 @@ export function historyProof(logDir: string, earlier: Proven): HistoryProof {
     });
   }
   const { size, root } = earlier.checkpoint;
-  const stream = openStream(dir, device, workspace);
+  const stream = openStream(dir, device, workspace, keys);
   try {
     const leads = (hashes: readonly Buffer[]): boolean => verifyConsistency({ size, root }, signed, hashes);
     const hashes =

@@ -149,7 +149,7 @@ export async function pruneLog(log: OpenWriter, policy: RetentionPolicy, options
   const own = new Set(devices);
   // What an earlier run has announced and could not carry out comes first.
   if (options.dryRun !== true) await finishDrops(log, signal);
-  const inventory = await Inventory.read(log.dir, signal, () => log.durableEnd);
+  const inventory = await Inventory.read(log.dir, { signal, end: () => log.durableEnd, keys: log.keys });
   try {
     const total = (): number => segmentBytes(log.dir, inventory.devices());
     const segments = new Map(devices.map(device => [device, segmentNames(log.dir, device)]));
@@ -157,6 +157,7 @@ export async function pruneLog(log: OpenWriter, policy: RetentionPolicy, options
       dropChunks({
         logDir: log.dir,
         workspace: log.workspaceId,
+        keys: log.keys,
         segments,
         isDropped: id => drop.chunks.has(id),
         chunkBytes: id => inventory.bytesOf(id),

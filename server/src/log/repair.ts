@@ -7,9 +7,10 @@ import { cpSync, existsSync, lstatSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { levelWidth, TileTree } from '../core/merkle.ts';
 import { configurationDirectory, deviceId, deviceKey, type DeviceKey } from '../crypto/device-key.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { makePrivateDirectory, replaceFile, syncDirectory } from '../storage/durable.ts';
 import { CHECKPOINT_FILE, readCheckpoint, signCheckpoint, streamKey } from './checkpoint.ts';
-import { GITIGNORE, readFormatFile } from './format-file.ts';
+import { checkKeys, GITIGNORE, readFormatFile } from './format-file.ts';
 import { fsckLog } from './fsck.ts';
 import { encodeHead, readHead } from './head.ts';
 import { FLAG_CLOSE, frameLength } from './layout.ts';
@@ -35,6 +36,8 @@ export interface RepairOptions {
   /** The user's configuration. */
   readonly configDir?: string;
   readonly command?: string;
+  /** Of an encrypted log. */
+  readonly keys?: LogKeys | undefined;
 }
 
 /** Damage of a stream's records that nothing can derive, and under which nothing may be signed anew. */
@@ -51,9 +54,11 @@ function grow(stream: Stream): [DiskTiles, TileTree] {
 class Repairer {
   readonly #dir: string;
   readonly #configDir: string;
+  readonly #keys: LogKeys | undefined;
   readonly #done: Repair[] = [];
 
-  constructor(dir: string, configDir: string) {
+  constructor(dir: string, configDir: string, keys: LogKeys | undefined) {
+    this.#keys = keys;
     this.#dir = dir;
     this.#configDir = configDir;
   }
@@ -107,7 +112,8 @@ class Repairer {
       workspace,
       config: () => undefined,
       nextNumber: () => 0,
-      onDamage: () => undefined
+      onDamage: () => undefined,
+      keys: this.#keys
     });
     try {
       stream.discover();
@@ -211,13 +217,19 @@ class Repairer {
  * @throws SyftError LOG_LOCKED while something records, LOG_MISSING, LOG_DAMAGED (format.json), DISK_*.
  */
 export async function repairLog(dir: string, options: RepairOptions = {}): Promise<Repair[]> {
-  readFormatFile(dir);
+  const keys = checkKeys(dir, readFormatFile(dir), options.keys);
   const configDir = options.configDir ?? configurationDirectory();
   const lock = await WriterLock.acquire(dir, { command: options.command ?? 'fsck --repair' });
   try {
     const damages: Damage[] = [];
-    for await (const damage of fsckLog(dir, { readData: false, configDir })) damages.push(damage);
-    return await new Repairer(dir, configDir).run(damages);
+    for await (const damage of fsckLog(dir, {
+      readData: false,
+      configDir,
+      ...(keys !== undefined && { masters: keys })
+    })) {
+      damages.push(damage);
+    }
+    return await new Repairer(dir, configDir, keys).run(damages);
   } finally {
     lock.release();
   }

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { TileTree } from '../core/merkle.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { readCheckpoint, streamKey, type Checkpoint } from './checkpoint.ts';
-import { readFormatFile } from './format-file.ts';
+import { checkKeys, readFormatFile } from './format-file.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { holds, rewritten } from './own-stream.ts';
 import { placeOf, Remembered } from './remembered.ts';
 import { Stream } from './stream.ts';
@@ -28,17 +29,21 @@ export class RewriteGuard {
   readonly #workspace: string;
   readonly #remembered: Remembered;
   readonly #place: string;
+  readonly #keys: LogKeys | undefined;
   readonly #streams = new Map<string, Watched>();
   #replaced = false;
 
   /**
    * @param logDir The log.
    * @param configDir The user's configuration.
-   * @throws SyftError LOG_MISSING, LOG_DAMAGED, LOG_NEWER_FORMAT.
+   * @param keys Of an encrypted log.
+   * @throws SyftError LOG_MISSING, LOG_DAMAGED, LOG_NEWER_FORMAT, LOG_ENCRYPTED, KEY_MISMATCH.
    */
-  constructor(logDir: string, configDir: string) {
+  constructor(logDir: string, configDir: string, keys?: LogKeys) {
     this.#logDir = logDir;
-    this.#workspace = readFormatFile(logDir).workspace;
+    const format = readFormatFile(logDir);
+    this.#workspace = format.workspace;
+    this.#keys = checkKeys(logDir, format, keys);
     this.#remembered = new Remembered(configDir, this.#workspace);
     this.#place = placeOf(logDir);
   }
@@ -57,7 +62,8 @@ export class RewriteGuard {
         config: () => undefined,
         nextNumber: () => 0,
         // The reader of the log tells of what cannot be read.
-        onDamage: () => undefined
+        onDamage: () => undefined,
+        keys: this.#keys
       });
       watched = { stream, grown: new StreamTree(stream, new TileTree()), files: new Map() };
       this.#streams.set(device, watched);

@@ -5,16 +5,19 @@ import { crc32 } from 'node:zlib';
 import type { Change } from '../core/change.ts';
 import { decodeRecord, RecordError } from '../core/record.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { DELTA_HEAD, splitDelta } from './delta.ts';
 import {
   BLOCK_ENTRY,
   BLOCK_HEADER,
+  blockTableLength,
   CODEC_DELTA,
   blockCrc,
   decodeBlockHeader,
   decodeBlockTable,
   decodeFrameHeader,
   decodeSegmentHeader,
+  FLAG_ENCRYPTED,
   FRAME_HEADER,
   FRAME_MAGIC,
   frameLength,
@@ -29,6 +32,7 @@ import { positionBehind, type StreamMark } from './marks.ts';
 import { readUpTo } from './read-up-to.ts';
 import { presentOffset, type Relocation } from './relocation.ts';
 import { unpackRecords } from './records-codec.ts';
+import { openRecords, openTable, segmentPlace, type FrameSlot } from './sealed-frame.ts';
 import type { Damage } from './types.ts';
 
 /** One segment file. `number` counts over all streams of the log: chunks are found by it. */
@@ -43,6 +47,8 @@ export interface Segment {
   fd: number | undefined;
   /** How it was rewritten since it was taken up, in order. A place in it counts with how many of these it knows. */
   readonly relocations: Relocation[];
+  /** Epoch of its keys, once it was looked up; `unknown`: its header cannot be read. */
+  epoch?: number | 'unknown' | undefined;
 }
 
 export interface Frame {
@@ -81,6 +87,7 @@ export class Stream {
   readonly #config: (device: string) => Buffer | undefined;
   readonly #number: () => number;
   readonly #onDamage: (damage: Damage) => void;
+  readonly #keys: LogKeys | undefined;
 
   constructor(
     dir: string,
@@ -91,6 +98,8 @@ export class Stream {
       config: (device: string) => Buffer | undefined;
       nextNumber: () => number;
       onDamage: (damage: Damage) => void;
+      /** Of an encrypted log; without them what is encrypted cannot be walked at all. */
+      keys: LogKeys | undefined;
     }
   ) {
     this.dir = dir;
@@ -100,6 +109,7 @@ export class Stream {
     this.#config = options.config;
     this.#number = options.nextNumber;
     this.#onDamage = options.onDamage;
+    this.#keys = options.keys;
   }
 
   /** Takes up segments that have appeared. */
@@ -160,6 +170,7 @@ export class Stream {
       this.#damage('config', segment, 0, 'The segment belongs to another log, device or place.');
       return false;
     }
+    this.#checkEpoch(segment, header.epoch);
     const config = this.#config(this.device);
     if (config !== undefined && !config.equals(header.config)) {
       this.#damage('config', segment, 0, 'format.json or device.json is not what it was when this segment began.');
@@ -169,6 +180,59 @@ export class Stream {
       position.chain = header.previousChain;
     }
     return true;
+  }
+
+  #checkEpoch(segment: Segment, epoch: number): void {
+    segment.epoch = epoch;
+    const newest = this.#keys?.newest ?? 0;
+    if (newest === 0 && epoch > 0) throw this.#needsKeys(segment);
+    if (newest > 0 && epoch === 0) {
+      this.#damage(
+        'encryption',
+        segment,
+        0,
+        'The segment is not encrypted, and the log is: it was put there without the keys.'
+      );
+    } else if (epoch > newest) {
+      const message = `The segment is encrypted with key ${epoch}, and keys/master.json has ${newest}: put the newest copy of it back.`;
+      this.#damage('encryption', segment, 0, message);
+    }
+  }
+
+  #needsKeys(segment: Segment): SyftError {
+    return new SyftError(
+      'LOG_ENCRYPTED',
+      `${segment.where} is encrypted, and no keys were given; if format.json says that the log is not, it was altered.`,
+      { path: segment.path }
+    );
+  }
+
+  /** Epoch of the keys of a segment; 0 in a plain log, and where its header cannot be read. */
+  epochOf(segment: Segment): number {
+    if (segment.epoch === undefined) {
+      const header = decodeSegmentHeader(readUpTo(this.open(segment), 0, SEGMENT_HEADER));
+      segment.epoch = header === undefined || header === 'newer' ? 'unknown' : header.epoch;
+    }
+    return segment.epoch === 'unknown' ? 0 : segment.epoch;
+  }
+
+  /** The epochs under which something in a segment may be sealed. */
+  #epochs(segment: Segment, keys: LogKeys): readonly number[] {
+    const epoch = this.epochOf(segment);
+    return segment.epoch === 'unknown' ? keys.epochs.toReversed() : [epoch];
+  }
+
+  #slot(segment: Segment, header: FrameHeader): FrameSlot {
+    return { segment: segmentPlace(this.#workspace, this.device, segment), chain: header.chain };
+  }
+
+  /** A frame header of this log. In an encrypted log a frame that is not encrypted is none: it was put there without the keys. */
+  #decodeFrame(segment: Segment, bytes: Buffer, at = 0): FrameHeader | 'newer' | undefined {
+    const header = decodeFrameHeader(bytes, this.#seed, at);
+    if (header === undefined || header === 'newer') return header;
+    const isEncrypted = (header.flags & FLAG_ENCRYPTED) !== 0;
+    if (isEncrypted && this.#keys === undefined) throw this.#needsKeys(segment);
+    return isEncrypted === (this.#keys !== undefined) ? header : undefined;
   }
 
   /**
@@ -214,7 +278,7 @@ export class Stream {
         position.generation = undefined;
         continue;
       }
-      const header = decodeFrameHeader(readUpTo(fd, position.offset, FRAME_HEADER), this.#seed);
+      const header = this.#decodeFrame(segment, readUpTo(fd, position.offset, FRAME_HEADER));
       if (header === 'newer') {
         throw new SyftError(
           'LOG_NEWER_FORMAT',
@@ -223,7 +287,7 @@ export class Stream {
         );
       }
       if (header === undefined || position.offset + frameLength(header) > size) {
-        const next = this.#resync(fd, position.offset + 1, size, position.nextSeq);
+        const next = this.#resync(segment, fd, position.offset + 1, size, position.nextSeq);
         if (next === undefined && isLast) return;
         this.#damage(
           next === undefined ? 'truncated' : 'checksum',
@@ -276,11 +340,11 @@ export class Stream {
    * Offset of the next sound frame header in [from, size), or `undefined`. One with a number that was given out already is a
    * copy of this log inside of a content.
    */
-  #resync(fd: number, from: number, size: number, nextSeq: number): number | undefined {
+  #resync(segment: Segment, fd: number, from: number, size: number, nextSeq: number): number | undefined {
     for (let at = from; at < size; at += RESYNC_STEP) {
       const window = readUpTo(fd, at, Math.min(RESYNC_STEP + FRAME_HEADER, size - at));
       for (let i = window.indexOf(FRAME_MAGIC); i >= 0 && i < RESYNC_STEP; i = window.indexOf(FRAME_MAGIC, i + 1)) {
-        const header = decodeFrameHeader(window, this.#seed, i);
+        const header = this.#decodeFrame(segment, window, i);
         if (header === undefined || header === 'newer' || header.firstSeq < nextSeq) continue;
         if (at + i + frameLength(header) <= size) return at + i;
       }
@@ -313,7 +377,7 @@ export class Stream {
     if (records.length !== header.recordsStored || crc32(records) !== header.recordsCrc) return false;
     let seen = 0;
     for (const block of this.blocks(frame)) {
-      if (block.table === undefined || storedBytes(fd, block) === undefined) return false;
+      if (block.table === undefined || checkedBytes(fd, block) === undefined) return false;
       seen = block.offset + block.length - frame.offset;
     }
     return header.chunksLength === 0 || seen === frameLength(header);
@@ -327,56 +391,107 @@ export class Stream {
 
   /** The block that begins at an offset; `undefined` when none that is sound does. */
   blockAt(segment: Segment, offset: number): Block | undefined {
-    // A frame-shaped window over just this block: its own lengths say how far it goes.
-    const chunksLength = fstatSync(this.open(segment)).size - offset;
-    const header = { recordsStored: 0, chunksLength } as FrameHeader;
-    const [block] = this.blocks({ segment, offset: offset - FRAME_HEADER, header }).take(1);
-    return block?.table === undefined ? undefined : block;
+    // Its own lengths say how far it goes.
+    const block = this.#block(segment, offset, fstatSync(this.open(segment)).size, undefined);
+    return block.table === undefined ? undefined : block;
   }
 
   /** Ids of the chunks that a block is based on; none when it stands alone, or they cannot be made out. */
-  basesOf({ segment, offset, length, header }: Block): readonly string[] {
+  basesOf(block: Block): readonly string[] {
+    const { segment, offset, length, header, unseal } = block;
     if (header?.codec !== CODEC_DELTA) return [];
+    const fd = this.open(segment);
     const { storedLength } = header;
-    const head = readUpTo(this.open(segment), offset + length - storedLength, Math.min(storedLength, DELTA_HEAD));
-    return splitDelta(head)?.bases ?? [];
+    const head =
+      unseal === undefined
+        ? readUpTo(fd, offset + length - storedLength, Math.min(storedLength, DELTA_HEAD))
+        : storedBytes(fd, block);
+    return head === undefined ? [] : (splitDelta(head)?.bases ?? []);
   }
 
-  /** The blocks of chunks in a frame. A block that cannot be made out ends the list with `table` undefined. */
+  /** The blocks of chunks in a frame. A block that cannot be made out ends the list with `header` and `table` undefined. */
   *blocks(found: Frame): Generator<Block> {
     const frame = this.#present(found);
-    const fd = this.open(frame.segment);
     const end = frame.offset + frameLength(frame.header);
     let offset = end - frame.header.chunksLength;
     while (offset < end) {
-      const head = readUpTo(fd, offset, Math.min(BLOCK_HEADER + 64 * BLOCK_ENTRY, end - offset));
-      const header = decodeBlockHeader(head);
-      const tableLength = (header?.count ?? 0) * BLOCK_ENTRY;
-      const length = BLOCK_HEADER + tableLength + (header?.storedLength ?? 0);
-      if (header === undefined || offset + length > end) {
-        yield { segment: frame.segment, offset, length: end - offset, header: undefined, table: undefined };
-        return;
-      }
-      const table =
-        head.length >= BLOCK_HEADER + tableLength
-          ? head.subarray(BLOCK_HEADER, BLOCK_HEADER + tableLength)
-          : readUpTo(fd, offset + BLOCK_HEADER, tableLength);
-      yield { segment: frame.segment, offset, length, header, table: decodeBlockTable(table, header) };
-      offset += length;
+      const block = this.#block(frame.segment, offset, end, frame);
+      yield block;
+      if (block.header === undefined) return;
+      offset += block.length;
     }
   }
 
+  /** @param frame The frame that the block is in; `undefined`: where the block says that it begins. */
+  #block(segment: Segment, offset: number, end: number, frame: Frame | undefined): Block {
+    const fd = this.open(segment);
+    const head = readUpTo(fd, offset, Math.min(BLOCK_HEADER + 64 * BLOCK_ENTRY, end - offset));
+    const header = decodeBlockHeader(head);
+    const tableLength = header === undefined ? 0 : blockTableLength(header);
+    const length = BLOCK_HEADER + tableLength + (header?.storedLength ?? 0);
+    if (header === undefined || offset + length > end) {
+      return { segment, offset, length: end - offset, header: undefined, table: undefined };
+    }
+    const table =
+      head.length >= BLOCK_HEADER + tableLength
+        ? head.subarray(BLOCK_HEADER, BLOCK_HEADER + tableLength)
+        : readUpTo(fd, offset + BLOCK_HEADER, tableLength);
+    if (this.#keys === undefined && header.sealed === undefined) {
+      return { segment, offset, length, header, table: decodeBlockTable(table, header) };
+    }
+    const opened = this.#openTable(this.#keys, segment, offset, header, table, frame);
+    if (opened === undefined) return { segment, offset, length, header, table: undefined };
+    const { entries, rawLength, unseal } = opened;
+    return { segment, offset, length, header: { ...header, rawLength }, table: entries, unseal };
+  }
+
+  #openTable(
+    keys: LogKeys | undefined,
+    segment: Segment,
+    offset: number,
+    header: BlockHeader,
+    table: Buffer,
+    frame: Frame | undefined
+  ): ReturnType<typeof openTable> {
+    // A sealed block in a plain log, or the other way round.
+    if (keys === undefined || header.sealed === undefined) return undefined;
+    const start = offset - header.sealed.fromFrame;
+    if (start < SEGMENT_HEADER || (frame !== undefined && frame.offset !== start)) return undefined;
+    const found = frame?.header ?? this.#decodeFrame(segment, readUpTo(this.open(segment), start, FRAME_HEADER));
+    if (found === undefined || found === 'newer') return undefined;
+    for (const epoch of this.#epochs(segment, keys)) {
+      const opened = openTable(keys, epoch, found.session, this.#slot(segment, found), header, table);
+      if (opened !== undefined) return opened;
+    }
+    return undefined;
+  }
+
+  /** Stored records as they would be in a plain log; `undefined` when they were altered, or are not of this frame. */
+  #unsealed({ segment, header }: Frame, stored: Buffer): Buffer | undefined {
+    const keys = this.#keys;
+    if (keys === undefined || header.recordsStored === 0) return stored;
+    for (const epoch of this.#epochs(segment, keys)) {
+      const origin = { epoch, session: header.session };
+      const opened = openRecords(keys, origin, this.#slot(segment, header), header, stored);
+      if (opened !== undefined) return opened;
+    }
+    return undefined;
+  }
+
   /** The records of a frame as they were written, uncompressed; `undefined` when they are damaged, which is reported by `records`. */
-  rawRecords(frame: Frame): Buffer | undefined {
-    const { header, segment, offset } = this.#present(frame);
+  rawRecords(found: Frame): Buffer | undefined {
+    const frame = this.#present(found);
+    const { header, segment, offset } = frame;
     const stored = readUpTo(this.open(segment), offset + FRAME_HEADER, header.recordsStored);
     if (stored.length !== header.recordsStored || crc32(stored) !== header.recordsCrc) return undefined;
-    return unpackRecords(stored, header);
+    const unsealed = this.#unsealed(frame, stored);
+    return unsealed === undefined ? undefined : unpackRecords(unsealed, header);
   }
 
   /** The changes of a frame; damage is reported and yields none. `tail`: the last frame, where a torn one is no damage. */
-  records(frame: Frame, tail: boolean): Change[] {
-    const { header, segment, offset } = this.#present(frame);
+  records(found: Frame, tail: boolean): Change[] {
+    const frame = this.#present(found);
+    const { header, segment, offset } = frame;
     if (header.count === 0) return [];
     const stored = readUpTo(this.open(segment), offset + FRAME_HEADER, header.recordsStored);
     const last = header.firstSeq + header.count - 1;
@@ -394,8 +509,14 @@ export class Stream {
       }
       return [];
     }
+    const unsealed = this.#unsealed(frame, stored);
+    if (unsealed === undefined) {
+      const message = `Changes ${this.device}.${header.firstSeq} to ${this.device}.${last} do not open: they were altered, or put there from elsewhere.`;
+      this.#damage('encryption', segment, offset, message, versions());
+      return [];
+    }
     try {
-      const raw = unpackRecords(stored, header);
+      const raw = unpackRecords(unsealed, header);
       if (raw === undefined) throw new RecordError('they do not unpack to their length');
       const lines = raw.toString('utf8').split('\n');
       if (lines.pop() !== '' || lines.length !== header.count) throw new RecordError('the number of records differs');
@@ -441,10 +562,12 @@ export interface Block {
   readonly length: number;
   readonly header: BlockHeader | undefined;
   readonly table: readonly BlockEntry[] | undefined;
+  /** Opens what is stored, in an encrypted log. */
+  readonly unseal?: (stored: Buffer) => Buffer | undefined;
 }
 
-/** What is stored of a block, behind its table, its checksum verified; `undefined` when it is damaged. */
-export function storedBytes(fd: number, block: Pick<Block, 'offset' | 'length' | 'header'>): Buffer | undefined {
+/** The bytes behind the table of a block as they lie there, their checksum verified; `undefined` when it is wrong. */
+function checkedBytes(fd: number, block: Pick<Block, 'offset' | 'length' | 'header'>): Buffer | undefined {
   const { header } = block;
   if (header === undefined) return undefined;
   const bytes = readUpTo(fd, block.offset, block.length);
@@ -452,4 +575,13 @@ export function storedBytes(fd: number, block: Pick<Block, 'offset' | 'length' |
   const head = bytes.subarray(0, block.length - header.storedLength);
   const stored = bytes.subarray(block.length - header.storedLength);
   return blockCrc(head, stored) === header.crc ? stored : undefined;
+}
+
+/** What is stored of a block, as it would be in a plain log; `undefined` when it is damaged or was altered. */
+export function storedBytes(
+  fd: number,
+  block: Pick<Block, 'offset' | 'length' | 'header' | 'unseal'>
+): Buffer | undefined {
+  const stored = checkedBytes(fd, block);
+  return stored === undefined || block.unseal === undefined ? stored : block.unseal(stored);
 }

@@ -1,5 +1,6 @@
 /** What the log offers to the rest of the house. The bytes are in docs/format.md. */
 import type { Change, ChangeDraft, ContentRef } from '../core/change.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import type { ActChange, DropAct } from '../core/retention-act.ts';
 import type { StreamMark } from './marks.ts';
 import type { ReadyBlock } from './ready-blocks.ts';
@@ -37,6 +38,8 @@ export interface LogReader extends AsyncDisposable {
   readonly dir: string;
   /** 32 hex digits; names the workspace for ever. */
   readonly workspaceId: string;
+  /** Of an encrypted log. */
+  readonly keys?: LogKeys | undefined;
   /** All changes of all streams in {@link compareChanges} order. Ends at the last complete frame. */
   changes(): AsyncIterable<Change>;
   /**
@@ -145,6 +148,8 @@ export interface OpenLogOptions {
   readonly dir: string;
   /** Called for damage found while opening or reading; the log stays usable for what is sound. */
   readonly onDamage?: (damage: Damage) => void;
+  /** Keys of an encrypted log, from {@link unlockLog}; a plain log has none. */
+  readonly keys?: LogKeys | undefined;
 }
 
 export interface OpenWriterOptions extends OpenLogOptions {

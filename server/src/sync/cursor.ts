@@ -2,7 +2,8 @@
  * What a receiver remembers of one source between runs: how far it has read each stream, and what it last agreed on per
  * path. Files, below `receive/<workspace id>/`:
  *
- *   ancestor.ndjson  one line per agreement, `<crc32 hex> <json>`; the last line of a path counts; a torn tail is ignored
+ *   ancestor.ndjson  one line per agreement, `<crc32 hex> <json>`; the last line of a path counts; a torn tail is ignored;
+ *                    sealed line by line where the log is encrypted, since it has names
  *   cursor.json      one such line: the last sequence number applied of each stream, and versions skipped
  *   lock             pid of the receiver that uses the directory
  *
@@ -14,6 +15,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
+import { openLines, sealLines } from '../crypto/sealed-lines.ts';
 
 /** What was last agreed on at a path. */
 export interface Agreed {
@@ -119,6 +122,13 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** With what the memory is sealed. */
+export interface StateSeal {
+  readonly keys: LogKeys;
+  /** The directory, below that of the log. */
+  readonly name: string;
+}
+
 /** The memory of one source. */
 export class ReceiveState {
   readonly dir: string;
@@ -128,20 +138,25 @@ export class ReceiveState {
   /** Versions that could not be applied and are tried again at the next start. */
   readonly skipped = new Set<string>();
   #journal: FileHandle | undefined;
+  readonly #seal: StateSeal | undefined;
   #lines = 0;
   #saved = '';
+  /** What the last append left is not known: the next one writes the journal anew. */
+  #doubtful = false;
 
-  private constructor(dir: string) {
+  private constructor(dir: string, seal: StateSeal | undefined) {
     this.dir = dir;
+    this.#seal = seal;
   }
 
   /**
    * Loads the memory, which may be absent.
    *
+   * @param options `seal`: with what the journal is sealed; what cannot be opened with it counts as absent.
    * @throws SyftError LOG_LOCKED when another receiver uses it.
    */
-  static async open(dir: string, options: { readOnly?: boolean } = {}): Promise<ReceiveState> {
-    const state = new ReceiveState(dir);
+  static async open(dir: string, options: { readOnly?: boolean; seal?: StateSeal } = {}): Promise<ReceiveState> {
+    const state = new ReceiveState(dir, options.seal);
     if (options.readOnly !== true) {
       await mkdir(dir, { recursive: true, mode: 0o700 });
       await takeLock(dir);
@@ -162,7 +177,8 @@ export class ReceiveState {
   }
 
   async #load(): Promise<void> {
-    const text = await readFile(join(this.dir, 'ancestor.ndjson'), 'utf8').catch(absent);
+    const stored = await readFile(join(this.dir, 'ancestor.ndjson'), 'utf8').catch(absent);
+    const text = this.#seal === undefined ? stored : openLines(this.#seal.keys, this.#journalName, stored);
     for (const line of text.split('\n')) {
       const value = line === '' ? undefined : unframe(line);
       if (value === undefined) {
@@ -184,14 +200,24 @@ export class ReceiveState {
     }
   }
 
+  get #journalName(): string {
+    return `${this.#seal?.name ?? ''}/ancestor.ndjson`;
+  }
+
+  /** Lines as they are written. */
+  #stored(text: string): string {
+    return this.#seal === undefined ? text : sealLines(this.#seal.keys, this.#journalName, text);
+  }
+
   async #compact(): Promise<void> {
     let text = '';
     for (const [path, agreed] of this.agreed) text += frame(lineOf(path, agreed));
     await this.#journal?.close();
     this.#journal = undefined;
-    await replaceFile(this.dir, 'ancestor.ndjson', text);
+    await replaceFile(this.dir, 'ancestor.ndjson', this.#stored(text));
     this.#journal = await open(join(this.dir, 'ancestor.ndjson'), 'a', 0o600);
     this.#lines = this.agreed.size;
+    this.#doubtful = false;
   }
 
   /** Remembers agreements. Durable when it resolves. */
@@ -208,12 +234,14 @@ export class ReceiveState {
       return;
     }
     this.#lines += lines;
-    if (this.#lines > 10_000 + 3 * this.agreed.size) {
+    if (this.#doubtful || this.#lines > 10_000 + 3 * this.agreed.size) {
       await this.#compact();
       return;
     }
-    await this.#journal?.appendFile(text);
+    this.#doubtful = true;
+    await this.#journal?.appendFile(this.#stored(text));
     await this.#journal?.datasync();
+    this.#doubtful = false;
   }
 
   /** Remembers how far each stream has been applied. Durable when it resolves. */

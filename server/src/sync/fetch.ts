@@ -11,7 +11,8 @@ import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { HASH_SIZE, type TilePlace } from '../core/merkle.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
-import { GITIGNORE } from '../log/format-file.ts';
+import { epochsIn, KEY_FILE, MAX_KEY_FILE } from '../crypto/key-file.ts';
+import { GITIGNORE, readFormatFile } from '../log/format-file.ts';
 import { encodeHead, parseHead, readHead, type Head } from '../log/head.ts';
 import { FRAME_HEADER, MAX_SECTION, parseSegmentName, SEGMENT_SIZE } from '../log/layout.ts';
 import { WriterLock } from '../log/lock.ts';
@@ -99,6 +100,8 @@ export class FetchedLog {
     const notes = new Map<string, Notes>();
     for (const device of changed) notes.set(device, await this.#notes(device, options));
     const now = await listStreams(this.#storage, options);
+    // Behind the listing: a segment of a new epoch is begun when its key is in the file.
+    await this.#fetchKeys(options);
     for (const device of changed) {
       await this.#fetchStream(device, now.get(device), notes.get(device) ?? new Map(), options);
     }
@@ -125,7 +128,8 @@ export class FetchedLog {
   }
 
   /** Makes the copy what a log begins with, and takes it for this process. */
-  async #begin(format: Buffer, { force }: FetchOptions): Promise<void> {
+  async #begin(format: Buffer, options: FetchOptions): Promise<void> {
+    const { force } = options;
     makePrivateDirectory(this.#dir);
     this.#lock ??= await WriterLock.acquire(this.#dir, { command: 'receive' }).catch((error: unknown) => {
       if (!(error instanceof SyftError && error.code === 'LOG_LOCKED')) throw error;
@@ -147,7 +151,19 @@ export class FetchedLog {
     makePrivateDirectory(join(this.#dir, 'log'));
     await this.#replace('.gitignore', GITIGNORE);
     await this.#replace('format.json', format);
+    await this.#fetchKeys(options);
     this.#state ??= await FetchState.open(join(this.#dir, 'cache', 'fetched.json'));
+  }
+
+  /** The key file of an encrypted log. One that was put back to an older state must not cost the copy the newer keys. */
+  async #fetchKeys(options: FetchOptions): Promise<void> {
+    if (readFormatFile(this.#dir).keyId === undefined) return;
+    const file = await readNote(this.#storage, KEY_FILE, options, MAX_KEY_FILE);
+    const present = await contentOf(join(this.#dir, KEY_FILE));
+    if (file === undefined || (present !== undefined && epochsIn(present) > epochsIn(file) && options.force !== true)) {
+      return;
+    }
+    await this.#replace(KEY_FILE, file);
   }
 
   async #notes(device: string, options: FetchOptions): Promise<Notes> {

@@ -9,10 +9,10 @@ import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { appendFile, lstat, mkdir, open, readdir, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { changeToJson, versionId, type Cause, type Change, type ChangeJson } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
-import { IgnoreRules, LOG_DIR_NAME } from '../core/ignore-rules.ts';
+import { CONFLICTS_DIR_NAME, IgnoreRules, LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import { relate, type Moment } from '../core/lineage.ts';
 import { baseName, displayPath, normalizeRelative, type PathName } from '../core/path-name.ts';
 import { causeOf, formatIntent, RECEIVED_JOURNAL, type Intent } from '../core/received.ts';
@@ -28,6 +28,8 @@ import {
   type Plan,
   type Step
 } from '../core/reconcile.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
+import { sealLines } from '../crypto/sealed-lines.ts';
 import type { Storage } from '../storage/storage.ts';
 import { versionPath } from './all-versions.ts';
 import { applyBatch, batches, conflictsOf, keep, stageAll, type ApplyPlace, type Outcome } from './apply.ts';
@@ -77,6 +79,13 @@ export interface ReceiverOptions {
   readonly force?: boolean;
   /** The recorder of the output, when it runs in this process. */
   readonly recorder?: ReceivingRecorder;
+  /**
+   * Keys of an encrypted log, by its directory: asked for each log received from, and for that of the output, when it is
+   * opened. `undefined` for one that is not encrypted.
+   *
+   * @throws SyftError PASSPHRASE_WRONG, KEY_*, LOG_ENCRYPTED.
+   */
+  readonly keysOf?: (logDir: string) => Promise<LogKeys | undefined>;
   /** How long a conflicting file may wait to be recorded before it counts as not recorded, milliseconds. Default 3000. */
   readonly recordWaitMs?: number;
 }
@@ -99,6 +108,8 @@ export interface ConflictEvent {
   readonly version?: string;
   /** Where the state that stood there is kept, relative to the conflicts directory. */
   readonly kept?: string;
+  /** The name of that directory: `conflicts` in the log of the output, `.syft-sync-conflicts` in the output itself. */
+  readonly keptIn?: string;
 }
 
 export type HaltReason =
@@ -159,6 +170,14 @@ export interface ReceiveReport {
 }
 
 const NONE: ReadonlySet<PathName> = new Set();
+/** The log of the output is there, and encrypted, and cannot be opened. */
+const LOCKED_AWAY: ReadonlySet<string> = new Set([
+  'LOG_ENCRYPTED',
+  'PASSPHRASE_WRONG',
+  'KEY_MISSING',
+  'KEY_DAMAGED',
+  'KEY_MISMATCH'
+]);
 const DEFAULT_POLL_MS = 250;
 const DEFAULT_FETCH_MS = 2000;
 const DEFAULT_RECORD_WAIT_MS = 3000;
@@ -241,17 +260,18 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         code: 'LOG_DAMAGED',
         message: `${damage.message} (${damage.where})`
       });
+    const withKeys = options.keysOf === undefined ? {} : { keysOf: options.keysOf };
     const places = new Set(logs.map(log => (typeof log === 'string' ? resolve(log) : log)));
     this.#sources = [...places].map(place => {
       const log = typeof place === 'string' ? place : this.#remote(place);
-      return new Source(new FollowedLog(log, { onHint, onDamage, guarded: true }));
+      return new Source(new FollowedLog(log, { onHint, onDamage, guarded: true, ...withKeys }));
     });
     if (this.#sources.some(source => source.log.logPath === this.#ownLogDir)) {
       throw new SyftError('BAD_REQUEST', 'A directory cannot receive from its own log. Give the log of another one.', {
         path: this.#ownLogDir
       });
     }
-    this.#own = new FollowedLog(this.#ownLogDir, { onHint, onDamage });
+    this.#own = new FollowedLog(this.#ownLogDir, { onHint, onDamage, ...withKeys });
     this.#disk = new DiskView(this.#output);
     this.#rules = new IgnoreRules({ readIgnoreFile: () => undefined });
   }
@@ -440,6 +460,8 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         }
       }
     } catch (error) {
+      // It is there and cannot be opened: what is kept of names and contents would come into its directory in the clear.
+      if (error instanceof SyftError && LOCKED_AWAY.has(error.code)) throw error;
       // None yet, or gone: then only what stands on disk counts.
       this.#ownThere = false;
       if (!(error instanceof SyftError && error.code === 'LOG_MISSING') && errnoOf(error) !== 'ENOENT') {
@@ -518,23 +540,18 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       });
     }
     this.#privateDir = this.#ownThere ? this.#ownLogDir : join(this.#root, LOG_DIR_NAME);
-    const dir = join(this.#privateDir, 'receive', `${workspaceId}${this.#mode === 'latest' ? '' : '-versions'}`);
+    const name = `receive/${workspaceId}${this.#mode === 'latest' ? '' : '-versions'}`;
+    const dir = join(this.#privateDir, name);
     const readOnly = this.#options.dryRun === true;
-    const state = await ReceiveState.open(dir, { readOnly });
+    const keys = this.#ownThere ? this.#own.keys : source.log.keys;
+    const state = await ReceiveState.open(dir, { readOnly, ...(keys !== undefined && { seal: { keys, name } }) });
     try {
       for (const agreed of state.agreed.values()) {
         this.#n = Math.max(this.#n, agreed.n);
         this.#tracked += isFile(agreed.key) ? 1 : 0;
       }
       if (!readOnly) {
-        let staging = join(dir, 'staging');
-        await mkdir(staging, { recursive: true, mode: 0o700 });
-        if ((await stat(staging)).dev !== (await stat(this.#root)).dev) {
-          // A rename does not reach over file systems: stage in the output, under a name that is never recorded.
-          await rm(staging, { recursive: true, force: true });
-          staging = join(this.#root, `.syft-sync-tmp-${workspaceId.slice(0, 16)}`);
-        }
-        source.staging = await Staging.open(staging);
+        source.staging = await Staging.open(await this.#stagingFor(dir, workspaceId));
       }
       this.#rules = new IgnoreRules({
         readIgnoreFile: () => undefined,
@@ -546,6 +563,28 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       await state.close();
       throw error;
     }
+  }
+
+  /** A directory for contents on their way: on the file system of the output, and not in an encrypted log. */
+  async #stagingFor(dir: string, workspaceId: string): Promise<string> {
+    const staging = join(dir, 'staging');
+    const inOutput = join(this.#root, `.syft-sync-tmp-${workspaceId.slice(0, 16)}`);
+    if (this.#ownEncrypted) return inOutput;
+    await mkdir(staging, { recursive: true, mode: 0o700 });
+    if ((await stat(staging)).dev === (await stat(this.#root)).dev) return staging;
+    // A rename does not reach over file systems: stage in the output, under a name that is never recorded.
+    await rm(staging, { recursive: true, force: true });
+    return inOutput;
+  }
+
+  /** Also while that log is away for a moment. */
+  get #ownEncrypted(): boolean {
+    return this.#own.keys !== undefined;
+  }
+
+  /** What lost a conflict is a file of the output, in the clear as that is: it does not come into an encrypted log. */
+  get #conflictsDir(): string {
+    return this.#ownEncrypted ? join(this.#root, CONFLICTS_DIR_NAME) : conflictsOf(this.#privateDir);
   }
 
   /** Files a run that was cut off had just taken away: gone when a log has them, else kept for the user. */
@@ -574,12 +613,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         recorded = known.has(hash.digest('hex'));
       }
       if (!recorded) {
-        const kept = await keep(
-          { conflictsDir: conflictsOf(this.#privateDir) },
-          `left-over/${baseName(path)}`,
-          path,
-          undefined
-        );
+        const kept = await keep({ conflictsDir: this.#conflictsDir }, `left-over/${baseName(path)}`, path, undefined);
         this.#conflict({ path: kept, winner: 'log', kept });
       }
       await unlink(path);
@@ -950,7 +984,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       root: this.#root,
       disk: this.#disk,
       staging,
-      conflictsDir: conflictsOf(this.#privateDir),
+      conflictsDir: this.#conflictsDir,
       looks,
       implies: dir => all.some(histories => histories.implies(dir)),
       onKept: (path, kept) => this.#conflict({ path, winner: 'log', kept }),
@@ -1094,7 +1128,9 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
       if (size > INTENTS_MAX_BYTES) {
         await rename(journal, `${journal}.old`);
       }
-      await appendFile(journal, intents.map(formatIntent).join(''), { mode: 0o600 });
+      const lines = intents.map(formatIntent).join('');
+      const { keys } = this.#own;
+      await appendFile(journal, keys === undefined ? lines : sealLines(keys, RECEIVED_JOURNAL, lines), { mode: 0o600 });
     }
   }
 
@@ -1216,7 +1252,7 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
         root: this.#root,
         disk: this.#disk,
         staging,
-        conflictsDir: conflictsOf(this.#privateDir),
+        conflictsDir: this.#conflictsDir,
         looks,
         implies: () => true,
         onKept: () => undefined,
@@ -1269,7 +1305,8 @@ export class SyftLogReceiver extends EventEmitter<ReceiverEvents> implements Asy
     }
   }
 
-  #conflict(event: ConflictEvent): void {
+  #conflict(lost: ConflictEvent): void {
+    const event = { ...lost, ...(lost.kept !== undefined && { keptIn: basename(this.#conflictsDir) }) };
     this.#counts.conflicts += 1;
     this.#log(
       `conflict at ${displayPath(event.path)}: the ${event.winner === 'log' ? 'received' : 'own'} version stands`
@@ -1364,6 +1401,7 @@ export interface RunReceiveOptions {
   readonly force?: boolean;
   readonly excludePatterns?: readonly string[];
   readonly ownLog?: string;
+  readonly keysOf?: ReceiverOptions['keysOf'];
   readonly signal: AbortSignal;
   readonly onEvent: (event: ReceiveEvent) => void;
 }
@@ -1398,7 +1436,8 @@ export async function runReceive(options: RunReceiveOptions): Promise<number> {
     ...(options.dryRun !== undefined && { dryRun: options.dryRun }),
     ...(options.force !== undefined && { force: options.force }),
     ...(options.excludePatterns !== undefined && { excludePatterns: options.excludePatterns }),
-    ...(options.ownLog !== undefined && { ownLog: options.ownLog })
+    ...(options.ownLog !== undefined && { ownLog: options.ownLog }),
+    ...(options.keysOf !== undefined && { keysOf: options.keysOf })
   });
   const { onEvent } = options;
   receiver.on('applied', event => {
@@ -1416,7 +1455,7 @@ export async function runReceive(options: RunReceiveOptions): Promise<number> {
       ...(step.do === 'move' && { from: displayPath(step.from) })
     })
   );
-  receiver.on('conflict', ({ path, winner, version, kept }) =>
+  receiver.on('conflict', ({ path, winner, version, kept, keptIn = 'conflicts' }) =>
     onEvent({
       conflict: winner,
       path: displayPath(path),
@@ -1425,7 +1464,7 @@ export async function runReceive(options: RunReceiveOptions): Promise<number> {
       message:
         winner === 'disk'
           ? `Both sides changed ${displayPath(path)}: yours stands, the other one is in its log.`
-          : `Both sides changed ${displayPath(path)}: the received one stands${kept === undefined ? '' : `, yours is kept as conflicts/${kept}`}.`
+          : `Both sides changed ${displayPath(path)}: the received one stands${kept === undefined ? '' : `, yours is kept as ${keptIn}/${kept}`}.`
     })
   );
   receiver.on('halted', ({ reason, message }) => onEvent({ halted: reason, message }));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
+import type { LogKeys } from '../crypto/log-keys.ts';
 import { openLogReader } from '../log/log.ts';
 import { RewriteGuard, rewrittenError } from '../log/rewrite-guard.ts';
 import type { Damage, LogReader } from '../log/types.ts';
@@ -96,17 +97,25 @@ export class FollowedLog {
   histories: Histories | undefined;
   readonly #onDamage: (damage: Damage) => void;
   readonly #guarded: boolean;
+  readonly #keysOf: ((logDir: string) => Promise<LogKeys | undefined>) | undefined;
+  #keys: LogKeys | undefined;
   #reader: LogReader | undefined;
   #guard: RewriteGuard | undefined;
   #read = false;
 
   /**
    * @param log Directory of the log, or one in a storage.
-   * @param options `guarded`: refuse a log that is not the one that was seen before.
+   * @param options `guarded`: refuse a log that is not the one that was seen before; `keysOf`: asked for the keys of the log in a
+   *   directory, which for one in a storage is that of its copy.
    */
   constructor(
     log: string | RemoteLog,
-    options: { onHint: () => void; onDamage: (damage: Damage) => void; guarded?: boolean }
+    options: {
+      onHint: () => void;
+      onDamage: (damage: Damage) => void;
+      guarded?: boolean;
+      keysOf?: (logDir: string) => Promise<LogKeys | undefined>;
+    }
   ) {
     if (typeof log === 'string') {
       this.logPath = log;
@@ -119,6 +128,12 @@ export class FollowedLog {
     this.#guarded = options.guarded ?? false;
     this.hints = new LogHints(this.logPath, options.onHint);
     this.#onDamage = options.onDamage;
+    this.#keysOf = options.keysOf;
+  }
+
+  /** Its keys, when it is encrypted and open. */
+  get keys(): LogKeys | undefined {
+    return this.#keys;
   }
 
   get reader(): LogReader | undefined {
@@ -149,13 +164,13 @@ export class FollowedLog {
       if (present.length === 0 && (this.histories?.streams.size ?? 0) > 0) {
         throw new SyftError('LOG_MISSING', `The log at ${this.logPath} has been emptied.`, { path: this.logPath });
       }
-      this.#reader ??= await openLogReader({ dir: this.logPath, onDamage: this.#onDamage });
+      this.#reader ??= await this.#open();
       this.#checkHistory(options.force === true);
       if (this.#guard?.takeReplaced() === true) {
         // A folder that is synchronised brings a grown segment as another file; the open ones would never grow.
         await this.#reader.close();
         this.#read = false;
-        this.#reader = await openLogReader({ dir: this.logPath, onDamage: this.#onDamage });
+        this.#reader = await this.#open();
       }
       // What is fetched comes by ourselves.
       if (this.#remote === undefined) await this.hints.refresh();
@@ -173,6 +188,11 @@ export class FollowedLog {
       await this.#leave();
       throw error;
     }
+  }
+
+  async #open(): Promise<LogReader> {
+    this.#keys = await this.#keysOf?.(this.logPath);
+    return openLogReader({ dir: this.logPath, onDamage: this.#onDamage, keys: this.#keys });
   }
 
   /** Brings what a storage has, unless that was tried a moment ago. */
@@ -202,7 +222,7 @@ export class FollowedLog {
   #checkHistory(force: boolean): void {
     if (!this.#guarded) return;
     if (this.#guard === undefined) {
-      this.#guard = new RewriteGuard(this.logPath, configurationDirectory());
+      this.#guard = new RewriteGuard(this.logPath, configurationDirectory(), this.#keys);
       // Said once, for what is there now: what happens to the log later is refused again.
       if (force) this.#guard.accept();
     }

@@ -3,10 +3,12 @@
  * not at all.
  */
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
-import { cpSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
+import { loadCheckpoint } from '../../../server/src/capture/checkpoint.ts';
+import { LogKeys } from '../../../server/src/crypto/log-keys.ts';
 import { LogCounts } from '../../../server/src/library/workspace.ts';
 import { openLogWriter } from '../../../server/src/log/log.ts';
 import type { Change } from '../../../server/src/core/change.ts';
@@ -215,4 +217,42 @@ test('a stream of another device that came with older changes is folded in at it
   expect(counts.changes).toBe(3);
   expect(counts.devices.size).toBe(2);
   expect(w.recorder.tree.get('a')?.size).toBe('mine again'.length);
+});
+
+test('that of an encrypted log has no name in it, resumes as any other, and with other keys, moved, or in the clear is none', async () => {
+  const masters = new Map([[1, Buffer.alloc(32, 1)]]);
+  const name = 'Geheimnis-der-Firma';
+  for (let i = 0; i < 5; i += 1) w.write(`${name}/Akte-${i}.txt`, `content ${i}`);
+  await (await w.open()).capture();
+  await w.recorder.stop();
+  const clear = readFileSync(file());
+  expect(clear.includes(name)).toBe(true);
+  const tree = entries();
+  const { workspaceId } = w.log;
+  const keys = new LogKeys(workspaceId, masters);
+  // One in the clear is not believed, and does not stay.
+  expect(loadCheckpoint(w.cacheDir, workspaceId, keys)).toBeUndefined();
+  await w.open({ keys });
+  await w.recorder.capture();
+  await w.recorder.stop();
+  const sealed = readFileSync(file());
+  for (const part of [name, 'Akte', workspaceId, w.log.device]) expect(sealed.includes(part)).toBe(false);
+  expect(readdirSync(w.cacheDir)).toEqual(['checkpoint']);
+  expect([...(loadCheckpoint(w.cacheDir, workspaceId, keys)?.tree ?? [])].map(([path]) => path).sort()).toEqual(
+    tree.map(([path]) => path)
+  );
+  expect(loadCheckpoint(w.cacheDir, workspaceId)).toBeUndefined();
+  const others = new LogKeys(workspaceId, new Map([[1, Buffer.alloc(32, 2)]]));
+  expect(loadCheckpoint(w.cacheDir, workspaceId, others)).toBeUndefined();
+  // After a rotation the old one still counts, until the next is written.
+  const rotated = new LogKeys(workspaceId, new Map([...masters, [2, Buffer.alloc(32, 3)]]));
+  expect(loadCheckpoint(w.cacheDir, workspaceId, rotated)?.tree.size).toBe(tree.length);
+  for (let at = 0; at < sealed.length; at += 61) {
+    const bytes = Buffer.from(sealed);
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    writeFileSync(file(), bytes);
+    expect(loadCheckpoint(w.cacheDir, workspaceId, keys)).toBeUndefined();
+  }
+  await w.open({ keys });
+  expect(entries()).toEqual(tree);
 });

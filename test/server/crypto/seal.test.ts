@@ -63,7 +63,6 @@ test('the keys for different ends differ, and so do those of different logs', ()
     ...[1, 2].flatMap(epoch => [
       ...(['records', 'block-table', 'block', 'file'] as const).map(purpose => log.session(epoch, session, purpose))
     ]),
-    log.indexKey(),
     log.chunkId(Buffer.alloc(32)),
     Buffer.from(log.keyId, 'hex')
   ]);
@@ -72,7 +71,6 @@ test('the keys for different ends differ, and so do those of different logs', ()
 
 test('keys are derived as the format says, for ever', () => {
   expect(keys.keyId).toBe('be9d7117c5a9aa2dfc97dd299e1e3cfe');
-  expect(keys.indexKey().toString('hex')).toBe('0c0d1512599d720917b8e8c64cd1f8c7433f25748de79002936da2b3a517e075');
   expect(keys.session(2, Buffer.alloc(16, 3), 'block')?.toString('hex')).toBe(
     'cb3d9bf2c6dbc5ccce3231f39a748ec0d9453b19f77e9bf359d118440f08d6a9'
   );

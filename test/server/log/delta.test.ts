@@ -48,7 +48,8 @@ function blocksOf(scratch: Scratch, log: { workspaceId: string; device: string }
     workspace: log.workspaceId,
     config: () => undefined,
     nextNumber: () => 0,
-    onDamage: damage => expect(damage).toBeUndefined()
+    onDamage: damage => expect(damage).toBeUndefined(),
+    keys: undefined
   });
   try {
     stream.discover();

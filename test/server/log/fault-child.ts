@@ -2,8 +2,9 @@
  * Writes a log while one system call after the other is counted, and does to one of them what the test asks:
  * `node fault-child.ts LOG KEYS MODE K [SCENARIO]`. Prints `calls N` at the end, and for each acknowledged change its number and hash.
  *
- * SCENARIO: `write` (the default) writes two sessions; `prune` and `erase` drop contents from a log that holds some, and append;
- * `tiles` goes on with a log that has a file for each tile.
+ * SCENARIO: `write` (the default) writes two sessions, `encrypted` does so to a log with the passphrase `fault`; `prune` and `erase`
+ * drop contents from a log that holds some, and append; `tiles` goes on with a log that has a file for each tile. With
+ * SYFT_FAULT_TRANSCRIPT, a file, all that is given to the disk to be appended is noted there, each piece behind its length.
  *
  * MODE: `kill` dies before call K, `tear` in the middle of the Kth that writes, `fail` makes call K report EIO, after half of it when
  * it writes; `count` does nothing.
@@ -13,13 +14,23 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import type { ContentRef } from '../../../server/src/core/change.ts';
+import type { LogKeys } from '../../../server/src/crypto/log-keys.ts';
 import type { LogWriter } from '../../../server/src/log/types.ts';
 
 const [dir = '', keyDir = '', mode = 'count', k = '0', scenario = 'write'] = process.argv.slice(2);
 const real = { ...fs };
 let calls = 0;
 let writes = 0;
-let armed = scenario === 'write';
+let armed = scenario === 'write' || scenario === 'encrypted';
+const { SYFT_FAULT_TRANSCRIPT } = process.env;
+const transcript = SYFT_FAULT_TRANSCRIPT === undefined ? undefined : real.openSync(SYFT_FAULT_TRANSCRIPT, 'w', 0o600);
+
+function note(bytes: Uint8Array): void {
+  if (transcript === undefined) return;
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(bytes.length);
+  real.writeSync(transcript, Buffer.concat([length, bytes]));
+}
 
 const die = (): never => {
   process.kill(process.pid, 'SIGKILL');
@@ -66,6 +77,7 @@ fs.writeSync = ((fd: number, bytes: Buffer, offset: number, length: number, posi
 
 type Done = (error: Error | null, n?: number) => void;
 fs.write = ((fd: number, bytes: Buffer, offset: number, length: number, position: number, done: Done): void => {
+  note(bytes.subarray(offset, offset + length));
   const what = fate(undefined, true);
   if (what === 'kill') die();
   if (what === 'pass') {
@@ -77,6 +89,7 @@ fs.write = ((fd: number, bytes: Buffer, offset: number, length: number, position
   done(eio());
 }) as typeof fs.write;
 fs.writev = ((fd: number, parts: readonly Buffer[], position: number, done: Done): void => {
+  note(Buffer.concat(parts));
   const what = fate(undefined, true);
   if (what === 'kill') die();
   if (what === 'pass') {
@@ -121,9 +134,19 @@ async function twice<T>(work: () => Promise<T>): Promise<T> {
 
 const hashOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
+const passphrase = 'fault';
+
+/** The keys of the log; makes it when it is not there. */
+async function keysOf(): Promise<LogKeys | undefined> {
+  if (scenario !== 'encrypted') return undefined;
+  const { createEncryptedLog, isEncryptedLog, unlockLog } = await import('../../../server/src/log/encryption.ts');
+  if (isEncryptedLog(dir)) return unlockLog(dir, { passphrase });
+  return createEncryptedLog(dir, { passphrase, recipients: [], cost: { memory: 8192, passes: 1, lanes: 1 } });
+}
+
 async function write(): Promise<void> {
   for (let session = 0; session < 2; session += 1) {
-    const log = await twice(() => openLogWriter({ dir, keyDir }));
+    const log = await twice(async () => openLogWriter({ dir, keyDir, keys: await keysOf() }));
     for (let i = session; i < 2; i += 1) {
       const bytes = Buffer.from(`${session} ${i} `.repeat(400 + i * 90_000));
       const changes = await twice(() =>
@@ -204,6 +227,7 @@ async function tiles(): Promise<void> {
 
 const scenarios: Record<string, () => Promise<void>> = {
   write,
+  encrypted: write,
   prune: () => drop('prune'),
   erase: () => drop('erase'),
   tiles

@@ -194,6 +194,7 @@ test('a content that is gone without a signed act is damage, and so is one recor
   await dropChunks({
     logDir: scratch.dir,
     workspace: log.workspaceId,
+    keys: undefined,
     segments: new Map([[log.device, segmentNames(scratch.dir, log.device)]]),
     isDropped: id => id === again.hash || id === sha256(noise('v2', 5000)),
     chunkBytes: () => undefined

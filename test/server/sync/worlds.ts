@@ -4,6 +4,8 @@ import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, realpath, rm } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Change, ChangeDraft } from '../../../server/src/core/change.ts';
+import type { LogKeys } from '../../../server/src/crypto/log-keys.ts';
+import { createEncryptedLog } from '../../../server/src/log/encryption.ts';
 import { openLogWriter } from '../../../server/src/log/log.ts';
 import type { ChunkInput, LogWriter } from '../../../server/src/log/types.ts';
 
@@ -33,6 +35,16 @@ export class World implements AsyncDisposable {
     const log = new HandLog(await openLogWriter({ dir, keyDir: this.path(`${name}-key`) }));
     this.#logs.push(log);
     return log;
+  }
+
+  /** An encrypted one, with its keys. */
+  async encryptedLog(name: string): Promise<{ log: HandLog; keys: LogKeys }> {
+    const dir = this.path(name);
+    const cost = { memory: 8 * 1024, passes: 1, lanes: 1 };
+    const keys = await createEncryptedLog(dir, { passphrase: 'a good one', recipients: [], cost });
+    const log = new HandLog(await openLogWriter({ dir, keyDir: this.path(`${name}-key`), keys }));
+    this.#logs.push(log);
+    return { log, keys };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -94,7 +94,7 @@ export function* checkBlocks(
 }
 
 /** The ids with which the stored bytes of a block on others begin. */
-function basesOf(stored: Buffer): string[] | undefined {
+export function basesOf(stored: Buffer): string[] | undefined {
   const n = stored.length < 4 ? 0 : stored.readUInt32LE(0);
   if (n === 0 || n > MOST_BASES || 4 + 32 * n > stored.length) return undefined;
   return Array.from({ length: n }, (_, i) => stored.toString('hex', 4 + 32 * i, 36 + 32 * i));

@@ -2,6 +2,7 @@
 import type { ChunkSpot } from './contents.ts';
 import type { LeafList, SignedTree } from './tree.ts';
 import type { Content } from './records.ts';
+import type { Opener } from './sealed.ts';
 
 export interface CheckedHead {
   readonly segment: string;
@@ -37,6 +38,12 @@ export interface CheckedLog {
   readonly readData: boolean;
   workspace: string;
   format: Buffer;
+  /** The log is encrypted. */
+  sealed: boolean;
+  /** Epochs that its key file has; 0 where it cannot be read. */
+  epochs: number;
+  /** Opens what is sealed; `undefined` without the keys. */
+  opener: Opener | undefined;
   readonly chunks: Map<string, ChunkSpot>;
   readonly contents: Content[];
   /** Acts that say that contents are gone, as what they list. */

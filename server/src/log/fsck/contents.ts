@@ -7,6 +7,7 @@ import type { Damage } from '../types.ts';
 import { bytesAt, MOST_BELOW, MOST_DEPTH, MOST_DICTIONARY, sha256 } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
 import { isBefore, type Content, type Place } from './records.ts';
+import type { Opener, SealedPlace } from './sealed.ts';
 
 /** Where the chunks of a block are stored, and on which others. */
 export interface CheckedBlock {
@@ -15,6 +16,8 @@ export interface CheckedBlock {
   readonly length: number;
   readonly raw: number;
   readonly zstd: boolean;
+  /** How to open it, in an encrypted log, and how much of what is opened names its bases. */
+  readonly sealed?: { readonly place: SealedPlace; readonly associated: Buffer; readonly skip: number };
   /** Ids of the chunks that make its dictionary. */
   readonly bases: readonly string[];
 }
@@ -28,7 +31,7 @@ export interface ChunkSpot {
 
 /** Every content: are its chunks there, and with `readData`, are they what they should be. */
 export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
-  const read = new BlockReader(log.dir, log.chunks);
+  const read = new BlockReader(log.dir, log.chunks, log.opener);
   const grounds = new Grounds(log.chunks);
   try {
     const drops = signedDrops(log, read);
@@ -43,7 +46,8 @@ export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
       });
       const act = content.hash === undefined ? undefined : drops.get(content.hash);
       const dropped = act !== undefined && isBefore(content.place, act);
-      if (dropped && (content.list === undefined ? content.ids : [content.list.id]).some(id => !log.chunks.has(id))) {
+      const named = (content.list === undefined ? content.ids : [content.list.id]).map(id => read.idOf(id));
+      if (dropped && named.some(id => !log.chunks.has(id))) {
         log.pruned(content.version);
         continue;
       }
@@ -76,7 +80,7 @@ export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
       let altered: string | undefined;
       for (const id of ids) {
         const bytes = read.chunk(log.chunks.get(id) as ChunkSpot);
-        if (bytes === undefined || sha256(bytes).toString('hex') !== id) altered ??= id;
+        if (bytes === undefined || read.idOfBytes(bytes) !== id) altered ??= id;
         else whole.update(bytes);
       }
       if (altered !== undefined) yield damage(`chunk ${altered.slice(0, 12)} is altered`);
@@ -89,13 +93,13 @@ export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
   }
 }
 
-/** The chunks of a content, in order; `undefined` when its list of them cannot be read. */
+/** The chunks of a content, in order, as tables name them; `undefined` when its list of them cannot be read. */
 function idsOf(log: CheckedLog, read: BlockReader, { ids, list }: Content): readonly string[] | undefined {
-  if (list === undefined) return ids;
-  const spot = log.chunks.get(list.id);
+  if (list === undefined) return ids.map(id => read.idOf(id));
+  const spot = log.chunks.get(read.idOf(list.id));
   const bytes = spot === undefined ? undefined : read.chunk(spot);
   if (bytes?.length !== list.count * 32 || sha256(bytes).toString('hex') !== list.id) return undefined;
-  return hashesIn(bytes);
+  return hashesIn(bytes).map(id => read.idOf(id));
 }
 
 function hashesIn(bytes: Buffer): string[] {
@@ -175,6 +179,7 @@ const KEPT_BYTES = 32 * 1024 * 1024;
 class BlockReader {
   readonly #dir: string;
   readonly #chunks: ReadonlyMap<string, ChunkSpot>;
+  readonly #opener: Opener | undefined;
   readonly #files = new Map<string, number>();
   readonly #blocks = new Map<CheckedBlock, Buffer | undefined>();
   readonly #open = new Set<CheckedBlock>();
@@ -182,9 +187,20 @@ class BlockReader {
   /** What the blocks below the present one have unpacked to. */
   #below = 0;
 
-  constructor(dir: string, chunks: ReadonlyMap<string, ChunkSpot>) {
+  constructor(dir: string, chunks: ReadonlyMap<string, ChunkSpot>, opener: Opener | undefined) {
     this.#dir = dir;
     this.#chunks = chunks;
+    this.#opener = opener;
+  }
+
+  /** The id in tables of a chunk with this hash. */
+  idOf(hash: string): string {
+    return this.#opener === undefined ? hash : this.#opener.id(Buffer.from(hash, 'hex'));
+  }
+
+  idOfBytes(bytes: Buffer): string {
+    const hash = sha256(bytes);
+    return this.#opener === undefined ? hash.toString('hex') : this.#opener.id(hash);
   }
 
   chunk(spot: ChunkSpot): Buffer | undefined {
@@ -210,7 +226,8 @@ class BlockReader {
     if (block.bases.length > 0 && dictionary === undefined) return undefined;
     let fd = this.#files.get(block.file);
     if (fd === undefined) this.#files.set(block.file, (fd = openSync(join(this.#dir, block.file), 'r')));
-    const stored = bytesAt(fd, block.offset, block.length);
+    const stored = this.#opened(block, bytesAt(fd, block.offset, block.length));
+    if (stored === undefined) return undefined;
     let raw: Buffer | undefined = stored;
     try {
       if (block.zstd) {
@@ -232,6 +249,11 @@ class BlockReader {
     return raw;
   }
 
+  #opened({ sealed }: CheckedBlock, stored: Buffer): Buffer | undefined {
+    if (sealed === undefined) return stored;
+    return this.#opener?.open(sealed.place, 'block', sealed.associated, stored)?.subarray(sealed.skip);
+  }
+
   /** A zero byte and the chunks that a block is based on. */
   #dictionary(block: CheckedBlock): Buffer | undefined {
     const parts: Buffer[] = [Buffer.alloc(1)];
@@ -240,7 +262,7 @@ class BlockReader {
       const spot = this.#chunks.get(id);
       bytes += spot?.size ?? 0;
       const part = spot === undefined || bytes > MOST_DICTIONARY ? undefined : this.#part(spot);
-      if (part === undefined || sha256(part).toString('hex') !== id) return undefined;
+      if (part === undefined || this.idOfBytes(part) !== id) return undefined;
       parts.push(part);
     }
     return Buffer.concat(parts);

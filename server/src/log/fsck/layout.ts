@@ -1,8 +1,11 @@
 /** The top of a log: format.json, and nothing that does not belong there. */
 import { join } from 'node:path';
+import { SyftError } from '../../core/errors.ts';
 import type { Damage } from '../types.ts';
 import { DEVICE, fileBytes, listing } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
+import { checkKeys } from './keys.ts';
+import { Opener, type MasterKeys } from './sealed.ts';
 
 const SAFE = [
   'index',
@@ -17,9 +20,14 @@ const SAFE = [
   'unfinished.json'
 ];
 
-/** Checks what stands at the top of a log, and notes what the rest needs of it. */
-export function* checkLayout(log: CheckedLog): Generator<Damage> {
+/**
+ * Checks what stands at the top of a log, and notes what the rest needs of it.
+ *
+ * @param masters Of an encrypted log.
+ */
+export function* checkLayout(log: CheckedLog, masters: MasterKeys | undefined): Generator<Damage> {
   const bad = (kind: string, where: string, message: string): Damage => ({ kind, where, versions: [], message });
+  let keyId: unknown;
   const format = fileBytes(join(log.dir, 'format.json'));
   if (format === undefined) {
     yield bad('missing', 'format.json', 'format.json is missing.');
@@ -29,9 +37,20 @@ export function* checkLayout(log: CheckedLog): Generator<Damage> {
       const body = JSON.parse(format.toString()) as Record<string, unknown>;
       log.workspace = String(body['workspace']);
       if (body['format'] !== 'syft-sync-log' || !/^[0-9a-f]{32}$/.test(log.workspace)) throw new Error();
-    } catch {
+      const requires = Array.isArray(body['requires']) ? body['requires'] : [];
+      if (requires.some(word => word !== 'encryption')) {
+        throw new SyftError('LOG_NEWER_FORMAT', 'The log requires what this program does not know. Update syft-sync.');
+      }
+      log.sealed = requires.length > 0;
+      keyId = body['keyId'];
+    } catch (error) {
+      if (error instanceof SyftError) throw error;
       yield bad('config', 'format.json', 'format.json does not describe a log.');
     }
+  }
+  if (log.sealed) {
+    yield* checkKeys(log, masters, keyId);
+    if (masters !== undefined) log.opener = new Opener(masters);
   }
   const names = listing(log.dir);
   if (!names.includes('log')) yield bad('missing', 'log', 'The directory of the streams is missing.');

@@ -43,8 +43,12 @@ function validPath(path: unknown, base64: unknown): boolean {
   );
 }
 
-/** What is wrong with a record, or `undefined`. */
-export function recordProblem(record: Record<string, unknown>): string | undefined {
+/**
+ * What is wrong with a record, or `undefined`.
+ *
+ * @param sealed It stands in an encrypted log.
+ */
+export function recordProblem(record: Record<string, unknown>, sealed: boolean): string | undefined {
   const { kind, type, path, path64, at, hlc, size, hash, previous, mode, mtime, flags, from, from64, content } = record;
   if (!['created', 'modified', 'deleted', 'moved'].includes(String(kind))) return 'its kind is unknown';
   if (!['file', 'symlink', 'directory'].includes(String(type))) return 'its type is unknown';
@@ -63,6 +67,8 @@ export function recordProblem(record: Record<string, unknown>): string | undefin
   ) {
     return 'its flags are unknown';
   }
+  const salt = record['salt'];
+  if (sealed ? Buffer.from(String(salt), 'base64').length !== 16 : salt !== undefined) return 'its salt is wrong';
   if (content === undefined || (content === true && hash !== undefined)) return undefined;
   const { chunks, list, count } = content as Record<string, unknown>;
   if (Array.isArray(chunks) && chunks.every(id => HEX.test(String(id)))) return undefined;

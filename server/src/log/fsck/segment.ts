@@ -5,10 +5,12 @@ import { crc32, zstdDecompressSync } from 'node:zlib';
 import { SyftError } from '../../core/errors.ts';
 import type { Damage } from '../types.ts';
 import { checkBlocks } from './blocks.ts';
+import { checkSealedBlocks } from './sealed-blocks.ts';
 import { bytesAt, LARGEST, MEBI, MOST_LOST, sha256 } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
 import { DICTIONARY } from './dictionary.ts';
 import { contentOf, isDrop, recordProblem } from './records.ts';
+import { frameAssociated, type SealedPlace } from './sealed.ts';
 import type { LeafList } from './tree.ts';
 
 /** How far a stream has been read, and what must come next. */
@@ -19,7 +21,12 @@ export interface StreamState {
   /** Bytes of the last segment that hold sound frames. */
   length: number;
   readonly leaves: LeafList;
+  /** Records that stand there and could not be opened for want of keys. */
+  unopened: number;
 }
+
+/** Bytes of a record that do not compress: what `salt` is made of. */
+const SALT = 16;
 
 interface FoundFrame {
   readonly header: Buffer;
@@ -53,6 +60,7 @@ export function* checkSegment(
       message
     });
     const header = bytesAt(fd, 0, 128);
+    let epoch: number | undefined;
     if (size < 128 && isLast && vouched === 0) return;
     if (
       header.length < 128 ||
@@ -62,16 +70,21 @@ export function* checkSegment(
       yield bad('checksum', 0, 'The header of the segment is damaged.');
       state.chain = undefined;
     } else {
-      if (
-        header.readUInt16LE(8) !== 1 ||
-        header.readUInt16LE(10) !== 128 ||
-        header.readUInt32LE(12) !== 0 ||
-        header.readUInt32LE(120) !== 0
-      ) {
+      if (header.readUInt16LE(8) !== 1 || header.readUInt16LE(10) !== 128 || header.readUInt32LE(12) !== 0) {
         throw new SyftError(
           'LOG_NEWER_FORMAT',
           `${where} is of a newer format than this program knows. Update syft-sync.`
         );
+      }
+      epoch = header.readUInt32LE(120);
+      if (epoch > 0 !== log.sealed) {
+        yield bad(
+          'sealed',
+          0,
+          log.sealed ? 'A segment of an encrypted log is not.' : 'The segment is of an encrypted log.'
+        );
+      } else if (log.epochs > 0 && epoch > log.epochs) {
+        yield bad('missing', 0, `The key file has no keys of epoch ${epoch}. Put a newer copy of it back.`);
       }
       const first = Number(header.readBigUInt64LE(40));
       if (
@@ -115,7 +128,12 @@ export function* checkSegment(
         drops: log.drops.length,
         leafCount: state.leaves.length
       };
-      const found = [...frameDamage(log, fd, device, where, offset, frame, state)];
+      const place = {
+        epoch,
+        session: Buffer.from(frame.header.subarray(76, 92)),
+        frame: frameAssociated(workspace, device, name, frame.header.subarray(44, 76))
+      };
+      const found = [...frameDamage(log, fd, device, where, offset, frame, state, place)];
       if (found.length > 0 && tail) {
         // A frame whose sync never came back may be torn inside; nobody was told that it is there.
         log.contents.length = before.contents;
@@ -146,7 +164,7 @@ function frameAt(fd: number, offset: number, size: number, seed: number): FoundF
   ) {
     return undefined;
   }
-  if ((header.readUInt16LE(4) & ~(1 | 4 | 8 | 16 | 32)) !== 0) {
+  if ((header.readUInt16LE(4) & ~(1 | 2 | 4 | 8 | 16 | 32)) !== 0) {
     throw new SyftError('LOG_NEWER_FORMAT', 'The log holds what this program does not know. Update syft-sync.');
   }
   const records = header.readUInt32LE(32);
@@ -176,7 +194,8 @@ function* frameDamage(
   where: string,
   offset: number,
   frame: FoundFrame,
-  state: StreamState
+  state: StreamState,
+  place: SealedPlace
 ): Generator<Damage> {
   const { header } = frame;
   const spot = `${where}:${offset}`;
@@ -193,20 +212,38 @@ function* frameDamage(
     };
   }
   // A number that no stream can have reached is an invention; what follows is judged without it.
-  if (first - 1 - state.leaves.known > MOST_LOST) {
+  if (first - 1 - state.leaves.known - state.unopened > MOST_LOST) {
     state.chain = Buffer.from(header.subarray(44, 76));
     return;
   }
   state.seq = first + count;
+  const flags = header.readUInt16LE(4);
+  if (((flags & 2) !== 0) !== log.sealed) {
+    yield {
+      kind: 'sealed',
+      where: spot,
+      versions: ids(first, count),
+      message: log.sealed
+        ? 'A frame in the clear stands in an encrypted log: somebody without the keys put it there.'
+        : 'The frame is of an encrypted log.'
+    };
+    state.chain = Buffer.from(header.subarray(44, 76));
+    return;
+  }
   const stored = bytesAt(fd, offset + 96, frame.records);
   let raw: Buffer | undefined;
-  if (crc32(stored) === header.readUInt32LE(40)) {
+  const sound = crc32(stored) === header.readUInt32LE(40);
+  const unopened = log.sealed && log.opener === undefined;
+  const compressed =
+    !log.sealed || count === 0
+      ? stored
+      : log.opener?.open(place, 'records', Buffer.concat([place.frame, header.subarray(4, 32)]), stored);
+  if (sound && compressed !== undefined) {
     try {
-      const flags = header.readUInt16LE(4);
       raw =
         (flags & 1) === 0
-          ? stored
-          : zstdDecompressSync(stored, {
+          ? compressed
+          : zstdDecompressSync(compressed, {
               maxOutputLength: Math.max(1, header.readUInt32LE(20)),
               ...((flags & 16) !== 0 && { dictionary: DICTIONARY })
             });
@@ -214,7 +251,17 @@ function* frameDamage(
       raw = undefined;
     }
   }
-  if (raw?.length !== header.readUInt32LE(20)) {
+  if (sound && unopened && count * SALT <= stored.length) {
+    // Its checksum holds, and so many records can stand there; more cannot be said.
+    state.unopened += count;
+  } else if (sound && compressed === undefined) {
+    yield {
+      kind: 'sealed',
+      where: spot,
+      versions: ids(first, count),
+      message: `The records of ${device}.${first} to ${device}.${first + count - 1} were altered, or do not belong there.`
+    };
+  } else if (raw?.length !== header.readUInt32LE(20)) {
     yield {
       kind: 'checksum',
       where: spot,
@@ -236,8 +283,10 @@ function* frameDamage(
     yield* checkRecords(log, raw, device, spot, first, count, state);
   }
   state.chain = Buffer.from(header.subarray(44, 76));
-  const deltas = (header.readUInt16LE(4) & 32) !== 0;
-  yield* checkBlocks(log, fd, where, offset + 96 + frame.records, offset + frame.length, deltas);
+  const deltas = (flags & 32) !== 0;
+  const blocks = { from: offset + 96 + frame.records, end: offset + frame.length };
+  if (log.sealed) yield* checkSealedBlocks(log, fd, where, { ...blocks, frame: offset }, deltas, place);
+  else yield* checkBlocks(log, fd, where, blocks.from, blocks.end, deltas);
 }
 
 function* checkRecords(
@@ -265,7 +314,7 @@ function* checkRecords(
     let problem: string | undefined = 'it is not JSON';
     try {
       const record = JSON.parse(line) as Record<string, unknown>;
-      problem = record['seq'] !== first + i ? 'its number is wrong' : recordProblem(record);
+      problem = record['seq'] !== first + i ? 'its number is wrong' : recordProblem(record, log.sealed);
       const hlc = Number(record['hlc'] ?? record['at']);
       if (problem === undefined && hlc <= state.hlc) problem = 'its clock runs backwards';
       if (problem === undefined) {

@@ -26,7 +26,14 @@ export function* checkStream(log: CheckedLog, device: string): Generator<Damage 
   const publicKey = deviceFile === undefined ? undefined : yield* checkDevice(log, device, deviceFile);
   const head = yield* checkHead(device, dir, names);
   const segments = names.filter(name => pattern.test(name));
-  const state: StreamState = { chain: Buffer.alloc(32), seq: 1, hlc: -1, length: 0, leaves: new LeafList() };
+  const state: StreamState = {
+    chain: Buffer.alloc(32),
+    seq: 1,
+    hlc: -1,
+    length: 0,
+    leaves: new LeafList(),
+    unopened: 0
+  };
   if (segments.length === 0 && head !== undefined) {
     yield {
       kind: 'missing',

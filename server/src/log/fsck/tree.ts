@@ -219,6 +219,10 @@ export function* checkTree(log: CheckedLog, stream: CheckedStream): Generator<Da
         message: `The stream ends at ${device}.${size}, but ${device}.${checkpoint.size} was signed.`
       };
     }
+    if (log.sealed && log.opener === undefined) {
+      yield* checkTilesAlone(tiles, stream, Math.min(checkpoint.size, reach), inTile, checkpoint);
+      return;
+    }
     stream.agrees = agrees(fromRecords);
     if (!stream.agrees && agrees(lostThen)) {
       trusted = lostThen;
@@ -249,11 +253,51 @@ export function* checkTree(log: CheckedLog, stream: CheckedStream): Generator<Da
 
   // Against records that are known to be other than the signed ones, tiles cannot be judged.
   if (stream.told.has('edited')) return;
-  const signed = Math.max(checkpoint?.size ?? 0, stream.head?.tree ?? 0);
-  const { head } = stream;
-  const ended = head?.closed === true && head.seq === size && head.tree === checkpoint?.size;
-  yield* checkTiles(tiles, { device, size: reach, leaf: trusted, signed, ended, agrees: stream.agrees });
+  yield* checkTiles(tiles, { device, size: reach, leaf: trusted, ...endOf(stream), agrees: stream.agrees });
   yield* missingTiles(tiles, device, Math.min(checkpoint?.size ?? 0, reach));
+}
+
+/** Up to where the tiles of a stream are vouched for, and whether nothing may stand behind that. */
+function endOf({ checkpoint, head, size }: CheckedStream): Pick<Expected, 'signed' | 'ended'> {
+  return {
+    signed: Math.max(checkpoint?.size ?? 0, head?.tree ?? 0),
+    ended: head?.closed === true && head.seq === size && head.tree === checkpoint?.size
+  };
+}
+
+/** Where no record can be opened: do the tiles that are there lead to what was signed. */
+function* checkTilesAlone(
+  tiles: readonly Tiles[],
+  stream: CheckedStream,
+  size: number,
+  leaf: (index: number) => Buffer | undefined,
+  checkpoint: SignedTree
+): Generator<Damage> {
+  const { device } = stream;
+  const where = `log/${device}/tile`;
+  let known = 0;
+  while (known < size && leaf(known) !== undefined) known += 1;
+  if (known < checkpoint.size) {
+    yield {
+      kind: 'missing',
+      where,
+      versions: [],
+      message: 'Tiles of the tree are missing; with the keys they can be made anew.'
+    };
+    return;
+  }
+  const hashes = (i: number): Buffer => leaf(i) ?? LOST;
+  if (rootsAt(hashes, [checkpoint.size]).get(checkpoint.size)?.equals(checkpoint.root) !== true) {
+    yield {
+      kind: 'checksum',
+      where,
+      versions: [],
+      message: 'The tiles of the tree do not lead to what was signed; with the keys it can be said which are damaged.'
+    };
+    return;
+  }
+  yield* checkTiles(tiles, { device, size: known, leaf: hashes, ...endOf(stream), agrees: true });
+  yield* missingTiles(tiles, device, checkpoint.size);
 }
 
 interface Expected {
