@@ -48,7 +48,7 @@ class SyftSync(ExtensionApp):
         exclude = [f"--exclude={pattern}" for pattern in self.exclude]
         watcher = [f"--watcher={self.watcher}"] if self.watcher else []
         encrypt = ["--encrypt"] if self.encrypt else []
-        passphrase = [f"--passphrase-file={Path(self.passphrase_file).expanduser()}"] if self.passphrase_file else []
+        passphrase = [f"--passphrase-file={Path(self.passphrase_file).expanduser().resolve()}"] if self.passphrase_file else []
         return ["-C", self.root_path(), *log, *passphrase, "serve", f"--max-content={self.max_content}", *encrypt, *watcher, *exclude]
 
     def variables(self) -> dict[str, str]:

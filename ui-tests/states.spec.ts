@@ -1,5 +1,5 @@
 /** When all is not well the panel says so, why, and what to do: a user must never believe that files are kept when they are not. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -87,6 +87,42 @@ test('without Node the panel says so, and how to get it', async ({ page }) => {
   await expect(panel(page)).toContainText('/no/such/node cannot be run');
   await expect(page.getByRole('button', { name: 'Start it again' })).toBeVisible();
   await accessible(page);
+});
+
+test('an encrypted log: without the right passphrase the panel says so, and goes on by itself when it is there', async ({
+  page
+}) => {
+  const base = mkdtempSync(join(tmpdir(), 'syft-sync-encrypted-'));
+  homes.push(base);
+  const root = join(base, 'work');
+  mkdirSync(root);
+  const file = join(base, 'passphrase');
+  writeFileSync(file, 'correct horse battery staple\n', { mode: 0o600 });
+  const args = ['--SyftSync.encrypt=True', `--SyftSync.passphrase_file=${file}`];
+  writeFileSync(join(root, 'a-plan-of-ours.txt'), 'nobody else should read this\n');
+  const first = await start({ root, args });
+  await open(page, first);
+  await expect(rowOf(changes(page), 'a-plan-of-ours.txt')).toBeVisible();
+  await first.stop();
+  for (const entry of readdirSync(join(root, '.syft-sync'), { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const bytes = readFileSync(join(entry.parentPath, entry.name));
+    expect(`${entry.name} ${bytes.includes('a-plan-of-ours')} ${bytes.includes('nobody else')}`).toBe(
+      `${entry.name} false false`
+    );
+  }
+
+  writeFileSync(file, 'another one\n', { mode: 0o600 });
+  const second = await start({ root, args });
+  await open(page, second);
+  await expect(panel(page).getByRole('alert').first()).toContainText('Not the right passphrase: nothing is recorded');
+  await expect(panel(page).getByRole('alert').first()).toContainText('correct the passphrase file');
+  await expect(rowOf(changes(page), 'a-plan-of-ours.txt')).toHaveCount(0);
+  await accessible(page);
+  writeFileSync(file, 'correct horse battery staple\n', { mode: 0o600 });
+  await expect(rowOf(changes(page), 'a-plan-of-ours.txt')).toBeVisible({ timeout: 30_000 });
+  await rowOf(changes(page), 'a-plan-of-ours.txt').click();
+  await expect(page.locator('.jp-FileEditor:visible .cm-content')).toContainText('nobody else should read this');
 });
 
 test('when the sidecar is killed the panel says so, and goes on by itself when it is back', async ({ page }) => {

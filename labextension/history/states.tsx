@@ -139,7 +139,9 @@ function Recording(props: StateProps & { status: Status }): JSX.Element | null {
             ? trans.__('The disk is full: nothing more is recorded')
             : status.error?.code === 'LOG_ENCRYPTED'
               ? trans.__('A passphrase is needed: nothing is recorded')
-              : trans.__('Recording stopped')}
+              : status.error?.code === 'PASSPHRASE_WRONG'
+                ? trans.__('Not the right passphrase: nothing is recorded')
+                : trans.__('Recording stopped')}
         </strong>
         <p>{printable(status.error?.message ?? '')}</p>
         <p className="jp-SyftSync-buttons">

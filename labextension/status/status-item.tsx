@@ -42,7 +42,7 @@ export function statusView(connection: Pick<Connection, 'state' | 'status'>, tra
         text:
           status.error?.code === 'DISK_FULL'
             ? trans.__('Disk full')
-            : status.error?.code === 'LOG_ENCRYPTED'
+            : status.error?.code === 'LOG_ENCRYPTED' || status.error?.code === 'PASSPHRASE_WRONG'
               ? trans.__('Passphrase needed')
               : trans.__('Not recording'),
         tooltip: printable(status.error?.message ?? tooltip)
