@@ -74,8 +74,8 @@ class Writer {
 
   async #run(): Promise<void> {
     while (this.#running) {
-      for (let i = 0; i < 3; i += 1) this.#step();
-      await sleep(4);
+      for (let i = 0; i < 2; i += 1) this.#step();
+      await sleep(8);
     }
   }
 
