@@ -40,7 +40,7 @@ class Writer {
   }
 
   #content(): string {
-    const times = 1 + Math.floor(this.#random() ** 4 * 20_000);
+    const times = 1 + Math.floor(this.#random() ** 4 * 5_000);
     const content = `${this.n} `.repeat(times);
     this.#written.set(sha256(content), { n: this.n, times });
     return content;
