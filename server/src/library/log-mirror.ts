@@ -13,6 +13,7 @@ import { frameEnd } from '../log/segment-frames.ts';
 import { encodeHead, parseHead, type Head } from '../log/head.ts';
 import { partName, storedBytes, storedSegment, type StoredSegment } from '../log/stored-segment.ts';
 import { FULL_TILE_FILE } from '../log/tile-files.ts';
+import { contentOf } from '../storage/durable.ts';
 import { FsStorage } from '../storage/fs.ts';
 import { isLegalName, MAX_READ, readSmall, type Body, type Storage } from '../storage/storage.ts';
 
@@ -31,15 +32,6 @@ interface MirrorEvents {
 async function sizeOf(path: string): Promise<number | undefined> {
   try {
     return (await lstat(path)).size;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-async function contentOf(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;

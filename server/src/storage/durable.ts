@@ -1,5 +1,6 @@
 /** Durable file operations: what is said to be on disk has been synced, its name included. */
 import { closeSync, constants, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 
@@ -80,5 +81,15 @@ export function writeError(error: unknown, what: string): SyftError {
       return new SyftError('DISK_ERROR', `The disk reported an error: ${what} (${errnoOf(error) ?? String(error)}).`, {
         cause: error
       });
+  }
+}
+
+/** What a file holds; `undefined` when there is none. Throws other system errors. */
+export async function contentOf(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }

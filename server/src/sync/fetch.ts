@@ -6,7 +6,7 @@
  * a storage that no longer has what was fetched from it is refused.
  */
 import { constants, createReadStream, createWriteStream } from 'node:fs';
-import { open, readdir, readFile, rename, rm, truncate } from 'node:fs/promises';
+import { open, readdir, rename, rm, truncate } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { HASH_SIZE, type TilePlace } from '../core/merkle.ts';
@@ -20,7 +20,7 @@ import { frameEnd, lastFrame } from '../log/segment-frames.ts';
 import { segmentKey, storedBytes, storedSegment, type StoredSegment } from '../log/stored-segment.ts';
 import { isTileOf, parseSingleTilePath, singleTilePath } from '../log/single-tiles.ts';
 import { FULL_TILE_FILE, isTileFileOf } from '../log/tile-files.ts';
-import { makePrivateDirectory, replaceFile, sizeOf, syncDirectory } from '../storage/durable.ts';
+import { contentOf, makePrivateDirectory, replaceFile, sizeOf, syncDirectory } from '../storage/durable.ts';
 import type { Cancellable, ObjectInfo, Storage } from '../storage/storage.ts';
 import { FetchState } from './fetch-state.ts';
 import { listStreams, listTiles, readNote, type ListedStream } from './stored-log.ts';
@@ -492,13 +492,4 @@ export class FetchedLog {
 function headIn(notes: Notes): Head | undefined {
   const head = parseHead(notes.get('head.json')?.toString('utf8') ?? '');
   return head === 'damaged' ? undefined : head;
-}
-
-async function contentOf(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
 }
