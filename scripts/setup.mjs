@@ -230,7 +230,8 @@ function makeVenv() {
   run(python, ['-m', 'venv', venv], { what: 'python -m venv' });
 }
 
-export function installPython() {
+/** The virtual environment with the packages of others; needs nothing from npm. */
+export function installPythonPackages() {
   const requirements = join(venv, '.requirements');
   const wanted = contents(['scripts/requirements.txt']);
   const works = spawnSync(venvPython, ['-c', ''], { stdio: 'ignore' }).status === 0;
@@ -242,6 +243,10 @@ export function installPython() {
     run(venvPython, ['-m', 'pip', 'install', '--quiet', '-r', 'scripts/requirements.txt'], { what: 'pip install' });
     stamp(requirements, wanted);
   }
+}
+
+export function installPython() {
+  installPythonPackages();
   const own = join(venv, '.syft-sync');
   const packaging =
     contents(['pyproject.toml', 'hatch_build.py', 'package.json', 'install.json']) + listing(['jupyter-config']);

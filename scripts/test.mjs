@@ -223,6 +223,8 @@ function has(folder, name) {
 
 async function unit(grep) {
   testPrograms();
+  // Hundreds of short processes of ours are started: compiled once for all of them.
+  const env = { NODE_COMPILE_CACHE: join(cache, 'compiled') };
   const jest = join(results, 'jest.json');
   const filter = grep === undefined ? [] : ['-t', grep];
   await suite(
@@ -237,7 +239,7 @@ async function unit(grep) {
       `--outputFile=${jest}`,
       ...filter
     ],
-    { report: jest, read: readJest, grep }
+    { env, report: jest, read: readJest, grep }
   );
   if (!has('test/python', /^test_.*\.py$/)) {
     return;
@@ -251,9 +253,14 @@ async function unit(grep) {
   });
 }
 
-async function playwright(name, project, grep) {
-  const report = join(results, `playwright-${project}.json`);
-  const filter = grep === undefined ? [] : ['--grep', grep, '--pass-with-no-tests'];
+/** @param shard Which part of the specs, as `1/2`; each part has a JupyterLab of its own. */
+async function playwright(name, project, { grep, shard }) {
+  const part = shard === undefined ? project : `${project}-${shard.replace('/', '-of-')}`;
+  const report = join(results, `playwright-${part}.json`);
+  const filter = [
+    ...(shard === undefined ? [] : [`--shard=${shard}`]),
+    ...(grep === undefined ? [] : ['--grep', grep, '--pass-with-no-tests'])
+  ];
   await suite(
     name,
     pinnedNode(),
@@ -268,6 +275,7 @@ async function playwright(name, project, grep) {
     {
       env: {
         SYFT_UI_PROJECT: project,
+        SYFT_UI_PART: part,
         SYFT_SYNC_CHROMIUM: chromium(),
         PLAYWRIGHT_JSON_OUTPUT_FILE: report,
         PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD: '1'
@@ -289,7 +297,7 @@ async function packaging(grep) {
     read: readJUnit,
     grep
   });
-  await playwright('installs in JupyterLab', 'install', grep);
+  await playwright('installs in JupyterLab', 'install', { grep });
 }
 
 /** A step before the tests: when it fails, that is one failure, and the rest cannot run. */
@@ -313,23 +321,27 @@ async function main() {
   const since = Date.now();
   mkdirSync(results, { recursive: true });
   const wanted = group => only.includes(group);
-  const ready =
-    prepare('install', installPackages) &&
-    (!(wanted('unit') || wanted('ui') || wanted('packaging')) ||
-      // Without the library, for a wrong type, the sidecar may still be built and tested.
-      ((prepare('library', () => buildServer({ library: true })) || prepare('build', () => buildServer())) &&
-        prepare('build', buildLabextension) &&
-        prepare('python', installPython)));
-  if (wanted('lint') && grep === undefined && tally.failures.every(failure => !failure.startsWith('install'))) {
+  const installed = prepare('install', installPackages);
+  const running = installed && (wanted('unit') || wanted('ui') || wanted('packaging'));
+  const aside = running ? execute(process.execPath, ['scripts/set-up-aside.mjs']) : undefined;
+  const built =
+    running &&
+    // Without the library, for a wrong type, the sidecar may still be built and tested.
+    (prepare('library', () => buildServer({ library: true })) || prepare('build', () => buildServer())) &&
+    prepare('build', buildLabextension);
+  if (installed && wanted('lint') && grep === undefined) {
     await lint();
   }
-  if (ready) {
+  await aside;
+  if (built && prepare('python', installPython)) {
     if (wanted('unit')) {
       await unit(grep);
     }
     if ((wanted('ui') || wanted('packaging')) && prepare('chromium', chromium)) {
       if (wanted('ui') && has('ui-tests', /^(?!install).*\.spec\.ts$/)) {
-        await playwright('JupyterLab in Chromium', 'ui', grep);
+        await Promise.all(
+          ['1/2', '2/2'].map(shard => playwright(`JupyterLab in Chromium, ${shard}`, 'ui', { grep, shard }))
+        );
       }
       if (wanted('packaging')) {
         await packaging(grep);

@@ -1,5 +1,6 @@
 /**
- * Two projects. `ui`: every spec against one JupyterLab from .venv, on a copy of examples/, the real sidecar recording.
+ * Two projects. `ui`: every spec against one JupyterLab from .venv, on a copy of examples/, the real sidecar recording; the
+ * specs look at the newest of what is recorded, so one runs after the other, and only shards side by side.
  * `install`: the specs named install*.spec.ts, which install the extension in both ways and start their own.
  */
 import { execFileSync } from 'node:child_process';
@@ -64,12 +65,14 @@ const server = {
 
 export default defineConfig({
   testDir: __dirname,
-  outputDir: join(root, 'test-results'),
+  outputDir: join(root, 'test-results', process.env.SYFT_UI_PART ?? 'by-hand'),
   fullyParallel: false,
   workers: 1,
   retries: process.env.CI ? 1 : 0,
   forbidOnly: Boolean(process.env.CI),
-  timeout: 60_000,
+  // Limits against hanging, not measures of speed.
+  timeout: 120_000,
+  expect: { timeout: 20_000 },
   reporter: [['list']],
   use: {
     baseURL,

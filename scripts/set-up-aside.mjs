@@ -1,0 +1,13 @@
+/**
+ * What needs no package of npm and mostly waits for the network: done beside the checks. What fails here is tried again, and
+ * reported, where it is needed.
+ */
+import { chromium, installPythonPackages, testPrograms } from './setup.mjs';
+
+for (const step of [installPythonPackages, chromium, testPrograms]) {
+  try {
+    step();
+  } catch (error) {
+    console.error(error.message);
+  }
+}
