@@ -3,7 +3,7 @@
  * The sidecar validates with these schemas, the front end infers its types from them, and docs/openapi.json is generated
  * from them. All routes live below `/api`; all bodies are JSON unless stated.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Raised when either side can no longer understand the other; the panel compares it at start. */
 export const API_VERSION = 1;

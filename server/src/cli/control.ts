@@ -2,7 +2,6 @@
  * Reaches the process that records a log: the lock names its control socket and secret, readable by this user only.
  * The same HTTP API as the sidecar's, over that unix socket.
  */
-import { request } from 'node:http';
 import { SyftError, errnoOf, type ErrorCode } from '../core/errors.ts';
 import { readLockHolder } from '../log/lock.ts';
 
@@ -47,7 +46,8 @@ function call(
       }
     };
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const req = request(
+    // Not imported: see api/listen.ts.
+    const req = process.getBuiltinModule('node:http').request(
       {
         socketPath,
         path,

@@ -409,8 +409,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
     case 'capture':
       return capture(context);
     case 'watch':
-      // What listens needs express and more: loaded only when it is wanted, so that short commands start fast.
-      return (await import('./serve.ts')).watchCommand(context);
+      // What listens is loaded only when it is wanted, so that short commands start fast.
+      return (await import('./watch.ts')).watchCommand(context);
     case 'flush':
       return flush(context);
     case 'log':

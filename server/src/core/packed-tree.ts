@@ -50,6 +50,8 @@ export class PackedTree implements Tree {
   /** Per slot: hash of the path, which tells most slots apart without a look at the row. */
   #hash = new Uint32Array(START);
   #size = 0;
+  /** How many of the paths are directories. */
+  #directories = 0;
   /** Slots in use or removed. */
   #taken = 0;
   #live = 0;
@@ -95,6 +97,7 @@ export class PackedTree implements Tree {
     if (slot >= 0) {
       const block = this.#blocks[(this.#block[slot] as number) - 1] as Block;
       this.#live -= rowLength(block.bytes, this.#offset[slot] as number);
+      if (packedType(block.bytes, this.#offset[slot] as number) === 'directory') this.#directories -= 1;
     } else {
       if ((this.#taken + 1) * 10 > this.#block.length * 7) this.#rehash();
       slot = this.#freeSlot(hash);
@@ -103,6 +106,7 @@ export class PackedTree implements Tree {
       this.#size += 1;
     }
     this.#store(slot, row);
+    if (change.type === 'directory') this.#directories += 1;
     this.#generation += 1;
     if (this.#written - this.#live > Math.max(MIN_WASTE, this.#live)) this.#rewrite();
     return this;
@@ -113,6 +117,7 @@ export class PackedTree implements Tree {
     if (slot < 0) return false;
     const block = this.#blocks[(this.#block[slot] as number) - 1] as Block;
     this.#live -= rowLength(block.bytes, this.#offset[slot] as number);
+    if (packedType(block.bytes, this.#offset[slot] as number) === 'directory') this.#directories -= 1;
     this.#block[slot] = ABSENT;
     this.#size -= 1;
     this.#generation += 1;
@@ -124,7 +129,7 @@ export class PackedTree implements Tree {
     this.#block = new Uint32Array(START);
     this.#offset = new Uint32Array(START);
     this.#hash = new Uint32Array(START);
-    this.#size = this.#taken = this.#live = this.#written = 0;
+    this.#size = this.#directories = this.#taken = this.#live = this.#written = 0;
     this.#generation += 1;
   }
 
@@ -170,6 +175,7 @@ export class PackedTree implements Tree {
       return { bytes, used };
     });
     let size = 0;
+    let directories = 0;
     for (let slot = 0; slot < capacity; slot += 1) {
       const number = tree.#block[slot] as number;
       if (number === 0 || number === ABSENT) continue;
@@ -178,10 +184,12 @@ export class PackedTree implements Tree {
       if (block === undefined || at < 4 || at + block.bytes.readUInt32LE(at - 4) > block.used) {
         throw new RangeError('A row lies outside of its block.');
       }
+      if (packedType(block.bytes, at) === 'directory') directories += 1;
       size += 1;
     }
     if (size !== head.size || head.taken < size || head.taken >= capacity) throw new RangeError('The count is wrong.');
     tree.#size = size;
+    tree.#directories = directories;
     tree.#taken = head.taken;
     tree.#live = head.live;
     tree.#written = head.written;
@@ -205,9 +213,7 @@ export class PackedTree implements Tree {
 
   /** Files and links, without directories. */
   countFiles(): number {
-    let files = 0;
-    for (const { bytes, at } of this.#rows()) if (packedType(bytes, at) !== 'directory') files += 1;
-    return files;
+    return this.#size - this.#directories;
   }
 
   /** The change with this version id, if it is the latest of its path. */

@@ -5,7 +5,7 @@
 import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { makePrivateDirectory, replaceFile, writeError } from '../storage/durable.ts';
 import { wrapForRecipients, unwrapByIdentity } from './age.ts';

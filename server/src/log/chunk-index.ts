@@ -74,21 +74,33 @@ export class ChunkIndex {
   /** The first place of an id is kept. */
   add(id: string, place: ChunkPlace): void {
     const [a, b, c, d] = ChunkIndex.#key(id);
-    this.#add(a, b, c, d, place);
+    this.#add(a, b, c, d, place.segment, place.block, place.entry);
   }
 
   /** {@link add} of the id that stands in binary at `at`. */
-  addAt(bytes: Buffer, at: number, place: ChunkPlace): void {
-    this.#add(
-      bytes.readUInt32BE(at),
-      bytes.readUInt32BE(at + 4),
-      bytes.readUInt32BE(at + 8),
-      bytes.readUInt32BE(at + 12),
-      place
-    );
+  addAt(bytes: Buffer, at: number, { segment, block, entry }: ChunkPlace): void {
+    this.#addAt(bytes, at, segment, block, entry);
   }
 
-  #add(a: number, b: number, c: number, d: number, place: ChunkPlace): void {
+  /**
+   * {@link add} of all entries of a block's table.
+   *
+   * @param stride Bytes of an entry, which begins with the id in binary.
+   */
+  addTable(table: Buffer, stride: number, segment: number, block: number): void {
+    for (let entry = 0, at = 0; at + stride <= table.length; entry += 1, at += stride) {
+      this.#addAt(table, at, segment, block, entry);
+    }
+  }
+
+  #addAt(bytes: Buffer, at: number, segment: number, block: number, entry: number): void {
+    const a = bytes.readUInt32BE(at);
+    const b = bytes.readUInt32BE(at + 4);
+    const c = bytes.readUInt32BE(at + 8);
+    this.#add(a, b, c, bytes.readUInt32BE(at + 12), segment, block, entry);
+  }
+
+  #add(a: number, b: number, c: number, d: number, segment: number, block: number, entry: number): void {
     if (this.#size * 10 > this.#capacity * 7) this.#grow();
     const slot = this.#slot(a, b, c, d);
     if (this.#segments[slot] !== 0) return;
@@ -97,9 +109,9 @@ export class ChunkIndex {
     this.#keys[k + 1] = b;
     this.#keys[k + 2] = c;
     this.#keys[k + 3] = d;
-    this.#segments[slot] = place.segment + 1;
-    this.#blocks[slot] = place.block;
-    this.#entries[slot] = place.entry;
+    this.#segments[slot] = segment + 1;
+    this.#blocks[slot] = block;
+    this.#entries[slot] = entry;
     this.#size += 1;
   }
 
@@ -131,26 +143,37 @@ export class ChunkIndex {
   }
 
   #grow(): void {
-    const [keys, segments, blocks, entries, old] = [
-      this.#keys,
-      this.#segments,
-      this.#blocks,
-      this.#entries,
-      this.#capacity
-    ];
-    this.#capacity = old * 2;
-    this.#keys = new Uint32Array(this.#capacity * 4);
-    this.#segments = new Uint32Array(this.#capacity);
-    this.#blocks = new Float64Array(this.#capacity);
-    this.#entries = new Uint32Array(this.#capacity);
+    const keys = this.#keys;
+    const segments = this.#segments;
+    const blocks = this.#blocks;
+    const entries = this.#entries;
+    const old = this.#capacity;
+    const capacity = old * 2;
+    const mask = capacity - 1;
+    const newKeys = new Uint32Array(capacity * 4);
+    const newSegments = new Uint32Array(capacity);
+    const newBlocks = new Float64Array(capacity);
+    const newEntries = new Uint32Array(capacity);
     for (let i = 0; i < old; i++) {
-      if (segments[i] === 0) continue;
-      const k = i * 4;
-      const slot = this.#slot(keys[k] ?? 0, keys[k + 1] ?? 0, keys[k + 2] ?? 0, keys[k + 3] ?? 0);
-      this.#keys.set(keys.subarray(k, k + 4), slot * 4);
-      this.#segments[slot] = segments[i] ?? 0;
-      this.#blocks[slot] = blocks[i] ?? 0;
-      this.#entries[slot] = entries[i] ?? 0;
+      const segment = segments[i] as number;
+      if (segment === 0) continue;
+      const from = i * 4;
+      // All are different: the first free slot is theirs.
+      let slot = (keys[from] as number) & mask;
+      while (newSegments[slot] !== 0) slot = (slot + 1) & mask;
+      const to = slot * 4;
+      newKeys[to] = keys[from] as number;
+      newKeys[to + 1] = keys[from + 1] as number;
+      newKeys[to + 2] = keys[from + 2] as number;
+      newKeys[to + 3] = keys[from + 3] as number;
+      newSegments[slot] = segment;
+      newBlocks[slot] = blocks[i] as number;
+      newEntries[slot] = entries[i] as number;
     }
+    this.#capacity = capacity;
+    this.#keys = newKeys;
+    this.#segments = newSegments;
+    this.#blocks = newBlocks;
+    this.#entries = newEntries;
   }
 }

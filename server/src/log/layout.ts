@@ -332,16 +332,21 @@ export function decodeSealedTable(table: Buffer): { entries: BlockEntry[]; rawLe
   return rawLength > MAX_SECTION ? undefined : { entries, rawLength };
 }
 
-/** The table of a block; `undefined` when its lengths do not add up. */
-export function decodeBlockTable(table: Buffer, header: BlockHeader): BlockEntry[] | undefined {
-  const entries: BlockEntry[] = [];
+/** Whether a table is whole and the lengths in it add up to what its block says. */
+export function fitsBlock(table: Buffer, { count, rawLength }: BlockHeader): boolean {
+  if (table.length !== count * BLOCK_ENTRY) return false;
   let total = 0;
-  for (let i = 0; i < header.count; i++) {
-    const length = table.readUInt32LE(i * BLOCK_ENTRY + 32);
-    total += length;
-    entries.push({ id: table.toString('hex', i * BLOCK_ENTRY, i * BLOCK_ENTRY + 32), length });
+  for (let at = 32; at < table.length; at += BLOCK_ENTRY) total += table.readUInt32LE(at);
+  return total === rawLength;
+}
+
+/** The entries of a table that {@link fitsBlock}. */
+export function decodeBlockTable(table: Buffer): BlockEntry[] {
+  const entries: BlockEntry[] = [];
+  for (let at = 0; at < table.length; at += BLOCK_ENTRY) {
+    entries.push({ id: table.toString('hex', at, at + 32), length: table.readUInt32LE(at + 32) });
   }
-  return total === header.rawLength ? entries : undefined;
+  return entries;
 }
 
 const SEGMENT_NAME = /^(\d{20})-(\d{6})\.seg$/;

@@ -234,7 +234,12 @@ class OpenedLog implements OpenReader {
   /** `tail`: the last frame, where a torn one is no damage. */
   protected indexChunks(stream: Stream, frame: Frame, tail: boolean): void {
     if (frame.header.chunksLength === 0) return;
+    const { number } = frame.segment;
     for (const block of stream.blocks(frame)) {
+      if (block.plainTable !== undefined) {
+        this.chunks.addTable(block.plainTable, BLOCK_ENTRY, number, block.offset);
+        continue;
+      }
       if (block.table === undefined) {
         if (tail) return;
         this.damage({
@@ -245,9 +250,7 @@ class OpenedLog implements OpenReader {
         });
         continue;
       }
-      block.table.forEach((entry, i) =>
-        this.chunks.add(entry.id, { segment: frame.segment.number, block: block.offset, entry: i })
-      );
+      block.table.forEach((entry, i) => this.chunks.add(entry.id, { segment: number, block: block.offset, entry: i }));
     }
   }
 
@@ -1223,10 +1226,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
     this.#hlc = changes.at(-1)?.hlc ?? this.#hlc;
     this.#appended = true;
     for (const { head, block } of places) {
-      for (let entry = 0; entry * BLOCK_ENTRY < head.length - BLOCK_HEADER; entry += 1) {
-        const place = { segment: segment.number, block: start + block, entry };
-        this.chunks.addAt(head, BLOCK_HEADER + entry * BLOCK_ENTRY, place);
-      }
+      this.chunks.addTable(head.subarray(BLOCK_HEADER), BLOCK_ENTRY, segment.number, start + block);
     }
     const position = this.indexed.get(this.device) as Position;
     position.index = this.#own.segments.indexOf(segment);

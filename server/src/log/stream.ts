@@ -17,6 +17,7 @@ import {
   decodeBlockTable,
   decodeFrameHeader,
   decodeSegmentHeader,
+  fitsBlock,
   FLAG_ENCRYPTED,
   FRAME_HEADER,
   FRAME_MAGIC,
@@ -437,7 +438,7 @@ export class Stream {
         ? head.subarray(BLOCK_HEADER, BLOCK_HEADER + tableLength)
         : readUpTo(fd, offset + BLOCK_HEADER, tableLength);
     if (this.#keys === undefined && header.sealed === undefined) {
-      return { segment, offset, length, header, table: decodeBlockTable(table, header) };
+      return new PlainBlock(segment, offset, length, header, table);
     }
     const opened = this.#openTable(this.#keys, segment, offset, header, table, frame);
     if (opened === undefined) return { segment, offset, length, header, table: undefined };
@@ -562,8 +563,33 @@ export interface Block {
   readonly length: number;
   readonly header: BlockHeader | undefined;
   readonly table: readonly BlockEntry[] | undefined;
+  /** {@link table} as it lies in the file, where it is not sealed: {@link BLOCK_ENTRY} bytes an entry, the id first. */
+  readonly plainTable?: Buffer | undefined;
   /** Opens what is stored, in an encrypted log. */
   readonly unseal?: (stored: Buffer) => Buffer | undefined;
+}
+
+/** A block of a plain log. Its table is decoded when it is asked for: whoever opens a log only wants the ids, as they lie there. */
+class PlainBlock implements Block {
+  readonly segment: Segment;
+  readonly offset: number;
+  readonly length: number;
+  readonly header: BlockHeader;
+  readonly plainTable: Buffer | undefined;
+  #table: readonly BlockEntry[] | undefined;
+
+  constructor(segment: Segment, offset: number, length: number, header: BlockHeader, table: Buffer) {
+    this.segment = segment;
+    this.offset = offset;
+    this.length = length;
+    this.header = header;
+    this.plainTable = fitsBlock(table, header) ? table : undefined;
+  }
+
+  get table(): readonly BlockEntry[] | undefined {
+    if (this.plainTable === undefined) return undefined;
+    return (this.#table ??= decodeBlockTable(this.plainTable));
+  }
 }
 
 /** The bytes behind the table of a block as they lie there, their checksum verified; `undefined` when it is wrong. */

@@ -1,7 +1,7 @@
 /** What a fetched copy of a log knows of itself: how far each of its segments was synced, and which objects that came from. */
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errnoOf } from '../core/errors.ts';
 import { makePrivateDirectory, replaceFile } from '../storage/durable.ts';
 
