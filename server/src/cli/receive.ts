@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { SyftError } from '../core/errors.ts';
 import { storageAt } from '../storage/address.ts';
-import { runReceive, type ReceiveEvent } from '../sync/receiver.ts';
+import { runReceive, type ReceiveEvent } from '../sync/run-receive.ts';
 import type { CommandContext } from './context.ts';
 import { jsonLine } from './output.ts';
 

@@ -18,7 +18,8 @@ import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader } from '../../../server/src/log/log.ts';
 import { MemoryStorage } from '../../../server/src/storage/memory.ts';
 import { listAll, MAX_READ, readSmall } from '../../../server/src/storage/storage.ts';
-import { SyftLogReceiver, type ConflictEvent } from '../../../server/src/sync/receiver.ts';
+import { SyftLogReceiver } from '../../../server/src/sync/receiver.ts';
+import type { ConflictEvent } from '../../../server/src/sync/receiving.ts';
 import { ownPlace } from './place.ts';
 
 const at = ownPlace('data');

@@ -5,7 +5,8 @@ import { rmSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Workspace } from '../../../server/src/library/workspace.ts';
-import { SyftLogReceiver, type ConflictEvent, type ProblemEvent } from '../../../server/src/sync/receiver.ts';
+import { SyftLogReceiver } from '../../../server/src/sync/receiver.ts';
+import type { ConflictEvent, ProblemEvent } from '../../../server/src/sync/receiving.ts';
 import { eventually, seen, World } from './worlds.ts';
 
 /** One of the two: a recorded folder and the receiver that fills it. */

@@ -8,7 +8,8 @@ import { SyftError } from '../../../server/src/core/errors.ts';
 import { LogKeys } from '../../../server/src/crypto/log-keys.ts';
 import { openLines, sealLines } from '../../../server/src/crypto/sealed-lines.ts';
 import { ReceiveState } from '../../../server/src/sync/cursor.ts';
-import { SyftLogReceiver, type ConflictEvent, type ReceiverOptions } from '../../../server/src/sync/receiver.ts';
+import { SyftLogReceiver } from '../../../server/src/sync/receiver.ts';
+import type { ConflictEvent, ReceiverOptions } from '../../../server/src/sync/receiving.ts';
 import { seen, World, type HandLog } from './worlds.ts';
 
 const NAME = 'Geheimakte';

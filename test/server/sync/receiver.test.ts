@@ -2,13 +2,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { chmod, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  SyftLogReceiver,
-  type AppliedEvent,
-  type ConflictEvent,
-  type HaltEvent,
-  type ProblemEvent
-} from '../../../server/src/sync/receiver.ts';
+import { SyftLogReceiver } from '../../../server/src/sync/receiver.ts';
+import type { AppliedEvent, ConflictEvent, HaltEvent, ProblemEvent } from '../../../server/src/sync/receiving.ts';
 import { eventually, seen, World, type HandLog } from './worlds.ts';
 
 interface Told {

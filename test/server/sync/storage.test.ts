@@ -12,7 +12,8 @@ import { FsStorage } from '../../../server/src/storage/fs.ts';
 import { MemoryStorage } from '../../../server/src/storage/memory.ts';
 import { listAll, MAX_READ, readSmall, type Storage } from '../../../server/src/storage/storage.ts';
 import { FetchedLog } from '../../../server/src/sync/fetch.ts';
-import { SyftLogReceiver, type ReceiverOptions } from '../../../server/src/sync/receiver.ts';
+import { SyftLogReceiver } from '../../../server/src/sync/receiver.ts';
+import type { ReceiverOptions } from '../../../server/src/sync/receiving.ts';
 import { ownPlace } from '../library/place.ts';
 
 const at = ownPlace('data');
