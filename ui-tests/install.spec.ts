@@ -59,9 +59,12 @@ function forgetTarballs(): void {
   }
 }
 
-/** `jupyter labextension install` into a new app dir, as a user's shell would: nothing of this checkout on PATH. */
+/**
+ * `jupyter labextension install`, as a user's shell would: nothing of this checkout on PATH. Into one app dir, where what comes later
+ * replaces what was there, and JupyterLab's own packages are fetched once.
+ */
 async function labextensionInstall(source: string): Promise<string> {
-  const appDir = join(scratch, `app-${source.endsWith('.tgz') ? 'tarball' : 'folder'}`);
+  const appDir = join(scratch, 'app');
   const inside = join(repository, 'node_modules');
   const path = (process.env.PATH ?? '').split(delimiter).filter(dir => !dir.startsWith(inside));
   const args = [
