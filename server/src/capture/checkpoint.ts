@@ -28,7 +28,7 @@ const FILE_NAME = 'checkpoint';
 const SEALED_NAME = 'cache/checkpoint';
 /** What an earlier version kept here. */
 const FORMER_NAME = 'stat-cache';
-const MAGIC = Buffer.from('SYFTCKP1\n', 'latin1');
+const MAGIC = Buffer.from('SYFTCKP2\n', 'latin1');
 
 /** Which directory the root was. */
 export interface RootIdentity {
@@ -76,7 +76,7 @@ export async function saveCheckpoint(
   const { tree, known, root, marks, last, folded } = state;
   const { generation } = tree;
   const image = tree.image();
-  const files = await known.image(new TimeSlice());
+  const files = await known.toImage(new TimeSlice());
   if (tree.generation !== generation) return false;
   const head: Head = {
     workspaceId,

@@ -9,7 +9,8 @@ import { causeOf } from '../core/received.ts';
 import { applyChange, type Tree } from '../core/tree.ts';
 import type { ReadyBlock } from '../log/ready-blocks.ts';
 import type { Append, ChunkInput, LogWriter } from '../log/types.ts';
-import type { KnownTree, StatValues } from './known.ts';
+import type { KnownTree } from './known.ts';
+import type { StatValues } from './stat-columns.ts';
 import type { AnnouncedIntent } from './received.ts';
 import { ReadSlab } from './stable-read.ts';
 

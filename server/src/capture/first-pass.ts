@@ -3,7 +3,7 @@
  * have moved, since nothing is known. Where there are many files, they are read on other threads.
  */
 import type { PathName } from '../core/path-name.ts';
-import { entryType } from './known.ts';
+import { entryType } from './stat-columns.ts';
 import { readingThreads, ReadPool } from './read-pool.ts';
 import type { Pass, Reconciler } from './reconcile.ts';
 import { Findings } from './scan.ts';

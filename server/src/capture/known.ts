@@ -7,93 +7,97 @@
  *
  * Times are the doubles of `fs.Stats` (milliseconds, about 0.25 µs fine for present-day times).
  */
-import type { Stats } from 'node:fs';
 import type { EntryType } from '../core/change.ts';
 import type { Identity } from '../core/moves.ts';
-import { baseName, decodePath, encodePath, joinPath, parentOf, type PathName } from '../core/path-name.ts';
+import { baseName, encodePath, joinPath, parentOf, type PathName } from '../core/path-name.ts';
+import { directoryAt, entriesAt, isWhole, OWN_FIELDS, RECORD_HEAD, type KnownImage } from './known-image.ts';
+import { StatColumns, type StatValues } from './stat-columns.ts';
 import type { TimeSlice } from './time-slice.ts';
 
-/** A directory that holds recorded paths, directly or further below. */
-export interface DirNode {
-  readonly path: PathName;
-  readonly parent: DirNode | undefined;
-  /** Recorded entries by name: files, symlinks, empty directories. */
-  readonly entries: Map<string, number>;
-  readonly dirs: Map<string, DirNode>;
-  /** Names found excluded, as of {@link DirNode.ignoredAt}; saves asking the patterns at every scan. */
-  ignored: Set<string> | undefined;
-  ignoredAt: number;
-}
-
-/** The stat values that matter, copied out of `fs.Stats`. */
-export interface StatValues {
+/** What a directory itself was when all names in it were known ones. */
+export interface OwnValues {
   readonly dev: number;
   readonly ino: number;
-  readonly size: number;
   readonly mtimeMs: number;
   readonly ctimeMs: number;
-  readonly birthtimeMs: number;
-  readonly mode: number;
 }
 
-export function statValues(stats: Stats): StatValues {
-  const { dev, ino, size, mtimeMs, ctimeMs, birthtimeMs, mode } = stats;
-  return { dev, ino, size, mtimeMs, ctimeMs, birthtimeMs, mode };
-}
+/** A directory that holds recorded paths, directly or further below. */
+export class DirNode {
+  readonly path: PathName;
+  readonly parent: DirNode | undefined;
+  /** Its number in the image that the tree was made from; -1: it is not in there, or holds other names now. */
+  number: number;
+  /** Names found excluded, as of {@link DirNode.ignoredAt}; saves asking the patterns at every scan. */
+  ignored: Set<string> | undefined;
+  ignoredAt = -1;
+  /** See {@link KnownTree.listed}. */
+  own: OwnValues | undefined;
+  #entries: Map<string, number> | undefined;
+  #dirs: Map<string, DirNode> | undefined;
+  /** Puts the entries together when they are first asked for. */
+  #unpack: (() => Map<string, number>) | undefined;
 
-/** The change model's word for what `stats` describes; `undefined` for FIFOs, sockets and devices. */
-export function entryType(mode: number): EntryType | undefined {
-  switch (mode & 0o170000) {
-    case 0o100000:
-      return 'file';
-    case 0o120000:
-      return 'symlink';
-    case 0o040000:
-      return 'directory';
-    default:
-      return undefined;
+  constructor(path: PathName, parent: DirNode | undefined, number = -1) {
+    this.path = path;
+    this.parent = parent;
+    this.number = number;
+  }
+
+  /** Recorded entries by name: files, symlinks, empty directories. */
+  get entries(): Map<string, number> {
+    if (this.#entries === undefined) {
+      this.#entries = this.#unpack?.() ?? new Map<string, number>();
+      this.#unpack = undefined;
+    }
+    return this.#entries;
+  }
+
+  get dirs(): Map<string, DirNode> {
+    return (this.#dirs ??= new Map());
+  }
+
+  /** Directories in it, without making a list where there is none. */
+  get subdirectories(): Iterable<[string, DirNode]> {
+    return this.#dirs ?? [];
+  }
+
+  /** What a directory of the image is made of. */
+  later(number: number, unpack: () => Map<string, number>): void {
+    this.number = number;
+    this.#unpack = unpack;
   }
 }
 
-/** Birth time as identity: 0 where it is missing or only a copy of the change time. */
-export function birthOf(stats: { readonly birthtimeMs: number; readonly ctimeMs: number }): number {
-  return stats.birthtimeMs > 0 ? stats.birthtimeMs : 0;
-}
-
-const TYPES: readonly (EntryType | undefined)[] = [undefined, 'file', 'symlink', 'directory'];
-
-// Bits of the flag column.
-const SURE = 1;
-const YOUNG = 2;
-
 /**
- * A file that is written through a memory map gets its times at the first touch of each page; until the kernel has written
- * that page out (30 seconds and what it takes), further touches leave no trace at all. What was read earlier than this after
- * its last change is therefore read once more later. Milliseconds.
+ * A directory whose own times are younger than this when it is listed may change again without their showing it: the coarsest
+ * clocks of file systems go by two seconds. Milliseconds.
  */
-const MAPPED_MS = 40_000;
-
-const COLUMNS = ['dev', 'ino', 'size', 'mtime', 'ctime', 'birth'] as const;
-type Column = (typeof COLUMNS)[number];
+const LISTED_MS = 2_500;
 
 export class KnownTree {
-  readonly root: DirNode = newNode('', undefined);
+  readonly root = new DirNode('', undefined);
   readonly #dirs = new Map<PathName, DirNode>([['', this.root]]);
-  #columns: Record<Column, Float64Array>;
-  #mode: Uint16Array;
-  #type: Uint8Array;
-  #flags: Uint8Array;
+  #columns: StatColumns;
   #nodes: (DirNode | undefined)[] = [];
   #names: string[] = [];
   #free: number[] = [];
   #count = 0;
   #generation = 0;
+  #image: KnownImage | undefined;
 
   constructor(capacity = 1024) {
-    this.#columns = newColumns(capacity);
-    this.#mode = new Uint16Array(capacity);
-    this.#type = new Uint8Array(capacity);
-    this.#flags = new Uint8Array(capacity);
+    this.#columns = new StatColumns(capacity);
+  }
+
+  /** What {@link restored} made this from. Directories have numbers in it. */
+  get image(): KnownImage | undefined {
+    return this.#image;
+  }
+
+  /** The stat values by slot; others take their place when the tree grows. */
+  get columns(): StatColumns {
+    return this.#columns;
   }
 
   /** Recorded paths. */
@@ -110,17 +114,35 @@ export class KnownTree {
     return this.#dirs.get(path);
   }
 
+  /** How many recorded entries a directory has, and which of them are (empty) directories. */
+  entriesOf(node: DirNode): { readonly size: number; readonly directories: PathName[] } {
+    const directories: PathName[] = [];
+    if (node.number < 0 || this.#image === undefined) {
+      for (const [name, slot] of node.entries) {
+        if (this.type(slot) === 'directory') directories.push(joinPath(node.path, name));
+      }
+      return { size: node.entries.size, directories };
+    }
+    const size = entriesAt(this.#image, node.number);
+    const first = this.#image.firsts[node.number] ?? 0;
+    for (let slot = first; slot < first + size; slot += 1) {
+      if (this.type(slot) === 'directory') directories.push(this.path(slot));
+    }
+    return { size, directories };
+  }
+
   /** The slot of a path, or `undefined` when it is not recorded. */
   slot(path: PathName): number | undefined {
     return this.#dirs.get(parentOf(path))?.entries.get(baseName(path));
   }
 
   path(slot: number): PathName {
+    if (this.#nodes[slot] === undefined && this.#image !== undefined) this.#unpackDirectoryOf(slot, this.#image);
     return joinPath(this.#nodes[slot]?.path ?? '', this.#names[slot] ?? '');
   }
 
   type(slot: number): EntryType | undefined {
-    return TYPES[this.#type[slot] ?? 0];
+    return this.#columns.type(slot);
   }
 
   /** Adds a path (or finds it). Its stat values are unknown until {@link set}. */
@@ -130,14 +152,14 @@ export class KnownTree {
     let slot = node.entries.get(name);
     if (slot === undefined) {
       slot = this.#free.pop() ?? this.#nodes.length;
-      if (slot >= this.#type.length) this.#grow();
+      node.number = -1;
       node.entries.set(name, slot);
       this.#nodes[slot] = node;
       this.#names[slot] = name;
       this.#count += 1;
       this.#clear(slot);
     }
-    this.#type[slot] = TYPES.indexOf(type);
+    this.#columns.setType(slot, type);
     return slot;
   }
 
@@ -148,6 +170,7 @@ export class KnownTree {
     const slot = node?.entries.get(name);
     if (node === undefined || slot === undefined) return;
     node.entries.delete(name);
+    node.number = -1;
     this.#nodes[slot] = undefined;
     this.#names[slot] = '';
     this.#clear(slot);
@@ -162,105 +185,81 @@ export class KnownTree {
    * @param sure False when the file may have changed since without its times showing it: it is read again next time.
    */
   set(slot: number, stats: StatValues, sure: boolean): void {
-    this.#columns.dev[slot] = stats.dev;
-    this.#columns.ino[slot] = stats.ino;
-    this.#columns.size[slot] = stats.size;
-    this.#columns.mtime[slot] = stats.mtimeMs;
-    this.#columns.ctime[slot] = stats.ctimeMs;
-    this.#columns.birth[slot] = birthOf(stats);
-    this.#mode[slot] = stats.mode & 0o7777;
     this.#generation += 1;
-    const young = entryType(stats.mode) === 'file' && Date.now() - stats.ctimeMs < MAPPED_MS;
-    this.#flags[slot] = sure ? SURE | (young ? YOUNG : 0) : 0;
+    this.#columns.set(slot, stats, sure);
   }
 
   /** Marks the stat values of a slot as not to be trusted: the file is read at the next look. */
   doubt(slot: number): void {
     this.#generation += 1;
-    this.#flags[slot] = 0;
+    this.#columns.doubt(slot);
   }
 
   /** Forgets the stat values of a slot. */
   forget(slot: number): void {
     this.#generation += 1;
-    for (const column of COLUMNS) this.#columns[column][slot] = NaN;
-    this.#flags[slot] = 0;
+    this.#columns.forget(slot);
+  }
+
+  /**
+   * Remembers what a directory was before it was listed, when each of its names was a known one: while it stays so, there are no
+   * others in it. `undefined`: some were not.
+   */
+  listed(node: DirNode, stats: StatValues | undefined): void {
+    const { own } = node;
+    if (stats === undefined || Date.now() - Math.max(stats.ctimeMs, stats.mtimeMs) < LISTED_MS) {
+      if (own !== undefined) this.#generation += 1;
+      node.own = undefined;
+      return;
+    }
+    const { dev, ino, mtimeMs, ctimeMs } = stats;
+    if (own?.ctimeMs === ctimeMs && own.mtimeMs === mtimeMs && own.ino === ino && own.dev === dev) return;
+    node.own = { dev, ino, mtimeMs, ctimeMs };
+    this.#generation += 1;
   }
 
   isSure(slot: number): boolean {
-    return ((this.#flags[slot] ?? 0) & SURE) !== 0;
+    return this.#columns.isSure(slot);
   }
 
   /** True when the memory can be trusted for ever: the file need not be read once more. */
   isSettled(slot: number): boolean {
-    return this.#flags[slot] === SURE;
+    return this.#columns.isSettled(slot);
   }
 
   /** True when `stats` are those remembered, and the memory can be trusted. */
   matches(slot: number, stats: StatValues): boolean {
-    const flags = this.#flags[slot] ?? 0;
-    if ((flags & SURE) === 0 || !this.sameStat(slot, stats)) return false;
-    return (flags & YOUNG) === 0 || Date.now() - stats.ctimeMs < MAPPED_MS;
+    return this.#columns.matches(slot, stats);
   }
 
   /** True when `stats` are those remembered. */
   sameStat(slot: number, stats: StatValues): boolean {
-    const c = this.#columns;
-    return (
-      c.mtime[slot] === stats.mtimeMs &&
-      c.ctime[slot] === stats.ctimeMs &&
-      c.size[slot] === stats.size &&
-      c.ino[slot] === stats.ino &&
-      c.dev[slot] === stats.dev &&
-      this.#mode[slot] === (stats.mode & 0o7777) &&
-      TYPES[this.#type[slot] ?? 0] === entryType(stats.mode)
-    );
+    return this.#columns.sameStat(slot, stats);
   }
 
   /** The identity remembered; `undefined` when no stat values are. */
   identity(slot: number): Identity | undefined {
-    const c = this.#columns;
-    const type = TYPES[this.#type[slot] ?? 0];
-    const ino = c.ino[slot] ?? NaN;
-    if (type === undefined || Number.isNaN(ino)) return undefined;
+    const type = this.type(slot);
+    const stats = this.stats(slot);
+    if (type === undefined || stats === undefined) return undefined;
     return {
       type,
-      dev: c.dev[slot] ?? 0,
-      ino,
-      birth: c.birth[slot] ?? 0,
-      mtime: c.mtime[slot] ?? 0,
-      size: c.size[slot] ?? 0
+      dev: stats.dev,
+      ino: stats.ino,
+      birth: stats.birthtimeMs,
+      mtime: stats.mtimeMs,
+      size: stats.size
     };
   }
 
   /** Remembered stat values; `undefined` when there are none. */
   stats(slot: number): StatValues | undefined {
-    const c = this.#columns;
-    const ino = c.ino[slot] ?? NaN;
-    if (Number.isNaN(ino)) return undefined;
-    return {
-      dev: c.dev[slot] ?? 0,
-      ino,
-      size: c.size[slot] ?? 0,
-      mtimeMs: c.mtime[slot] ?? 0,
-      ctimeMs: c.ctime[slot] ?? 0,
-      birthtimeMs: c.birth[slot] ?? 0,
-      mode: this.#mode[slot] ?? 0
-    };
+    return this.#columns.stats(slot);
   }
 
   /** Slots whose inode is one of `inodes`. */
   slotsOfInodes(inodes: ReadonlySet<number>): number[] {
-    const found: number[] = [];
-    const ino = this.#columns.ino;
-    // Every batch of a first pass comes through here: the last bits tell most slots apart before the set is asked.
-    const maybe = new Uint8Array(0x10000);
-    for (const inode of inodes) maybe[inode & 0xffff] = 1;
-    for (let slot = 0; slot < this.#nodes.length; slot += 1) {
-      const inode = ino[slot] ?? NaN;
-      if (maybe[inode & 0xffff] === 1 && inodes.has(inode)) found.push(slot);
-    }
-    return found;
+    return this.#columns.slotsOfInodes(inodes, this.#nodes.length);
   }
 
   /** Every recorded path at or below `path`. */
@@ -270,7 +269,7 @@ export class KnownTree {
     const stack = start === undefined ? [] : [start];
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
       for (const name of node.entries.keys()) yield joinPath(node.path, name);
-      stack.push(...node.dirs.values());
+      for (const [, child] of node.subdirectories) stack.push(child);
     }
   }
 
@@ -279,35 +278,37 @@ export class KnownTree {
    *
    * @param slice Lets others run in between; what changes meanwhile may be in it or not.
    */
-  async image(slice: TimeSlice): Promise<{ readonly count: number; readonly parts: readonly Uint8Array[] }> {
+  async toImage(slice: TimeSlice): Promise<{ readonly count: number; readonly parts: readonly Uint8Array[] }> {
     const order = new Uint32Array(this.#count);
-    const names: Buffer[] = [];
+    const nodes = [...this.#dirs.values()];
+    const starts = new Uint32Array(nodes.length);
+    const own = new Float64Array(nodes.length * OWN_FIELDS).fill(NaN);
+    const records: Buffer[] = [];
+    let length = 0;
     let count = 0;
-    for (const node of [...this.#dirs.values()]) {
+    for (const [number, node] of nodes.entries()) {
       if (slice.spent()) await slice.rest();
-      if (node.entries.size === 0) continue;
       const here = [...node.entries].slice(0, order.length - count);
       for (const [, slot] of here) order[count++] = slot;
       const path = encodePath(node.path);
       const list = encodePath(here.map(([name]) => name).join('\0'));
-      const head = Buffer.alloc(12);
-      head.writeUInt32LE(path.length, 0);
-      head.writeUInt32LE(here.length, 4);
-      head.writeUInt32LE(list.length, 8);
-      names.push(head, path, list);
+      const below = [...node.subdirectories];
+      const dirs = encodePath(below.map(([name]) => name).join('\0'));
+      const head = Buffer.alloc(RECORD_HEAD);
+      [path.length, here.length, list.length, below.length, dirs.length].forEach((value, i) =>
+        head.writeUInt32LE(value, i * 4)
+      );
+      records.push(head, path, list, dirs);
+      starts[number] = length;
+      length += head.length + path.length + list.length + dirs.length;
+      const { own: was } = node;
+      if (was !== undefined) own.set([was.dev, was.ino, was.mtimeMs, was.ctimeMs], number * OWN_FIELDS);
     }
-    const slots = order.subarray(0, count);
-    const columns = COLUMNS.map(column => {
-      const values = this.#columns[column];
-      return new Uint8Array(Float64Array.from(slots, slot => values[slot] ?? NaN).buffer);
-    });
-    const mode = new Uint8Array(Uint16Array.from(slots, slot => this.#mode[slot] ?? 0).buffer);
-    const type = Uint8Array.from(slots, slot => this.#type[slot] ?? 0);
-    const flags = Uint8Array.from(slots, slot => (this.isSettled(slot) ? SURE : 0));
-    const directories = Buffer.concat(names);
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(directories.length);
-    return { count, parts: [length, directories, ...columns, mode, type, flags] };
+    const lengths = Buffer.alloc(8);
+    lengths.writeUInt32LE(nodes.length, 0);
+    lengths.writeUInt32LE(length, 4);
+    const directories = [new Uint8Array(starts.buffer), new Uint8Array(own.buffer), Buffer.concat(records)];
+    return { count, parts: [lengths, ...directories, ...this.#columns.image(order.subarray(0, count))] };
   }
 
   /**
@@ -316,34 +317,64 @@ export class KnownTree {
    * @throws RangeError when they cannot be an image.
    */
   static restored(count: number, take: (bytes: number) => Buffer): KnownTree {
+    const lengths = take(8);
+    const directories = lengths.readUInt32LE(0);
+    const image: KnownImage = {
+      count,
+      starts: new Uint32Array(shared(take(directories * 4))),
+      own: new Float64Array(shared(take(directories * OWN_FIELDS * 8))),
+      records: new Uint8Array(shared(take(lengths.readUInt32LE(4)))),
+      firsts: new Uint32Array(new SharedArrayBuffer(directories * 4))
+    };
     const known = new KnownTree(count + 64);
-    const directories = take(take(4).readUInt32LE());
-    for (let at = 0; at < directories.length;) {
-      const pathLength = directories.readUInt32LE(at);
-      const entries = directories.readUInt32LE(at + 4);
-      const listLength = directories.readUInt32LE(at + 8);
-      at += 12;
-      const node = known.#makeDir(decodePath(directories.subarray(at, at + pathLength)));
-      at += pathLength;
-      const names = decodePath(directories.subarray(at, at + listLength)).split('\0');
-      at += listLength;
-      if (names.length !== entries) throw new RangeError('Names are missing.');
-      for (const name of names) {
-        node.entries.set(name, known.#nodes.length);
-        known.#nodes.push(node);
-        known.#names.push(name);
-      }
-    }
-    if (known.#nodes.length !== count) throw new RangeError('Paths are missing.');
-    known.#count = count;
-    for (const column of COLUMNS) {
-      const bytes = take(count * 8);
-      new Uint8Array(known.#columns[column].buffer).set(bytes);
-    }
-    new Uint8Array(known.#mode.buffer).set(take(count * 2));
-    known.#type.set(take(count));
-    known.#flags.set(take(count));
+    known.#columns.restore(count, take);
+    known.#over(image);
     return known;
+  }
+
+  #over(image: KnownImage): void {
+    const nodes: DirNode[] = [];
+    let first = 0;
+    for (let number = 0; number < image.starts.length; number += 1) {
+      const { path, entries } = directoryAt(image, number);
+      if (!isWhole(image, number)) throw new RangeError('Names are missing.');
+      image.firsts[number] = first;
+      first += entries;
+      nodes.push(this.#makeDir(path));
+    }
+    if (first !== image.count || new Set(nodes).size !== nodes.length) throw new RangeError('Paths are missing.');
+    this.#nodes.length = this.#names.length = this.#count = first;
+    this.#image = image;
+    for (const [number, node] of nodes.entries()) {
+      const [dev = NaN, ino = NaN, mtimeMs = NaN, ctimeMs = NaN] = image.own.subarray(number * OWN_FIELDS);
+      if (!Number.isNaN(ino)) node.own = { dev, ino, mtimeMs, ctimeMs };
+      node.later(number, () => this.#unpackDirectory(node, image, number));
+    }
+  }
+
+  /** Puts the names of the directory together that a slot of the image is in. */
+  #unpackDirectoryOf(slot: number, image: KnownImage): void {
+    if (slot >= image.count) return;
+    // The last directory that begins at or before it; those behind it that begin there too are empty.
+    let low = 0;
+    for (let high = image.firsts.length; high - low > 1;) {
+      const middle = (low + high) >> 1;
+      if ((image.firsts[middle] ?? 0) <= slot) low = middle;
+      else high = middle;
+    }
+    void this.#dirs.get(directoryAt(image, low).path)?.entries;
+  }
+
+  #unpackDirectory(node: DirNode, image: KnownImage, number: number): Map<string, number> {
+    const entries = new Map<string, number>();
+    let slot = image.firsts[number] ?? 0;
+    for (const name of directoryAt(image, number).names()) {
+      entries.set(name, slot);
+      this.#nodes[slot] = node;
+      this.#names[slot] = name;
+      slot += 1;
+    }
+    return entries;
   }
 
   #makeDir(path: PathName): DirNode {
@@ -358,8 +389,9 @@ export class KnownTree {
       missing.push(at);
     }
     for (const dir of missing.reverse()) {
-      const child: DirNode = newNode(dir, node);
+      const child: DirNode = new DirNode(dir, node);
       node.dirs.set(baseName(dir), child);
+      node.number = -1;
       this.#dirs.set(dir, child);
       node = child;
     }
@@ -373,40 +405,20 @@ export class KnownTree {
       n = n.parent
     ) {
       n.parent.dirs.delete(baseName(n.path));
+      n.parent.number = -1;
       this.#dirs.delete(n.path);
     }
   }
 
   #clear(slot: number): void {
     this.#generation += 1;
-    for (const column of COLUMNS) this.#columns[column][slot] = NaN;
-    this.#mode[slot] = 0;
-    this.#type[slot] = 0;
-    this.#flags[slot] = 0;
-  }
-
-  #grow(): void {
-    const capacity = Math.ceil(this.#type.length * 1.5);
-    const columns = newColumns(capacity);
-    for (const column of COLUMNS) columns[column].set(this.#columns[column]);
-    this.#columns = columns;
-    const mode = new Uint16Array(capacity);
-    mode.set(this.#mode);
-    this.#mode = mode;
-    const type = new Uint8Array(capacity);
-    type.set(this.#type);
-    this.#type = type;
-    const flags = new Uint8Array(capacity);
-    flags.set(this.#flags);
-    this.#flags = flags;
+    this.#columns.clear(slot);
   }
 }
 
-function newColumns(capacity: number): Record<Column, Float64Array> {
-  const column = (): Float64Array => new Float64Array(capacity).fill(NaN);
-  return { dev: column(), ino: column(), size: column(), mtime: column(), ctime: column(), birth: column() };
-}
-
-function newNode(path: PathName, parent: DirNode | undefined): DirNode {
-  return { path, parent, entries: new Map(), dirs: new Map(), ignored: undefined, ignoredAt: -1 };
+/** A copy that threads can read too. */
+function shared(bytes: Uint8Array): SharedArrayBuffer {
+  const buffer = new SharedArrayBuffer(bytes.length);
+  new Uint8Array(buffer).set(bytes);
+  return buffer;
 }

@@ -11,9 +11,10 @@ import { findMoves, sameIdentity, type Identity, type Lost, type Seen } from '..
 import type { PathName } from '../core/path-name.ts';
 import type { LogWriter } from '../log/types.ts';
 import type { Committer, Item, Latest } from './commit.ts';
-import { birthOf, entryType, statValues, type KnownTree, type StatValues } from './known.ts';
+import type { KnownTree } from './known.ts';
 import { STAT_FIELDS, type FilesRead, type ReadPool } from './read-pool.ts';
 import { Findings, type Candidate, type Scanner } from './scan.ts';
+import { birthOf, entryType, statValues, type StatValues } from './stat-columns.ts';
 import { isNotebook, isRacy, readLarge, readLink, readSmall, SMALL_BYTES } from './stable-read.ts';
 import type { TimeSlice } from './time-slice.ts';
 

@@ -22,10 +22,11 @@ import { FirstPass } from './first-pass.ts';
 import { dropGarbage } from './heap.ts';
 import type { HintSink, HintSource } from './hints.ts';
 import { createHintSource, type WatcherChoice } from './hints/registry.ts';
+import { KnownLook } from './known-look.ts';
 import { KnownTree } from './known.ts';
 import { ReceivedIntents } from './received.ts';
 import { Reconciler, type Pass } from './reconcile.ts';
-import { Scanner, type Findings, type ScanProblem } from './scan.ts';
+import { Scanner, type Findings, type ScanHelp, type ScanProblem } from './scan.ts';
 import { TimeSlice } from './time-slice.ts';
 
 export interface RecorderLogger {
@@ -203,6 +204,8 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   #newDirectories = new Map<PathName, { look: number; at: number }>();
   #statusQueued = false;
   #reopenHints = false;
+  /** Ready for the first scan when the files were known before it. */
+  #look: KnownLook | undefined;
   #limitLifted = false;
 
   private constructor(
@@ -278,6 +281,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
       },
       signal: this.#stopSignal.signal
     });
+    this.#look = KnownLook.prepare(this.#root, known);
     this.#watcher = {
       kind: hints?.kind ?? 'none',
       healthy: true,
@@ -505,6 +509,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     this.#stopSignal.abort();
     clearTimeout(this.#timer);
     clearInterval(this.#lagTimer);
+    this.#look?.close();
     await this.#withHints(hints => hints.stop());
     await this.#running;
     for (const { reject } of this.#jobs.splice(0)) reject(stopped());
@@ -652,7 +657,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     // On a first pass what is found is recorded while the walk goes on; with something recorded, moves need the whole.
     const findings = first
       ? await this.#firstScan({ ...progressPass, onTotal: () => undefined })
-      : await this.#scan(progressPass);
+      : await this.#scan(progressPass, { isAsKnown: job.first ? await this.#lookAtKnown(pass) : undefined });
     await this.#reconciler.reconcile(findings, first ? { ...progressPass, onTotal: () => undefined } : progressPass);
     await this.#again(progressPass);
     this.#reconciler.finishUnsettled(unsettled, progressPass);
@@ -668,11 +673,18 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     };
   }
 
+  /** The look at all that was known before the first scan. */
+  async #lookAtKnown({ slice }: Pass): Promise<ScanHelp['isAsKnown']> {
+    const look = this.#look;
+    this.#look = undefined;
+    return look?.run(slice);
+  }
+
   /** A scan that has what it finds recorded as it goes. */
   async #firstScan(pass: Pass): Promise<Findings> {
     const firstPass = new FirstPass(this.#root, this.#reconciler, pass);
     try {
-      const findings = await this.#scan(pass, some => firstPass.take(some));
+      const findings = await this.#scan(pass, { onSome: some => firstPass.take(some) });
       await firstPass.finish(findings);
       return findings;
     } finally {
@@ -729,9 +741,9 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   }
 
   /** A full scan with what goes with it. */
-  async #scan(pass: Pass, onSome?: (findings: Findings) => Promise<void>): Promise<Findings> {
+  async #scan(pass: Pass, help?: ScanHelp): Promise<Findings> {
     const started = performance.now();
-    let findings = await this.#scanner.scanAll(pass.slice, onSome);
+    let findings = await this.#scanner.scanAll(pass.slice, help);
     for (let round = 0; findings.rulesChanged && round < 3; round += 1) {
       this.#rulesChanged();
       findings = await this.#scanner.scanAll(pass.slice);

@@ -7,8 +7,8 @@ import type { EntryType } from '../core/change.ts';
 import { errnoOf } from '../core/errors.ts';
 import { IGNORE_FILE, type IgnoreRules } from '../core/ignore-rules.ts';
 import { baseName, decodePath, fsPath, joinPath, parentOf, type PathName } from '../core/path-name.ts';
-import type { DirNode, KnownTree, StatValues } from './known.ts';
-import { entryType, statValues } from './known.ts';
+import type { DirNode, KnownTree } from './known.ts';
+import { entryType, statValues, type StatValues } from './stat-columns.ts';
 import type { TimeSlice } from './time-slice.ts';
 
 /** A path that is on disk and not as known. */
@@ -60,6 +60,12 @@ const ENOUGH_CANDIDATES = 256;
 // A directory whose own size says it holds this much is listed in pieces.
 const BIG_DIRECTORY_BYTES = 512 * 1024;
 
+/** What makes a walk shorter. */
+export interface ScanHelp {
+  readonly onSome?: ((findings: Findings) => Promise<void>) | undefined;
+  readonly isAsKnown?: ((node: DirNode) => boolean) | undefined;
+}
+
 export class Scanner {
   readonly #root: string;
   readonly #known: KnownTree;
@@ -101,12 +107,13 @@ export class Scanner {
   /**
    * Walks everything.
    *
-   * @param onSome Takes candidates out of the findings while the walk goes on, so that they need not all be held. Only for
+   * @param options.onSome Takes candidates out of the findings while the walk goes on, so that they need not all be held. Only for
    *   a first pass, when nothing can have moved.
+   * @param options.isAsKnown Directories that were looked at already, and have nothing new.
    */
-  async scanAll(slice: TimeSlice, onSome?: (findings: Findings) => Promise<void>): Promise<Findings> {
+  async scanAll(slice: TimeSlice, { onSome, isAsKnown }: ScanHelp = {}): Promise<Findings> {
     const findings = new Findings();
-    await this.#walk('', findings, slice, onSome);
+    await this.#walk('', findings, slice, { onSome, isAsKnown });
     return findings;
   }
 
@@ -256,7 +263,7 @@ export class Scanner {
     start: PathName,
     findings: Findings,
     slice: TimeSlice,
-    onSome?: (findings: Findings) => Promise<void>
+    { onSome, isAsKnown }: ScanHelp = {}
   ): Promise<void> {
     const stack: PathName[] = [start];
     for (let dir = stack.pop(); dir !== undefined; dir = stack.pop()) {
@@ -264,9 +271,23 @@ export class Scanner {
       if (onSome !== undefined && findings.candidates.length + findings.files.length >= ENOUGH_CANDIDATES) {
         await onSome(findings);
       }
-      const directories = await this.#directory(dir, findings, slice, onSome !== undefined);
+      const node = isAsKnown === undefined ? undefined : this.#known.dir(dir);
+      const directories =
+        node !== undefined && isAsKnown?.(node) === true
+          ? this.#unchangedDirectory(node, findings)
+          : await this.#directory(dir, findings, slice, { first: onSome !== undefined, isAsKnown });
       for (let i = directories.length - 1; i >= 0; i -= 1) stack.push(directories[i] ?? '');
     }
+  }
+
+  /** Takes a directory for what is known of it; answers its subdirectories. */
+  #unchangedDirectory(node: DirNode, findings: Findings): PathName[] {
+    const { size, directories } = this.#known.entriesOf(node);
+    findings.unchanged += size;
+    findings.entries += size;
+    if (size > 0) this.#options.tooMany(findings.entries);
+    for (const [, { path }] of node.subdirectories) if (!this.#rules.excludes(path, true)) directories.push(path);
+    return directories;
   }
 
   /**
@@ -274,7 +295,12 @@ export class Scanner {
    *
    * @param first In a first pass plain files are named and not looked at.
    */
-  async #directory(dir: PathName, findings: Findings, slice: TimeSlice, first = false): Promise<PathName[]> {
+  async #directory(
+    dir: PathName,
+    findings: Findings,
+    slice: TimeSlice,
+    { first = false, isAsKnown }: { readonly first?: boolean } & Pick<ScanHelp, 'isAsKnown'> = {}
+  ): Promise<PathName[]> {
     const directories: PathName[] = [];
     const node = this.#known.dir(dir);
     const files = findings.files.length;
@@ -300,19 +326,37 @@ export class Scanner {
       node.ignoredAt = this.rulesGeneration;
     }
     const present = new Set<string>();
+    /** Whether each name is one that is known and recorded. */
+    let allKnown = true;
     let counting = findings.files.length - files;
     let met = 0;
     const prefix = dir === '' ? '' : `${dir}/`;
     for (const name of names) {
       if ((++met & 31) === 0 && slice.spent()) await slice.rest();
       present.add(name);
-      if (node?.ignored?.has(name) === true) continue;
+      if (node?.ignored?.has(name) === true) {
+        allKnown = false;
+        continue;
+      }
       const path = prefix + name;
+      const child = isAsKnown === undefined ? undefined : node?.dirs.get(name);
+      if (node !== undefined && child !== undefined && isAsKnown?.(child) === true && !node.entries.has(name)) {
+        // It was looked at: it is a directory.
+        if (this.#rules.excludes(path, true)) {
+          (node.ignored ??= new Set()).add(name);
+          allKnown = false;
+          continue;
+        }
+        directories.push(path);
+        counting += 1;
+        continue;
+      }
       let stats: Stats | undefined;
       try {
         stats = this.stat(path);
       } catch (error) {
         this.#problem(findings, path, error);
+        allKnown = false;
         counting += 1;
         continue;
       }
@@ -322,6 +366,8 @@ export class Scanner {
       }
       const slot = node?.entries.get(name);
       const isDirectory = stats.isDirectory();
+      if (slot === undefined) allKnown &&= isDirectory && node?.dirs.has(name) === true;
+      else allKnown &&= this.#known.type(slot) === entryType(stats.mode);
       if (slot !== undefined && this.#known.matches(slot, stats) && (isDirectory || node?.dirs.has(name) !== true)) {
         findings.unchanged += 1;
         this.#count(findings);
@@ -331,6 +377,7 @@ export class Scanner {
       }
       if (this.#rules.excludes(path, isDirectory)) {
         if (node !== undefined) (node.ignored ??= new Set()).add(name);
+        allKnown = false;
         continue;
       }
       if (isDirectory) {
@@ -347,8 +394,13 @@ export class Scanner {
         continue;
       }
       if (this.#entry(path, stats, findings, true)) counting += 1;
+      else allKnown = false;
     }
-    if (node !== undefined) this.#missing(node, present, findings);
+    if (node !== undefined) {
+      const names = node.entries.size + node.dirs.size;
+      this.#known.listed(node, allKnown && present.size === names ? own : undefined);
+      this.#missing(node, present, findings);
+    }
     if (counting === 0 && dir !== '' && this.#knownType(dir) !== 'directory') {
       findings.candidates.push({ path: dir, stats: statValues(own), walked: true });
       this.#count(findings);

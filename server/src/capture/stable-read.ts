@@ -8,7 +8,7 @@ import { open } from 'node:fs/promises';
 import { errnoOf } from '../core/errors.ts';
 import { isWholeJsonObject } from '../core/notebook-complete.ts';
 import type { PathName } from '../core/path-name.ts';
-import { entryType, statValues, type StatValues } from './known.ts';
+import { entryType, statValues, type StatValues } from './stat-columns.ts';
 
 // Never follow a link, never wait for the other end of a FIFO.
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;

@@ -1,4 +1,4 @@
-/** What is known of file systems by their type: whose changes the system tells of, and what link counts mean. */
+/** What is known of file systems by their type: whose changes the system tells of, what link counts mean, what times are kept. */
 import { statfsSync } from 'node:fs';
 
 /**
@@ -33,6 +33,19 @@ const COUNTING: ReadonlySet<number> = new Set([
   0x01021994 // tmpfs
 ]);
 
+/**
+ * Local file systems that give a directory new times with each name that comes or goes, in the same transaction: every change to
+ * them goes through the kernel. (One that is taken to another machine, as FAT is, may come back otherwise.)
+ */
+const TIMING: ReadonlySet<number> = new Set([
+  0xef53, // ext2, ext3, ext4
+  0x58465342, // xfs
+  0x9123683e, // btrfs
+  0xf2f52010, // f2fs
+  0x2fc12fc1, // zfs
+  0x01021994 // tmpfs
+]);
+
 /** Type of the file system at a path; 0 when it cannot be told. */
 export function fileSystemAt(path: string | Buffer): number {
   try {
@@ -51,4 +64,9 @@ export function remoteName(type: number): string | undefined {
 /** Whether a link count of two says that a directory has no subdirectory. */
 export function linksTellOfSubdirectories(type: number): boolean {
   return COUNTING.has(type);
+}
+
+/** Whether a directory whose times are as they were has the names that it had. */
+export function keepsTimesOfDirectories(type: number): boolean {
+  return TIMING.has(type);
 }
