@@ -122,6 +122,7 @@ export class BlockReader {
       raw = header.codec === CODEC_RAW ? stored : inflated(stored, header.rawLength);
     }
     if (raw?.length !== header.rawLength) return undefined;
+    raw = alone(raw);
     let at = 0;
     const offsets = table.map(({ length }) => {
       const start = at;
@@ -156,6 +157,14 @@ export class BlockReader {
       this.#cachedBytes -= raw.length;
     }
   }
+}
+
+/** zlib hands out a small output in 64 KiB of memory, all of which would be kept with it. */
+function alone(bytes: Buffer): Buffer {
+  if (bytes.buffer.byteLength <= 2 * bytes.length) return bytes;
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }
 
 function inflated(stored: Buffer, length: number): Buffer | undefined {
