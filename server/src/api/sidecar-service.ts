@@ -186,6 +186,7 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
         ...(options.scanIntervalMs !== undefined && { scanIntervalMs: options.scanIntervalMs }),
         ...(options.hints !== undefined && { hints: options.hints }),
         ...(options.holder !== undefined && { holder: options.holder }),
+        startsAtOnce: true,
         logger: this.#recorderLogger()
       });
     } catch (error) {

@@ -20,7 +20,8 @@ import { loadCheckpoint, saveCheckpoint, type Checkpoint, type RootIdentity } fr
 import { Committer } from './commit.ts';
 import { FirstPass } from './first-pass.ts';
 import { dropGarbage } from './heap.ts';
-import type { HintSink, HintSource } from './hints.ts';
+import type { HintSink, HintSource, HintSourceOptions } from './hints.ts';
+import { HintsAhead } from './hints/ahead.ts';
 import { createHintSource, type WatcherChoice } from './hints/registry.ts';
 import { KnownLook } from './known-look.ts';
 import { KnownTree } from './known.ts';
@@ -313,6 +314,23 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     );
   }
 
+  /**
+   * Starts to watch before the log is open, for a recorder that is going to be opened with `hints` as answered and the same
+   * other options. Whoever opens none stops it.
+   *
+   * @param options.root With its links resolved; `options.logDir` must exist.
+   * @returns `undefined` for `none`.
+   * @throws BAD_REQUEST for a watcher that is not there.
+   */
+  static async watchAhead(
+    options: Pick<RecorderOptions, 'root' | 'logDir' | 'excludePatterns' | 'include' | 'hints'>
+  ): Promise<HintSource | undefined> {
+    const source = await createHintSource(options.hints ?? 'auto', options.root);
+    return source === undefined
+      ? undefined
+      : new HintsAhead(source, watched({ ...options, logDir: realPath(options.logDir) }));
+  }
+
   /** The latest state of every recorded path. */
   get tree(): ReadonlyTree {
     return this.#tree;
@@ -396,24 +414,15 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     if (this.#live) return { files: this.#tree.size };
     this.#live = true;
     try {
-      await this.#withHints(hints =>
-        hints.start(
-          {
-            root: this.#root,
-            excludePatterns: this.#options.excludePatterns ?? [],
-            include: this.#options.include,
-            logPath: this.#logPath()
-          },
-          this.#sink()
-        )
-      );
+      await this.#withHints(hints => hints.start(watched(this.#options), this.#sink()));
       await this.#do({ kind: 'full', first: true, onProgress: options.onProgress });
     } catch (error) {
       this.#live = false;
       await this.#withHints(hints => hints.stop());
       throw error;
     }
-    dropGarbage();
+    // Whoever waits for the start need not wait for this.
+    setImmediate(dropGarbage);
     this.#watchClock();
     this.#setState(this.#paused ? 'paused' : 'recording');
     this.#scheduleScan(this.#scanInterval());
@@ -1016,8 +1025,7 @@ export class Recorder extends EventEmitter<RecorderEvents> {
   }
 
   #logPath(): PathName | undefined {
-    const path = relative(this.#options.root, this.#options.logDir);
-    return path === '' || path === '..' || path.startsWith(`..${sep}`) ? undefined : path;
+    return logPathIn(this.#options);
   }
 
   /** Writes a checkpoint, when nothing is on its way. */
@@ -1106,6 +1114,18 @@ async function replay({ log, fold }: RecorderOptions): Promise<State> {
 
 function newPass(live: boolean, signal?: AbortSignal, force = false): Pass {
   return { live, slice: new TimeSlice(signal), force, aside: new Set(), again: new Set(), unchanged: 0 };
+}
+
+/** What there is to be watched. Both directories with their links resolved. */
+function watched(options: Pick<RecorderOptions, 'root' | 'logDir' | 'excludePatterns' | 'include'>): HintSourceOptions {
+  const { root, excludePatterns = [], include } = options;
+  return { root, excludePatterns, include, logPath: logPathIn(options) };
+}
+
+/** The log relative to the root, when it lies inside. */
+function logPathIn({ root, logDir }: Pick<RecorderOptions, 'root' | 'logDir'>): PathName | undefined {
+  const path = relative(root, logDir);
+  return path === '' || path === '..' || path.startsWith(`..${sep}`) ? undefined : path;
 }
 
 /** A path with its links resolved, as far as it exists. */

@@ -37,6 +37,7 @@ export async function watchCommand(context: CommandContext): Promise<number> {
     await using workspace = await Workspace.open({
       ...recordingOptions(context),
       ...(keys !== undefined && { keys }),
+      startsAtOnce: true,
       holder: { command: 'watch', socket: place.socket, secret: place.secret }
     });
     await using index = ChangeIndex.open({

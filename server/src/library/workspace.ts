@@ -26,6 +26,7 @@ import { decodePath, displayPath, normalizeRelative, parseDisplayPath, type Path
 import type { ReadonlyTree } from '../core/tree.ts';
 import { Recorder, type Fold, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
+import { isLogDirectory } from '../log/format-file.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { OpenWriter } from '../log/types.ts';
 import { writeError } from '../storage/durable.ts';
@@ -56,6 +57,8 @@ export interface WorkspaceOptions {
   readonly maxFiles?: number;
   readonly scanIntervalMs?: number;
   readonly hints?: RecorderOptions['hints'];
+  /** {@link Workspace.start} follows at once: the watcher gets up while the log is opened. */
+  readonly startsAtOnce?: boolean;
   readonly logger?: RecorderOptions['logger'];
   /** Keys of an encrypted log. */
   readonly keys?: LogKeys;
@@ -187,17 +190,23 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   static async open(options: WorkspaceOptions): Promise<Workspace> {
     const root = await checkRoot(options.root);
     const logDir = resolve(options.logDir ?? defaultLogDir(root));
-    const log = await openLogWriter({
-      dir: logDir,
-      keys: options.keys,
-      ...(options.holder !== undefined && { holder: options.holder })
-    });
+    const ahead =
+      options.startsAtOnce === true && isLogDirectory(logDir)
+        ? await Recorder.watchAhead({ ...options, root, logDir })
+        : undefined;
+    let log: OpenWriter | undefined;
     try {
+      log = await openLogWriter({
+        dir: logDir,
+        keys: options.keys,
+        ...(options.holder !== undefined && { holder: options.holder })
+      });
       const cacheDir = join(logDir, 'cache');
       await mkdir(cacheDir, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
         throw writeError(error, `${cacheDir} could not be made`);
       });
       const counts = new LogCounts();
+      const hints = ahead ?? options.hints;
       const recorder = await Recorder.open({
         root,
         log,
@@ -210,12 +219,13 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
         ...(options.maxContentBytes !== undefined && { maxContentBytes: options.maxContentBytes }),
         ...(options.maxFiles !== undefined && { maxFiles: options.maxFiles }),
         ...(options.scanIntervalMs !== undefined && { scanIntervalMs: options.scanIntervalMs }),
-        ...(options.hints !== undefined && { hints: options.hints }),
+        ...(hints !== undefined && { hints }),
         ...(options.logger !== undefined && { logger: options.logger })
       });
       return new Workspace(root, logDir, log, recorder, counts, options.include, options.keys);
     } catch (error) {
-      await log.close();
+      await ahead?.stop();
+      await log?.close();
       throw error;
     }
   }
