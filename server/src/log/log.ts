@@ -23,7 +23,7 @@ import { compareChanges, versionId, type Change, type ChangeDraft, type ContentR
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { displayPath } from '../core/path-name.ts';
 import { decodeHashes, Drops, isAct, isDrop, type ActChange, type DropAct } from '../core/retention-act.ts';
-import { encodeRecord } from '../core/record.ts';
+import { encodeRecords } from '../core/record-lines.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
 import { SEAL_OVERHEAD, SealingSession } from '../crypto/seal.ts';
@@ -67,7 +67,7 @@ import {
 import { WriterLock } from './lock.ts';
 import { markOf, type StreamMark } from './marks.ts';
 import { chooseOwnStream, type OwnStream } from './own-stream.ts';
-import { FrameChunks, type ReadyBlock } from './ready-blocks.ts';
+import { chunkCount, FrameChunks, type ReadyBlock } from './ready-blocks.ts';
 import { packRecords } from './records-codec.ts';
 import type { Relocation } from './relocation.ts';
 import { sealBlock, sealedBlockLength, sealRecords, segmentPlace } from './sealed-frame.ts';
@@ -556,28 +556,14 @@ const SALT = 16;
 
 /** The records of a frame; with salt, so that their hashes, which are not encrypted, confirm no guess about them. */
 function encodeLines(changes: readonly Change[], salted: boolean): Buffer {
-  // A few hundred at a time: one string for all would be copied once more.
-  const parts: Buffer[] = [];
-  for (let from = 0; from < changes.length; from += 256) {
-    const some = changes.slice(from, from + 256);
-    let lines = '';
-    if (salted) {
-      const salt = randomBytes(SALT * some.length);
-      some.forEach((change, i) => {
-        lines += `${encodeRecord(change, salt.toString('base64', i * SALT, (i + 1) * SALT))}\n`;
-      });
-    } else {
-      for (const change of some) lines += `${encodeRecord(change)}\n`;
-    }
-    parts.push(Buffer.from(lines));
-  }
-  const [only] = parts;
-  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
+  if (!salted) return encodeRecords(changes);
+  const salt = randomBytes(SALT * changes.length);
+  return encodeRecords(changes, i => salt.toString('base64', i * SALT, (i + 1) * SALT));
 }
 
-/** Frames up to this size are copied together and written by one call; of larger ones the parts are handed over. Bytes. */
 /** Milliseconds that other work waits while acts are looked for. */
 const SEARCH_SLICE_MS = 8;
+/** Frames up to this size are copied together and written by one call; of larger ones the parts are handed over. Bytes. */
 const COPIED_FRAME = 512 * 1024;
 
 /** Writes `parts` one behind the other, `length` bytes in all. */
@@ -630,11 +616,22 @@ interface PreparedFrame {
  * chunks that are not there (format F-2).
  */
 function kept(draft: ChangeDraft, isHeld: (id: string) => boolean): ChangeDraft {
+  if (draft.content === undefined) return draft;
   const { content, ...rest } = draft;
-  if (content === undefined) return draft;
   const needed = 'chunks' in content ? content.chunks : [content.list];
   if (needed.every(isHeld)) return draft;
   return { ...rest, flags: [...draft.flags.filter(flag => flag !== 'no-content'), 'no-content'] };
+}
+
+/** Chunks that calls bring. */
+function chunksOfCalls(calls: readonly Call[]): number {
+  let count = 0;
+  for (const { appends, chunks, ready } of calls) {
+    count += chunks.length;
+    for (const append of appends) count += append.chunks.length;
+    for (const block of ready) count += chunkCount(block);
+  }
+  return count;
 }
 
 function callOf(appends: readonly Append[]): Call {
@@ -1158,7 +1155,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
    * @param former The frame that is being written, which this one will follow.
    */
   async #prepare(calls: readonly Call[], former?: PreparedFrame): Promise<PreparedFrame> {
-    const chunks = new FrameChunks(this.chunks, former?.chunks);
+    const chunks = new FrameChunks(this.chunks, former?.chunks, chunksOfCalls(calls));
     const blocks = await this.#blocks(calls, chunks);
     const seq = former === undefined ? this.#seq : former.seq;
     const changes = this.#place(calls, seq, former === undefined ? this.#hlc : former.hlc, chunks);

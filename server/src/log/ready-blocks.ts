@@ -46,7 +46,7 @@ const NOWHERE = { segment: 0, block: 0, entry: 0 };
 
 /** What one frame adds to the chunks of a log. */
 export class FrameChunks {
-  readonly #met = new ChunkIndex();
+  readonly #met: ChunkIndex;
   readonly whole: ReadyBlock[] = [];
   readonly single: ChunkInput[] = [];
   /** Where a chunk may be already. */
@@ -55,14 +55,22 @@ export class FrameChunks {
   /**
    * @param index What the log holds.
    * @param former The frame before, when it is not yet counted in `index`.
+   * @param expected Chunks that it may bring, about.
    */
-  constructor(index: ChunkIndex, former?: FrameChunks) {
-    this.#held = former === undefined ? [index, this.#met] : [index, this.#met, former.#met];
+  constructor(index: ChunkIndex, former?: FrameChunks, expected = 0) {
+    this.#met = new ChunkIndex(expected);
+    this.#held = former === undefined ? [this.#met, index] : [this.#met, index, former.#met];
   }
 
   /** True when the log will hold the chunk, once this frame is written. */
   has(id: string): boolean {
-    return this.#held.some(held => held.has(id));
+    for (const held of this.#held) if (held.has(id)) return true;
+    return false;
+  }
+
+  #hasAt(bytes: Buffer, at: number): boolean {
+    for (const held of this.#held) if (held.hasAt(bytes, at)) return true;
+    return false;
   }
 
   /** Takes a chunk, unless there is one like it. */
@@ -72,7 +80,7 @@ export class FrameChunks {
 
   /** True when there is no chunk like it; from now on there is one, and the caller stores it. */
   meet(id: string): boolean {
-    if (this.#held.some(held => held.has(id))) return false;
+    if (this.has(id)) return false;
     this.#met.add(id, NOWHERE);
     return true;
   }
@@ -83,8 +91,8 @@ export class FrameChunks {
     const fresh: number[] = [];
     for (let i = 0; i < count; i += 1) {
       const at = BLOCK_HEADER + i * BLOCK_ENTRY;
-      if (this.#held.some(held => held.hasAt(block.head, at))) continue;
-      this.#met.addAt(block.head, at, NOWHERE);
+      if (this.#hasAt(block.head, at)) continue;
+      this.#met.addAt(block.head, at, NOWHERE.segment, NOWHERE.block, NOWHERE.entry);
       fresh.push(i);
     }
     if (fresh.length === count) this.whole.push(block);

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type { Change } from '../../../server/src/core/change.ts';
 import { decodePath } from '../../../server/src/core/path-name.ts';
 import { decodeRecord, encodeRecord, RecordError } from '../../../server/src/core/record.ts';
+import { encodeRecords } from '../../../server/src/core/record-lines.ts';
 
 const device = 'abcdefgh';
 const hash = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(bytes => Buffer.from(bytes).toString('hex'));
@@ -37,6 +38,66 @@ const file = fc
     { requiredKeys: ['kind', 'path', 'seq', 'at', 'hlc', 'type', 'size', 'hash', 'content', 'flags'] }
   )
   .map(change => ({ device, ...change }));
+
+/** What a first capture writes: names of ASCII, content that is one chunk, or none. */
+const usual = fc
+  .record(
+    {
+      kind: fc.constantFrom('created' as const, 'modified' as const, 'deleted' as const),
+      path: fc.oneof(path, fc.string({ unit: 'grapheme-ascii', minLength: 1 }), fc.constant('a'.repeat(3000))),
+      seq: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+      at: fc.oneof(micros, fc.constantFrom(0, 9, 10, 99_999_999, 100_000_000, 1e15)),
+      hlc: micros,
+      type: fc.constantFrom('file' as const, 'symlink' as const, 'directory' as const),
+      size: fc.maxSafeNat(),
+      hash,
+      previousHash: hash,
+      mode: fc.integer({ min: 0, max: 0o7777 }),
+      mtime: fc.integer({ min: -10, max: 4e15 }),
+      flags: fc.constantFrom<Change['flags']>([], ['no-content'], ['torn'], ['torn', 'no-content'])
+    },
+    { requiredKeys: ['kind', 'path', 'seq', 'at', 'hlc', 'type', 'flags'] }
+  )
+  .chain(change =>
+    fc.boolean().map(has => ({
+      device,
+      ...change,
+      ...(has && change.hash !== undefined && { content: { chunks: [change.hash] } })
+    }))
+  );
+const moved = fc.record({
+  kind: fc.constant('moved' as const),
+  path,
+  from: path,
+  seq: fc.nat(),
+  at: micros,
+  hlc: micros,
+  type: fc.constant('file' as const),
+  flags: fc.constant([]),
+  cause: fc.constantFrom({ kind: 'restore' as const, version: `${device}.1` }, { kind: 'jupyter-save' as const })
+});
+
+describe('records of a frame', () => {
+  test('are the lines of each of them', () => {
+    const changes = fc.array(
+      fc.oneof(
+        usual,
+        file,
+        moved.map(change => ({ device, ...change }))
+      ),
+      { maxLength: 40 }
+    );
+    const salts = fc.option(fc.base64String({ minLength: 24, maxLength: 24 }), { nil: undefined });
+    fc.assert(
+      fc.property(changes, salts, (list, salt) => {
+        const lines = list.map(change => `${encodeRecord(change, salt)}\n`).join('');
+        const own = salt === undefined ? undefined : () => salt;
+        expect(encodeRecords(list, own).toString()).toBe(lines);
+      }),
+      { numRuns: 300 }
+    );
+  });
+});
 
 describe('a record', () => {
   test('is read back as it was written, whatever the name and the numbers', () => {
