@@ -6,7 +6,7 @@ import type { Change, ChangeKind, EntryType } from './change.ts';
 import { encodeRecord } from './record.ts';
 
 /** What a line takes, about. Bytes. */
-const USUAL_LINE = 256;
+const USUAL_LINE = 320;
 /** More than all of a line but its path and its salt: members, numbers of up to 16 digits, two hashes. Bytes. */
 const MOST_MEMBERS = 512;
 

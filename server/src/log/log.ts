@@ -595,17 +595,23 @@ const PREPARED_AHEAD = 1024 * 1024;
 /** What a record takes, about: many without contents must not make one frame without end. */
 const RECORD_BYTES = 256;
 
+/** What a frame is made of. */
+interface PackedFrame {
+  /** Of the chunk section; not sealed, for a frame that fails is sealed anew. */
+  readonly blocks: readonly BuiltBlock[];
+  /** The records, or their compressed form. */
+  readonly records: Buffer;
+  /** Flags of the frame that say how records and chunks are stored. */
+  readonly flags: number;
+}
+
 /** A frame that only needs its place. */
 interface PreparedFrame {
   readonly changes: Change[];
   readonly chunks: FrameChunks;
-  /** Of the chunk section; not sealed, for a frame that fails is sealed anew. */
-  readonly blocks: readonly BuiltBlock[];
   readonly raw: Buffer;
-  /** `raw`, or its compressed form. */
-  readonly records: Buffer;
-  /** Flags of the frame that say how records and chunks are stored. */
-  readonly flags: number;
+  /** Being compressed on other threads while the frame before is written. */
+  readonly packed: Promise<PackedFrame>;
   /** The last number and clock given. */
   readonly seq: number;
   readonly hlc: number;
@@ -632,6 +638,13 @@ function chunksOfCalls(calls: readonly Call[]): number {
     for (const block of ready) count += chunkCount(block);
   }
   return count;
+}
+
+/** Compresses what a frame is made of. */
+async function packFrame(building: Promise<readonly BuiltBlock[]>, raw: Buffer): Promise<PackedFrame> {
+  const [blocks, records] = await Promise.all([building, packRecords(raw)]);
+  const hasDelta = blocks.some(({ head }) => head.readUInt32LE(16) === CODEC_DELTA);
+  return { blocks, records: records.stored, flags: records.flags | (hasDelta ? FLAG_DELTA : 0) };
 }
 
 function callOf(appends: readonly Append[]): Call {
@@ -946,9 +959,9 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       while (this.#working !== undefined) await this.#working;
       return await work({
         ahead: this.#ahead,
-        append: async appends => this.#write(await this.#prepare([callOf(appends)])),
+        append: async appends => this.#write(this.#prepare([callOf(appends)])),
         seal: async () => {
-          if (this.#segment !== undefined) await this.#write(await this.#prepare([]), FLAG_SEAL);
+          if (this.#segment !== undefined) await this.#write(this.#prepare([]), FLAG_SEAL);
         },
         sign: async () => {
           await this.#tree.settle();
@@ -1004,9 +1017,9 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       if (this.#queue.length === 0) break;
       const calls = this.#gather();
       try {
-        let frame = await this.#prepare(calls, former?.frame);
+        let frame = this.#prepare(calls, former?.frame);
         // What was prepared on top of a frame that failed has the wrong numbers.
-        if (former !== undefined && !(await former.written)) frame = await this.#prepare(calls);
+        if (former !== undefined && !(await former.written)) frame = this.#prepare(calls);
         former = { frame, written: this.#writeCalls(frame, calls) };
       } catch (error) {
         this.#refuse(calls, error);
@@ -1077,8 +1090,12 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
     return changes;
   }
 
-  /** Blocks of chunks the log does not hold yet, under the names that they have in it. */
-  async #blocks(calls: readonly Call[], chunks: FrameChunks): Promise<BuiltBlock[]> {
+  /**
+   * Blocks of chunks the log does not hold yet, under the names that they have in it. When this returns, `chunks` has them all.
+   *
+   * @throws SyftError INTERNAL.
+   */
+  #blocks(calls: readonly Call[], chunks: FrameChunks): Promise<readonly BuiltBlock[]> {
     for (const call of calls) for (const block of call.ready) chunks.addBlock(this.#readyToStore(block));
     const versions: VersionChunks[] = [];
     let appended = 0;
@@ -1093,7 +1110,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       }
       for (const chunk of call.chunks) chunks.add(this.#toStore(chunk));
     }
-    return [...chunks.whole, ...(await buildBlocks(chunks.single, versions))];
+    return buildBlocks(chunks.single, versions).then(built => [...chunks.whole, ...built]);
   }
 
   #toStore(chunk: ChunkInput): ChunkInput {
@@ -1154,29 +1171,24 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
    *
    * @param former The frame that is being written, which this one will follow.
    */
-  async #prepare(calls: readonly Call[], former?: PreparedFrame): Promise<PreparedFrame> {
+  #prepare(calls: readonly Call[], former?: PreparedFrame): PreparedFrame {
     const chunks = new FrameChunks(this.chunks, former?.chunks, chunksOfCalls(calls));
-    const blocks = await this.#blocks(calls, chunks);
+    const blocks = this.#blocks(calls, chunks);
     const seq = former === undefined ? this.#seq : former.seq;
     const changes = this.#place(calls, seq, former === undefined ? this.#hlc : former.hlc, chunks);
     const raw = encodeLines(changes, this.keys !== undefined);
-    const records = await packRecords(raw);
+    const packed = packFrame(blocks, raw);
+    // Whoever writes the frame hears of it.
+    packed.catch(() => undefined);
     const hlc = changes.at(-1)?.hlc ?? former?.hlc ?? this.#hlc;
-    return {
-      changes,
-      chunks,
-      blocks,
-      raw,
-      records: records.stored,
-      flags: records.flags | (blocks.some(({ head }) => head.readUInt32LE(16) === CODEC_DELTA) ? FLAG_DELTA : 0),
-      seq: seq + changes.length,
-      hlc
-    };
+    return { changes, chunks, raw, packed, seq: seq + changes.length, hlc };
   }
 
   /** Writes one frame and syncs it. When this returns, its changes are recorded. */
   async #write(frame: PreparedFrame, mark = 0): Promise<Change[]> {
-    const { changes, blocks, raw, records } = frame;
+    const { changes, raw } = frame;
+    const packed = await frame.packed;
+    const { blocks, records } = packed;
     if (changes.length === 0 && blocks.length === 0 && mark === 0) return [];
     const session = this.#session;
     await this.#leaveOldEpoch(mark);
@@ -1190,7 +1202,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
     const length = FRAME_HEADER + recordsStored + chunksLength;
     const seal = (mark & FLAG_SEAL) !== 0 || this.#length + length >= SEGMENT_SIZE;
     const fields = {
-      flags: frame.flags | mark | (seal ? FLAG_SEAL : 0) | (session === undefined ? 0 : FLAG_ENCRYPTED),
+      flags: packed.flags | mark | (seal ? FLAG_SEAL : 0) | (session === undefined ? 0 : FLAG_ENCRYPTED),
       firstSeq: this.#seq + 1,
       count: changes.length,
       committedAt: Date.now() * 1000,
@@ -1200,7 +1212,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       recordsCrc: 0
     };
     const chain = chainOf(this.#chain, fields, raw);
-    const { stored, parts, places } = this.#stored(frame, fields, chain);
+    const { stored, parts, places } = this.#stored(packed, fields, chain);
     const header = encodeFrameHeader(
       { ...fields, recordsCrc: crc32(stored), chain, ...(session !== undefined && { session: session.id }) },
       this.#seed
@@ -1246,7 +1258,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
    * repeats a nonce.
    */
   #stored(
-    { records, blocks }: PreparedFrame,
+    { records, blocks }: PackedFrame,
     fields: FrameFields,
     chain: Buffer
   ): {
@@ -1274,7 +1286,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
   async #leaveOldEpoch(mark: number): Promise<void> {
     if (this.#session === undefined || this.#segment === undefined || (mark & FLAG_SEAL) !== 0) return;
     if (this.#own.epochOf(this.#segment) === this.#session.epoch) return;
-    await this.#write(await this.#prepare([]), FLAG_SEAL);
+    await this.#write(this.#prepare([]), FLAG_SEAL);
   }
 
   /** Makes sure there is a segment to append to, cut to what is durable. */
@@ -1363,7 +1375,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
       clearTimeout(this.#headTimer);
       if (this.#appended) {
         if (!this.#hasHead) this.#writeHead(false, true);
-        await this.#write(await this.#prepare([]), FLAG_CLOSE);
+        await this.#write(this.#prepare([]), FLAG_CLOSE);
       }
       await this.#tree.close();
       if (this.#appended || (this.#tree.wrote && this.#closedHead)) this.#writeHead(true);

@@ -47,8 +47,8 @@ export async function packRecords(raw: Buffer): Promise<{ stored: Buffer; flags:
       [zlibConstants.ZSTD_c_contentSizeFlag]: 0
     },
     pledgedSrcSize: raw.length,
-    // Of many records a third is left, or less: then the output comes in one piece.
-    chunkSize: Math.max(1024, raw.length >>> 1),
+    // Of many records less than a quarter is left: then the output comes in one piece.
+    chunkSize: Math.max(1024, raw.length >>> (small ? 0 : 2)),
     ...(small && { dictionary: RECORD_DICTIONARY })
   });
   if (packed.length >= raw.length) return { stored: raw, flags: 0 };
