@@ -1,6 +1,6 @@
 /** The HTTP API: the routes of contract.ts over express. Knows no transport; see listen.ts. */
 import express, { type Express, type Request, type Response } from 'express';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { SyftError } from '../core/errors.ts';
 import { displayPath, type PathName } from '../core/path-name.ts';
 import { parseMoment } from '../core/time-text.ts';

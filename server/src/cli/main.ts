@@ -60,7 +60,11 @@ async function capture(context: CommandContext): Promise<number> {
       return answer;
     },
     async workspace => {
-      const result = await workspace.capture({ signal: context.signal, onProgress: p => output.progress(p, started) });
+      const result = await workspace.capture({
+        signal: context.signal,
+        // Only for progress are the files counted beforehand.
+        ...(output.showsProgress && { onProgress: p => output.progress(p, started) })
+      });
       output.endProgress();
       for (const problem of result.errors) {
         output.note(`syft-sync: ${displayPath(problem.path)}: ${problem.message} [${problem.code}]`);

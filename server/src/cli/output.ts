@@ -99,9 +99,14 @@ export class Output {
     if (this.verbose) this.note(`syft-sync: ${text}`);
   }
 
+  /** Whether there is anybody to show progress to. */
+  get showsProgress(): boolean {
+    return !this.quiet && process.stderr.isTTY === true;
+  }
+
   /** Draws progress on a terminal, at most ten times a second. */
   progress(p: { done: number; total: number; bytes: number }, startedAt: number, unit: ProgressUnit = 'files'): void {
-    if (this.quiet || process.stderr.isTTY !== true) return;
+    if (!this.showsProgress) return;
     const now = Date.now();
     if (now - this.#progressAt < 100) return;
     this.#progressAt = now;
