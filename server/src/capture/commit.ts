@@ -80,6 +80,12 @@ export class Committer {
     return this.#options.tree.get(path);
   }
 
+  /** Whether {@link latest} has an answer; for very many paths that are new. */
+  isKnown(path: PathName): boolean {
+    const pending = this.#pending.size === 0 ? undefined : this.#pending.get(path);
+    return pending === undefined ? this.#options.tree.has(path) : pending.kind !== 'deleted';
+  }
+
   /** The next change of `path` with this content carries `cause`. */
   expect(path: PathName, hash: string | undefined, cause: Cause): void {
     const list = this.#expected.get(path) ?? [];
@@ -291,6 +297,7 @@ export class Committer {
   }
 
   #withCause(draft: ChangeDraft): ChangeDraft {
+    if (this.#expected.size === 0 && this.#attached.size === 0) return draft;
     if (draft.kind === 'moved' && draft.from !== undefined) this.#forgetDeletion(draft.from);
     const list = this.#expected.get(draft.path);
     if (list === undefined) {

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { constants as zlibConstants, zstdCompressSync } from 'node:zlib';
-import { chunkContent, type Chunk } from '../core/chunking.ts';
+import { chunkContent, CHUNKING } from '../core/chunking.ts';
 import { fsPath, type PathName } from '../core/path-name.ts';
 import { BLOCK_SIZE } from '../log/layout.ts';
 import { readyBlock } from '../log/ready-blocks.ts';
@@ -51,7 +51,9 @@ class Filling {
   readonly #stats: Float64Array;
   readonly #hashes: Buffer;
   readonly #cut: [number, string[]][] = [];
-  readonly #chunks: Chunk[] = [];
+  /** Ids of the chunks, 32 bytes each, and their lengths. */
+  #ids: Buffer;
+  readonly #lengths: number[] = [];
   #used = 0;
   #count = 0;
 
@@ -60,6 +62,7 @@ class Filling {
     this.#slab = Buffer.from(slabs[slab] ?? new SharedArrayBuffer(0));
     this.#stats = new Float64Array(most * STAT_FIELDS);
     this.#hashes = Buffer.from(new ArrayBuffer(most * 32));
+    this.#ids = Buffer.allocUnsafeSlow(most * 32);
   }
 
   /** Reads one file. False: there is no room for it any more. */
@@ -87,13 +90,25 @@ class Filling {
     this.#stats[at + 6] = stats.mode;
     this.#stats[at + 7] = result.readAt;
     this.#hashes.write(result.hash, (this.#count - 1) * 32, 32, 'hex');
-    const chunks = chunkContent(bytes, { notebook: isNotebook(path), contentHash: result.hash });
-    if (chunks.length > 1 || chunks[0]?.id !== result.hash) {
-      this.#cut.push([this.#count - 1, chunks.map(chunk => chunk.id)]);
-    }
-    this.#chunks.push(...chunks);
+    if (bytes.length > 0 && bytes.length <= CHUNKING.whole) this.#addChunk(result.hash, bytes.length);
+    else this.#addChunks(path, bytes, result.hash);
     this.#used += bytes.length;
     return true;
+  }
+
+  #addChunks(path: PathName, bytes: Buffer, hash: string): void {
+    const chunks = chunkContent(bytes, { notebook: isNotebook(path), contentHash: hash });
+    if (chunks.length > 1 || chunks[0]?.id !== hash) {
+      this.#cut.push([this.#count - 1, chunks.map(chunk => chunk.id)]);
+    }
+    for (const chunk of chunks) this.#addChunk(chunk.id, chunk.bytes.length);
+  }
+
+  #addChunk(id: string, length: number): void {
+    const at = this.#lengths.length * 32;
+    if (at === this.#ids.length) this.#ids = Buffer.concat([this.#ids], at * 2);
+    this.#ids.write(id, at, 32, 'hex');
+    this.#lengths.push(length);
   }
 
   send(job: number, from: number): void {
@@ -117,25 +132,23 @@ class Filling {
     let end = 0;
     let first = 0;
     const close = (next: number): void => {
-      const chunks = this.#chunks.slice(first, next);
-      if (chunks.length > 0) blocks.push(this.#block(chunks, start, end));
+      if (next > first) blocks.push(this.#block(first, next, start, end));
       first = next;
       start = end;
     };
-    this.#chunks.forEach((chunk, i) => {
-      if (end - start + chunk.bytes.length > BLOCK_SIZE) close(i);
-      end += chunk.bytes.length;
+    this.#lengths.forEach((length, i) => {
+      if (end - start + length > BLOCK_SIZE) close(i);
+      end += length;
     });
-    close(this.#chunks.length);
+    close(this.#lengths.length);
     return blocks;
   }
 
-  /** The chunks lie one behind the other in the slab, from `start` to `end`. */
-  #block(chunks: readonly Chunk[], start: number, end: number): SentBlock {
-    const ids = Buffer.from(chunks.map(chunk => chunk.id).join(''), 'hex');
-    const lengths = chunks.map(chunk => chunk.bytes.length);
+  /** The chunks from `first` to `next` lie one behind the other in the slab, from `start` to `end`. */
+  #block(first: number, next: number, start: number, end: number): SentBlock {
+    const ids = this.#ids.subarray(first * 32, next * 32);
     const raw = this.#slab.subarray(start, end);
-    const { head, stored } = readyBlock(ids, lengths, raw, compress(raw));
+    const { head, stored } = readyBlock(ids, this.#lengths.slice(first, next), raw, compress(raw));
     return { head, start, end, ...(stored !== raw && { stored }) };
   }
 }

@@ -185,16 +185,17 @@ export class Reconciler {
     const left: PathName[] = [];
     const items: Item[] = [];
     const cut = new Map(answer.cut);
-    const hashes = Buffer.from(answer.hashes.buffer, answer.hashes.byteOffset, answer.hashes.length);
+    const { buffer, byteOffset, length } = answer.hashes;
+    const hashes = Buffer.from(buffer, byteOffset, length).toString('hex');
     paths.forEach((path, i) => {
       const stats = new SentStats(answer.stats, i);
-      const plain = stats.read && stats.size <= maxContentBytes && committer.latest(path) === undefined;
+      const plain = stats.read && stats.size <= maxContentBytes && !committer.isKnown(path);
       // A second name of a file, or the new name of one that was renamed meanwhile, is for the ordinary way to tell.
       if (!plain || this.#metInodes.add(stats.ino)) {
         left.push(path);
         return;
       }
-      const hash = hashes.toString('hex', i * 32, i * 32 + 32);
+      const hash = hashes.slice(i * 64, i * 64 + 64);
       const ids = cut.get(i);
       const { ref, chunks } = ids === undefined ? { ref: { chunks: [hash] }, chunks: NO_CHUNKS } : log.contentRef(ids);
       const draft: ChangeDraft = {

@@ -181,15 +181,24 @@ export class StatColumns {
   /** What is sure enough to last of some slots, for {@link restore}. */
   image(slots: Uint32Array): Uint8Array[] {
     const { values, mode, type } = this.#c;
-    const columns = COLUMNS.map(
-      column => new Uint8Array(Float64Array.from(slots, slot => values[column][slot] ?? NaN).buffer)
-    );
-    return [
-      ...columns,
-      new Uint8Array(Uint16Array.from(slots, slot => mode[slot] ?? 0).buffer),
-      Uint8Array.from(slots, slot => type[slot] ?? 0),
-      Uint8Array.from(slots, slot => (this.isSettled(slot) ? SURE : 0))
-    ];
+    const count = slots.length;
+    // Loops: with a function for each value this takes as long as all else that a checkpoint needs.
+    const columns = COLUMNS.map(column => {
+      const from = values[column];
+      const picked = new Float64Array(count);
+      for (let i = 0; i < count; i += 1) picked[i] = from[slots[i] as number] ?? NaN;
+      return new Uint8Array(picked.buffer);
+    });
+    const modes = new Uint16Array(count);
+    const types = new Uint8Array(count);
+    const flags = new Uint8Array(count);
+    for (let i = 0; i < count; i += 1) {
+      const slot = slots[i] as number;
+      modes[i] = mode[slot] ?? 0;
+      types[i] = type[slot] ?? 0;
+      flags[i] = this.isSettled(slot) ? SURE : 0;
+    }
+    return [...columns, new Uint8Array(modes.buffer), types, flags];
   }
 
   /** Fills the first slots from an image, which `take` answers piece by piece. */

@@ -29,6 +29,7 @@ export class Output {
   #gone = false;
   #failure: NodeJS.ErrnoException | undefined;
   #waiting: Promise<void> | undefined;
+  #together = '';
   #progressShown = false;
   #progressAt = 0;
 
@@ -79,12 +80,27 @@ export class Output {
 
   /** Resolves when the reader has taken all that was written: a process that ends before would cut it short. */
   async finish(): Promise<void> {
+    this.writeTogether();
     if (!this.#gone) await new Promise<void>(resolve => process.stdout.write('', () => resolve()));
   }
 
   /** One result: the object with `--json`, else the line. */
   async result(object: unknown, line: string): Promise<void> {
+    this.writeTogether();
     await this.write(this.json ? jsonLine(object) : `${printable(line)}\n`);
+  }
+
+  /** {@link result} of one of very many that come together: they are written together, before the next turn of the event loop. */
+  together(object: unknown, line: () => string): void {
+    if (this.#together === '') setImmediate(() => this.writeTogether());
+    this.#together += this.json ? jsonLine(object) : `${printable(line())}\n`;
+  }
+
+  /** Writes what {@link together} has gathered. */
+  writeTogether(): void {
+    const text = this.#together;
+    this.#together = '';
+    if (text !== '') void this.write(text);
   }
 
   /** Something to know, on stderr; silent with `-q`. */

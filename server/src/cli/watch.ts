@@ -65,7 +65,7 @@ export async function watchCommand(context: CommandContext): Promise<number> {
         index.add(change);
         const json = changeToJson(change);
         // What the first pass records is the present, not news; with -v it is listed too.
-        if (ready || invocation.verbose) void output.result(json, changeLine(json));
+        if (ready || invocation.verbose) output.together(json, () => changeLine(json));
       });
       await Promise.race([workspace.start(), aborted(signal)]);
       if (!signal.aborted) {

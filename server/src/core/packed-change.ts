@@ -68,17 +68,20 @@ export class DeviceNumbers {
 }
 
 let scratch = Buffer.alloc(4096);
+/** The same bytes: numbers are written by it in a few instructions. */
+let view = new DataView(scratch.buffer, scratch.byteOffset, scratch.length);
 
 function room(at: number, bytes: number): void {
   if (at + bytes <= scratch.length) return;
   const larger = Buffer.alloc(Math.max(scratch.length * 2, at + bytes));
   scratch.copy(larger, 0, 0, at);
   scratch = larger;
+  view = new DataView(scratch.buffer, scratch.byteOffset, scratch.length);
 }
 
 function putBytes(at: number, bytes: Uint8Array): number {
   room(at, 4 + bytes.length);
-  scratch.writeUInt32LE(bytes.length, at);
+  view.setUint32(at, bytes.length, true);
   scratch.set(bytes, at + 4);
   return at + 4 + bytes.length;
 }
@@ -91,7 +94,8 @@ function putHash(at: number, hex: string): number {
 
 function putNumber(at: number, value: number): number {
   room(at, 8);
-  return scratch.writeDoubleLE(value, at);
+  view.setFloat64(at, value, true);
+  return at + 8;
 }
 
 function contentKind(content: ContentRef | undefined, hash: string | undefined): number {
@@ -109,19 +113,20 @@ export function packChange(change: Change, devices: DeviceNumbers, path: Uint8Ar
   const kindOfContent = contentKind(change.content, change.hash);
   let at = putBytes(0, path);
   room(at, FIXED);
-  const has = (member: unknown, bit: number): number => (member === undefined ? 0 : bit);
   scratch[at] = KINDS.indexOf(change.kind) | (TYPES.indexOf(change.type) << 2) | (kindOfContent << 4);
   scratch[at + 1] =
     (change.hlc === change.at ? 0 : HLC) |
-    has(change.size, SIZE) |
-    has(change.hash, HASH) |
-    has(change.previousHash, PREVIOUS) |
-    has(change.mode, MODE) |
-    has(change.mtime, MTIME) |
-    has(change.from, FROM) |
-    has(change.cause, CAUSE);
-  scratch[at + 2] = change.flags.reduce((bits, flag) => bits | (1 << FLAGS.indexOf(flag)), 0);
-  scratch.writeUInt16LE(devices.number(change.device), at + 3);
+    (change.size === undefined ? 0 : SIZE) |
+    (change.hash === undefined ? 0 : HASH) |
+    (change.previousHash === undefined ? 0 : PREVIOUS) |
+    (change.mode === undefined ? 0 : MODE) |
+    (change.mtime === undefined ? 0 : MTIME) |
+    (change.from === undefined ? 0 : FROM) |
+    (change.cause === undefined ? 0 : CAUSE);
+  let bits = 0;
+  for (const flag of change.flags) bits |= 1 << FLAGS.indexOf(flag);
+  scratch[at + 2] = bits;
+  view.setUint16(at + 3, devices.number(change.device), true);
   at = putNumber(putNumber(at + 5, change.seq), change.at);
   if (change.hlc !== change.at) at = putNumber(at, change.hlc);
   if (change.size !== undefined) at = putNumber(at, change.size);
@@ -129,7 +134,8 @@ export function packChange(change: Change, devices: DeviceNumbers, path: Uint8Ar
   if (change.previousHash !== undefined) at = putHash(at, change.previousHash);
   if (change.mode !== undefined) {
     room(at, 2);
-    at = scratch.writeUInt16LE(change.mode, at);
+    view.setUint16(at, change.mode, true);
+    at += 2;
   }
   if (change.mtime !== undefined) at = putNumber(at, change.mtime);
   if (change.from !== undefined) at = putBytes(at, encodePath(change.from));

@@ -68,7 +68,8 @@ export class PackedTree implements Tree {
   }
 
   has(path: PathName): boolean {
-    return this.#find(encodePath(path)) >= 0;
+    const hash = hashOfAscii(path);
+    return (hash === undefined ? this.#find(encodePath(path)) : this.#findAscii(path, hash)) >= 0;
   }
 
   get(path: PathName): Change | undefined {
@@ -256,6 +257,18 @@ export class PackedTree implements Tree {
     }
   }
 
+  /** {@link #find} of a path of ASCII, without making its bytes. */
+  #findAscii(path: PathName, hash: number): number {
+    const mask = this.#block.length - 1;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const number = this.#block[slot] as number;
+      if (number === 0) return -1;
+      if (number === ABSENT || this.#hash[slot] !== hash) continue;
+      const { bytes } = this.#blocks[number - 1] as Block;
+      if (isAscii(bytes, this.#offset[slot] as number, path)) return slot;
+    }
+  }
+
   #freeSlot(hash: number): number {
     const mask = this.#block.length - 1;
     let slot = hash & mask;
@@ -324,7 +337,26 @@ function rowLength(bytes: Buffer, at: number): number {
 /** FNV-1a with a final mix, for the low bits alone choose the slot. */
 function hashOf(name: Uint8Array): number {
   let hash = 0x811c9dc5;
-  for (const byte of name) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (let i = 0; i < name.length; i += 1) hash = Math.imul(hash ^ (name[i] as number), 0x01000193);
   hash ^= hash >>> 15;
   return Math.imul(hash, 0x2c1b3c6d) >>> 0;
+}
+
+/** {@link hashOf} of the bytes of a path; `undefined` when it is not ASCII. */
+function hashOfAscii(path: PathName): number | undefined {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < path.length; i += 1) {
+    const code = path.charCodeAt(i);
+    if (code > 0x7f) return undefined;
+    hash = Math.imul(hash ^ code, 0x01000193);
+  }
+  hash ^= hash >>> 15;
+  return Math.imul(hash, 0x2c1b3c6d) >>> 0;
+}
+
+/** Whether the row that begins at `at` has this path of ASCII. */
+function isAscii(bytes: Buffer, at: number, path: PathName): boolean {
+  if (bytes.readUInt32LE(at) !== path.length) return false;
+  for (let i = 0; i < path.length; i += 1) if (bytes[at + 4 + i] !== path.charCodeAt(i)) return false;
+  return true;
 }

@@ -236,10 +236,12 @@ export function encodeBlockHead(
 /** Room for the header of a block, and its table from ids in binary (32 bytes each) and lengths. */
 export function encodeBlockTable(ids: Uint8Array, lengths: readonly number[]): Buffer {
   const out = Buffer.allocUnsafe(BLOCK_HEADER + lengths.length * BLOCK_ENTRY);
-  lengths.forEach((length, i) => {
-    out.set(ids.subarray(i * 32, i * 32 + 32), BLOCK_HEADER + i * BLOCK_ENTRY);
-    out.writeUInt32LE(length, BLOCK_HEADER + i * BLOCK_ENTRY + 32);
-  });
+  const view = new DataView(out.buffer, out.byteOffset, out.length);
+  for (let i = 0; i < lengths.length; i += 1) {
+    const at = BLOCK_HEADER + i * BLOCK_ENTRY;
+    for (let k = 0; k < 32; k += 1) out[at + k] = ids[i * 32 + k] as number;
+    view.setUint32(at + 32, lengths[i] as number, true);
+  }
   return out;
 }
 

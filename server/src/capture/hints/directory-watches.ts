@@ -5,7 +5,7 @@
 import { lstatSync, watch, type FSWatcher, type Stats } from 'node:fs';
 import { errnoOf } from '../../core/errors.ts';
 import { joinPath, parentOf, baseName, type PathName } from '../../core/path-name.ts';
-import { fileSystemAt, remoteName } from './file-system.ts';
+import { fileSystemAt, linksTellOfSubdirectories, remoteName } from './file-system.ts';
 import { describeWatchError } from './thread.ts';
 
 interface Entry {
@@ -13,12 +13,6 @@ interface Entry {
   readonly watcher: FSWatcher | undefined;
   readonly dev: number;
   readonly ino: number;
-}
-
-/** What is known of a directory once its watch is up. */
-export interface OpenedDirectory {
-  readonly stats: Stats;
-  readonly fileSystem: number;
 }
 
 type Listener = (dir: PathName, event: string, name: string | null) => void;
@@ -75,11 +69,22 @@ export class DirectoryWatches {
   }
 
   /**
+   * Whether nothing in a directory is a directory itself, as far as its own state tells.
+   *
+   * @param stats `undefined`: it is not there.
+   */
+  holdsNoDirectory(stats: Stats | undefined): boolean {
+    // Two links: the entry itself and `.`.
+    if (stats?.nlink !== 2 || !stats.isDirectory()) return false;
+    return linksTellOfSubdirectories(this.#fileSystems.get(stats.dev) ?? 0);
+  }
+
+  /**
    * Watches a directory.
    *
    * @returns What it is, looked at after its watch was up; `undefined` when there is no directory.
    */
-  open(dir: PathName, absolute: string | Buffer): OpenedDirectory | undefined {
+  open(dir: PathName, absolute: string | Buffer): Stats | undefined {
     let watcher: FSWatcher | undefined;
     try {
       watcher = watch(absolute, (event, name) => {
@@ -116,7 +121,7 @@ export class DirectoryWatches {
       if (siblings === undefined) this.#children.set(parent, new Set([baseName(dir)]));
       else siblings.add(baseName(dir));
     }
-    return { stats, fileSystem };
+    return stats;
   }
 
   /** Closes the watches of a directory and of all below it. */

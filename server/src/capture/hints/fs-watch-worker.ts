@@ -11,7 +11,6 @@ import { errnoOf } from '../../core/errors.ts';
 import { baseName, decodePath, joinPath, parentOf, type PathName } from '../../core/path-name.ts';
 import { DirectoryWatches } from './directory-watches.ts';
 import { Drain } from './drain.ts';
-import { linksTellOfSubdirectories } from './file-system.ts';
 import { HintPort } from './thread-port.ts';
 
 /** All watches are renewed after an overflow when it is quiet for this long, and after the longer time in any case. Milliseconds. */
@@ -73,7 +72,7 @@ function watchDirectories(): void {
   });
 
   const drain = new Drain(mayHaveOverflowed => {
-    for (const [dir, names] of dirty) for (const name of names) follow(dir, name);
+    for (const [dir, names] of dirty) followAll(dir, names);
     dirty.clear();
     for (const dir of suspects) if (dir !== '') follow(parentOf(dir), baseName(dir), true);
     suspects.clear();
@@ -88,6 +87,16 @@ function watchDirectories(): void {
       renewal = setTimeout(renew, RENEW_QUIET_MS);
     }
   });
+
+  /** Names in a directory appeared, vanished or were replaced: the watches follow. */
+  function followAll(dir: PathName, names: ReadonlySet<string>): void {
+    // In a burst nearly all are files: the directory tells it of all of them at once.
+    const onlyFiles = names.size > 1 && watches.holdsNoDirectory(lstatOrMissing(dir));
+    for (const name of names) {
+      if (onlyFiles && !name.includes('\uFFFD')) watches.closeBelow(joinPath(dir, name));
+      else follow(dir, name);
+    }
+  }
 
   /** A name in a directory appeared, vanished or was replaced: the watches follow. */
   function follow(dir: PathName, name: string, renewed = false): void {
@@ -118,8 +127,8 @@ function watchDirectories(): void {
       try {
         const found = watches.open(dir, absolute);
         if (found === undefined) continue;
-        // Two links, the entry itself and `.`: there is no subdirectory, and no need to read the names.
-        if (found.stats.nlink === 2 && linksTellOfSubdirectories(found.fileSystem)) continue;
+        // Then there is no need to read the names.
+        if (watches.holdsNoDirectory(found)) continue;
         for (const name of subdirectories(absolute)) {
           const path = joinPath(dir, name);
           if (!port.excludes(path)) stack.push(path);
