@@ -6,7 +6,7 @@
  * far around, or on more than the format allows, is one that cannot be read.
  */
 import { hash } from 'node:crypto';
-import type { ChunkPlace } from './chunk-index.ts';
+import { SOME_ENTRY, type ChunkPlace } from './chunk-index.ts';
 import { decompress } from './decompress.ts';
 import { MOST_DEPTH, MOST_DICTIONARY, MOST_NEEDED, MOST_NEEDED_BYTES, splitDelta, unpackDelta } from './delta.ts';
 import { CODEC_DELTA, CODEC_RAW, type BlockEntry, type BlockHeader } from './layout.ts';
@@ -39,6 +39,13 @@ interface Unpacked {
   readonly offsets: readonly number[];
   readonly raw: Buffer;
   readonly needs: ReadonlyMap<string, number>;
+  /** Ids in the table, once one was looked for: the first of each. */
+  entries?: ReadonlyMap<string, number>;
+}
+
+function entryOf(block: Unpacked, id: string): number {
+  block.entries ??= new Map(block.table.map((entry, i) => [entry.id, i] as const).toReversed());
+  return block.entries.get(id) ?? -1;
 }
 
 /** One chunk being read. */
@@ -82,8 +89,9 @@ export class BlockReader {
     const place = this.#source.place(id);
     if (place === undefined) return undefined;
     const block = this.#block(place, reading);
-    const entry = block?.table[place.entry];
-    const offset = block?.offsets[place.entry];
+    const at = block === undefined || place.entry !== SOME_ENTRY ? place.entry : entryOf(block, id);
+    const entry = block?.table[at];
+    const offset = block?.offsets[at];
     if (block === undefined || entry?.id !== id || offset === undefined) return undefined;
     const bytes = block.raw.subarray(offset, offset + entry.length);
     return this.#source.idOf(hash('sha256', bytes, 'hex')) === id ? { bytes, needs: block.needs } : undefined;

@@ -8,9 +8,11 @@ export interface ChunkPlace {
   readonly segment: number;
   /** Offset of the block in the segment file. */
   readonly block: number;
-  /** Position in the block's table. */
+  /** Position in the block's table; {@link SOME_ENTRY} where it is to be looked for there. */
   readonly entry: number;
 }
+
+export const SOME_ENTRY = -1;
 
 const START = 1 << 12;
 const SMALLEST = 1 << 4;

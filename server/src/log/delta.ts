@@ -30,6 +30,11 @@ export function dictionaryOf(bases: readonly Uint8Array[]): Buffer {
   return Buffer.concat([PLAIN, ...bases]);
 }
 
+/** The window in which all of so many bytes are seen. Readers allow it: zstd's own limit is 27. */
+export function windowLogFor(bytes: number): number {
+  return Math.min(24, Math.max(17, Math.ceil(Math.log2(bytes + 1))));
+}
+
 /**
  * Compresses chunks on others.
  *
@@ -44,7 +49,7 @@ export async function packDelta(
 ): Promise<Buffer> {
   const dictionary = dictionaryOf(bases.map(({ bytes }) => bytes));
   // The whole dictionary must lie within the window.
-  const windowLog = Math.min(23, Math.max(17, Math.ceil(Math.log2(raw.length + dictionary.length + 1))));
+  const windowLog = windowLogFor(raw.length + dictionary.length);
   const packed = await compressZstd(raw, {
     dictionary,
     pledgedSrcSize: raw.length,

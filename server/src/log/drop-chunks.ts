@@ -5,37 +5,34 @@
  * Each segment is replaced at once, so that whoever opens the log at any moment finds whole segments, and what a crash leaves is
  * some of them done and some not: the same call goes on.
  */
-import { closeSync, fstatSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { constants as zlibConstants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { SyftError } from '../core/errors.ts';
-import { replaceFile, syncDirectory, writeError, writeFully } from '../storage/durable.ts';
+import { writeError } from '../storage/durable.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
-import { SealingSession } from '../crypto/seal.ts';
-import { encodeHead, readHead } from './head.ts';
+import { BlockSealer } from './block-sealer.ts';
+import type { Base } from './build-blocks.ts';
 import {
   blockCrc,
   BLOCK_HEADER,
   blockTableLength,
-  CODEC_RAW,
-  CODEC_ZSTD,
-  decodeBlockHeader,
-  encodeBlockHead,
   encodeFrameHeader,
   FRAME_HEADER,
   frameLength,
   frameSeed,
   moveSealedBlock,
   parseSegmentName,
-  SEGMENT_HEADER
+  SEGMENT_HEADER,
+  type BlockEntry
 } from './layout.ts';
+import { repackBlock } from './pack-blocks.ts';
 import { readUpTo } from './read-up-to.ts';
 import { Relocation } from './relocation.ts';
-import { openTable, sealBlock, segmentPlace, type FrameSlot, type PlainBlock } from './sealed-frame.ts';
+import { replaceSegment } from './replace-segment.ts';
+import { segmentPlace, type PlainBlock } from './sealed-frame.ts';
+import type { SegmentSink } from './segment-sink.ts';
 import { Stream, type Block, type Frame, type Segment } from './stream.ts';
 
-/** Bytes copied at a time. */
-const PIECE = 1 << 20;
 /** Blocks handled before others get their turn. */
 const PORTION = 8;
 
@@ -66,53 +63,6 @@ export interface DroppedChunks {
   readonly segments: number;
 }
 
-/** Writes a segment, or only counts what it would take. */
-class SegmentSink {
-  readonly #fd: number | undefined;
-  length = 0;
-
-  constructor(path: string | undefined) {
-    this.#fd = path === undefined ? undefined : openSync(path, 'w', 0o600);
-  }
-
-  write(bytes: Uint8Array): void {
-    if (this.#fd !== undefined) writeFully(this.#fd, bytes, this.length);
-    this.length += bytes.length;
-  }
-
-  writeAt(bytes: Uint8Array, position: number): void {
-    if (this.#fd !== undefined) writeFully(this.#fd, bytes, position);
-  }
-
-  /** Leaves room that is filled by {@link writeAt}. */
-  skip(length: number): void {
-    this.length += length;
-  }
-
-  copy(from: number, offset: number, length: number): void {
-    if (this.#fd === undefined) {
-      this.length += length;
-      return;
-    }
-    for (let done = 0; done < length;) {
-      const piece = readUpTo(from, offset + done, Math.min(PIECE, length - done));
-      if (piece.length === 0) {
-        throw new SyftError('DISK_ERROR', 'A segment became shorter while it was being rewritten.');
-      }
-      this.write(piece);
-      done += piece.length;
-    }
-  }
-
-  sync(): void {
-    if (this.#fd !== undefined) fsyncSync(this.#fd);
-  }
-
-  close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
-  }
-}
-
 /**
  * What is done to blocks. `free`: one that keeps a chunk and is based on one that goes is made to stand alone, with all it has.
  * `drop`: what goes is taken out.
@@ -128,13 +78,27 @@ function isConcerned(stream: Stream, block: Block, { isDropped }: DropChunksOpti
   return going < table.length && stream.basesOf(block).some(isDropped);
 }
 
+/** A block of more than a recorder puts into one was packed by a compaction: what is left of it is packed so again. Bytes. */
+const PACKED_FROM = 2 ** 20;
+
+/** What a block is based on and stays, where its chunks may go on to be based on it; none where any of that goes or cannot be read. */
+function basesLeft(stream: Stream, block: Block, options: DropChunksOptions): Base[] {
+  const bases: Base[] = [];
+  for (const id of stream.basesOf(block)) {
+    const bytes = options.isDropped(id) ? undefined : options.chunkBytes(id);
+    if (bytes === undefined) return [];
+    bases.push({ id, bytes });
+  }
+  return bases;
+}
+
 /** A block after a pass, not sealed: `undefined` when nothing is left of it. */
-function after(
+async function after(
   stream: Stream,
   block: Block,
   options: DropChunksOptions,
   pass: Pass
-): PlainBlock | 'as it is' | undefined {
+): Promise<PlainBlock | 'as it is' | undefined> {
   const { table } = block;
   if (table === undefined || !isConcerned(stream, block, options, pass)) return 'as it is';
   const kept = pass === 'free' ? table : table.filter(({ id }) => !options.isDropped(id));
@@ -142,23 +106,15 @@ function after(
   const parts = kept.map(({ id }) => options.chunkBytes(id));
   // Not all of it can be read any more.
   if (!parts.every(part => part !== undefined)) return options.damagedToo === true ? undefined : 'as it is';
-  const left = Buffer.concat(parts);
-  const packed = zstdCompressSync(left, { params: { [zlibConstants.ZSTD_c_compressionLevel]: 3 } });
-  const zstd = packed.length < left.length;
-  // This replaces the only copy: what was packed must come out again before the old one goes.
-  if (zstd && !zstdDecompressSync(packed).equals(left)) {
-    throw new SyftError('INTERNAL', 'A block could not be packed anew; nothing was changed.');
-  }
-  const stored = zstd ? packed : left;
-  return { head: encodeBlockHead(kept, left.length, stored, zstd ? CODEC_ZSTD : CODEC_RAW), stored };
+  const chunks = parts.map((bytes, i) => ({ id: (kept[i] as BlockEntry).id, bytes }));
+  return repackBlock(chunks, basesLeft(stream, block, options), (block.header?.rawLength ?? 0) > PACKED_FROM);
 }
 
 class SegmentRewriter {
   readonly #options: DropChunksOptions;
   readonly #pass: Pass;
   readonly #seed: number;
-  /** What was sealed once is sealed anew in sessions of this call's own: how far those of the writers had counted nobody knows. */
-  readonly #sessions = new Map<number, SealingSession>();
+  readonly #sealer = new BlockSealer();
   #portion = 0;
 
   constructor(options: DropChunksOptions, pass: Pass, device: string) {
@@ -213,7 +169,7 @@ class SegmentRewriter {
     sink.copy(fd, offset + FRAME_HEADER, header.recordsStored);
     const chunks = sink.length;
     for (const block of stream.blocks(frame)) {
-      const now = after(stream, block, this.#options, this.#pass);
+      const now = await after(stream, block, this.#options, this.#pass);
       const fromFrame = sink.length - start;
       if (now === 'as it is') this.#keep(block, fd, sink, fromFrame, block.offset - offset);
       else if (now !== undefined) this.#writeBlock(stream, frame, now, sink, fromFrame);
@@ -251,51 +207,9 @@ class SegmentRewriter {
     }
     const slot = { segment: segmentPlace(workspace, stream.device, segment), chain: header.chain };
     // Where the header of the segment cannot be read, readers try all epochs.
-    const sealed = this.#seal(keys, stream.epochOf(segment) || keys.newest, slot, block, fromFrame);
+    const sealed = this.#sealer.seal(keys, stream.epochOf(segment) || keys.newest, slot, block, fromFrame);
     sink.write(sealed.head);
     sink.write(sealed.stored);
-  }
-
-  #seal(
-    keys: LogKeys,
-    epoch: number,
-    slot: FrameSlot,
-    block: PlainBlock,
-    fromFrame: number
-  ): { head: Buffer; stored: Buffer } {
-    let session = this.#sessions.get(epoch);
-    if (session === undefined) this.#sessions.set(epoch, (session = new SealingSession(keys, epoch)));
-    const sealed = sealBlock(session, slot, block, fromFrame, true);
-    const header = decodeBlockHeader(sealed.head);
-    const opened = header && openTable(keys, epoch, session.id, slot, header, sealed.head.subarray(BLOCK_HEADER));
-    if (opened?.unseal(sealed.stored)?.equals(block.stored) !== true) {
-      throw new SyftError('INTERNAL', 'A block could not be encrypted anew; nothing was changed.');
-    }
-    return sealed;
-  }
-
-  /** The new file has the frames of the old one. */
-  check(stream: Stream, segment: Segment, path: string): void {
-    const copy = new Stream(stream.dir, stream.device, {
-      workspace: this.#options.workspace,
-      config: () => undefined,
-      nextNumber: () => 0,
-      onDamage: () => undefined,
-      keys: this.#options.keys
-    });
-    try {
-      const other: Segment = { ...segment, path, fd: undefined, relocations: [] };
-      copy.segments.push(other);
-      const left = copy.framesOf(other);
-      for (const { header } of stream.framesOf(segment)) {
-        const found = left.next();
-        if (found.done === true || !found.value.header.chain.equals(header.chain)) {
-          throw new SyftError('INTERNAL', `${segment.where} could not be written anew; nothing was changed.`);
-        }
-      }
-    } finally {
-      copy.close();
-    }
   }
 }
 
@@ -338,8 +252,8 @@ async function pass(options: DropChunksOptions, which: Pass): Promise<DroppedChu
         if (!names.includes(segment.name)) continue;
         const before = fstatSync(stream.open(segment)).size;
         if (await rewriter.concerns(stream, segment)) {
-          const after = await replaceSegment(rewriter, stream, segment, options);
-          freedBytes += before - after;
+          const after = await replaceSegment(stream, segment, sink => rewriter.rewrite(stream, segment, sink), options);
+          freedBytes += before - (after ?? before);
           segments += 1;
         }
         if (segment.fd !== undefined) closeSync(segment.fd);
@@ -355,41 +269,6 @@ async function pass(options: DropChunksOptions, which: Pass): Promise<DroppedChu
     }
   }
   return { freedBytes, segments };
-}
-
-/** Bytes of the segment as it is, or would be, afterwards. */
-async function replaceSegment(
-  rewriter: SegmentRewriter,
-  stream: Stream,
-  segment: Segment,
-  options: DropChunksOptions
-): Promise<number> {
-  const temporary = options.dryRun === true ? undefined : `${segment.path}.tmp`;
-  const sink = new SegmentSink(temporary);
-  let relocation: Relocation;
-  try {
-    relocation = await rewriter.rewrite(stream, segment, sink);
-    sink.sync();
-  } catch (error) {
-    if (temporary !== undefined) rmSync(temporary, { force: true });
-    throw error;
-  } finally {
-    sink.close();
-  }
-  if (temporary === undefined) return sink.length;
-  rewriter.check(stream, segment, temporary);
-  shortenHead(stream, segment, relocation);
-  renameSync(temporary, segment.path);
-  syncDirectory(stream.dir);
-  options.onReplaced?.(stream.device, segment.name, relocation);
-  return sink.length;
-}
-
-/** A head may be behind its segment, never ahead: so it is shortened first, where it names this one. */
-function shortenHead(stream: Stream, segment: Segment, relocation: Relocation): void {
-  const head = readHead(stream.dir);
-  if (head === undefined || head === 'damaged' || head.segment !== segment.name) return;
-  replaceFile(join(stream.dir, 'head.json'), encodeHead({ ...head, length: relocation.of(head.length) }));
 }
 
 /** Names of the segments of a stream, in order. */

@@ -9,12 +9,13 @@ import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
 import { decodeHashes, isAct, type ActChange } from '../core/retention-act.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
-import { BlockReader, type StoredBlock } from './block-reader.ts';
-import { ChunkIndex, type ChunkPlace } from './chunk-index.ts';
+import { BlockReader, type FoundChunk, type StoredBlock } from './block-reader.ts';
+import { ChunkIndex, SOME_ENTRY, type ChunkPlace } from './chunk-index.ts';
 import { bytes8, floats, HashColumn, numbers16, numbers32 } from './columns.ts';
 import { storedId } from './chunk-id.ts';
 import { checkKeys, readFormatFile } from './format-file.ts';
 import { BLOCK_ENTRY, BLOCK_HEADER, frameLength } from './layout.ts';
+import type { Relocation } from './relocation.ts';
 import { storedBytes, Stream, streamStart, type Block, type Position, type Segment } from './stream.ts';
 import type { DurableEnd } from './types.ts';
 
@@ -314,20 +315,44 @@ export class Inventory {
     return this.#blocks.chunk(id)?.bytes;
   }
 
-  #blockOf(chunk: number): { stream: Stream; block: Block } | undefined {
-    const segment = this.#segments[this.#chunkSegment.at(chunk)];
-    const stream = this.#streams.get(segment?.where.split('/')[1] ?? '')?.stream;
-    if (this.#chunkPresent.at(chunk) === 0 || segment === undefined || stream === undefined) return undefined;
-    const block = stream.blockAt(segment, this.#chunkBlock.at(chunk));
-    return block === undefined ? undefined : { stream, block };
+  /** {@link bytesOf}, with the blocks that were needed. */
+  found(id: string): FoundChunk | undefined {
+    return this.#blocks.chunk(id);
+  }
+
+  /** The segment in which a chunk lies: the first of those that hold it. */
+  segmentOf(chunk: number): Segment | undefined {
+    return this.#chunkPresent.at(chunk) === 1 ? this.#segments[this.#chunkSegment.at(chunk)] : undefined;
+  }
+
+  /** A segment was replaced by one with the same frames and chunks; from now on it is read instead of the old one. */
+  relocated(device: string, name: string, relocation: Relocation): void {
+    const stream = this.#streams.get(device)?.stream;
+    const segment = stream?.segments.find(candidate => candidate.name === name);
+    if (stream === undefined || segment === undefined) return;
+    stream.relocated(segment, relocation);
+    // A segment that was gone on with after others has several numbers.
+    const numbers = new Set<number>();
+    this.#segments.forEach((candidate, number) => {
+      if (candidate === segment) numbers.add(number);
+    });
+    for (const number of numbers) this.#blocks.forget(number);
+    for (const frame of stream.framesOf(segment)) {
+      for (const block of stream.blocks(frame)) {
+        for (const { id } of block.table ?? []) {
+          const chunk = this.#chunkNumbers.find(id);
+          if (chunk !== undefined && numbers.has(this.#chunkSegment.at(chunk))) {
+            this.#chunkBlock.set(chunk, block.offset);
+          }
+        }
+      }
+    }
   }
 
   #placeOf(id: string): ChunkPlace | undefined {
     const chunk = this.#chunkNumbers.find(id);
-    const found = chunk === undefined ? undefined : this.#blockOf(chunk);
-    if (chunk === undefined || found === undefined) return undefined;
-    const entry = found.block.table?.findIndex(each => each.id === id) ?? -1;
-    return { segment: this.#chunkSegment.at(chunk), block: found.block.offset, entry };
+    if (chunk === undefined || this.#chunkPresent.at(chunk) === 0) return undefined;
+    return { segment: this.#chunkSegment.at(chunk), block: this.#chunkBlock.at(chunk), entry: SOME_ENTRY };
   }
 
   #storedAt({ segment: number, block: offset }: ChunkPlace): StoredBlock | undefined {

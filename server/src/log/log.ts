@@ -32,6 +32,7 @@ import { BlockReader, type StoredBlock } from './block-reader.ts';
 import { ChunkIndex, type ChunkPlace } from './chunk-index.ts';
 import { buildBlocks, type Base, type BuiltBlock, type VersionChunks } from './build-blocks.ts';
 import { storedId, withStoredIds } from './chunk-id.ts';
+import { removeLeftOvers } from './drop-chunks.ts';
 import { droppedError } from './dropped-error.ts';
 import { finishDrops, UNFINISHED_FILE } from './drops.ts';
 import {
@@ -963,6 +964,10 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
         seal: async () => {
           if (this.#segment !== undefined) await this.#write(this.#prepare([]), FLAG_SEAL);
         },
+        begin: async () => {
+          // At this moment nothing is on its way: a clean close, though the stream goes on.
+          if (this.#segment === undefined) await this.#write(await this.#prepare([]), FLAG_CLOSE);
+        },
         sign: async () => {
           await this.#tree.settle();
           this.#writeHead(false, true);
@@ -1404,9 +1409,10 @@ export function openLogReader(options: OpenLogOptions): Promise<OpenReader> {
   });
 }
 
-/** Finishes what a prune that was cut off has left to do. That it cannot be done now, for want of space, must not keep anybody from recording. */
+/** Removes what a rewriting that was cut off has left, and finishes what a prune has left to do. That it cannot be done now, for want of space, must not keep anybody from recording. */
 async function finishLater(log: OpenedWriter): Promise<void> {
   try {
+    for (const device of [log.device, ...log.earlierDevices]) removeLeftOvers(log.dir, device);
     await finishDrops(log);
   } catch (error) {
     log.tell({

@@ -105,7 +105,7 @@ export interface LogDrops {
    * @throws SyftError LOG_CLOSED, DISK_*, and whatever `work` throws.
    */
   exclusively<T>(work: (inside: HeldLog) => Promise<T>): Promise<T>;
-  /** A segment was replaced by one without some of its chunks, which were forgotten before. */
+  /** A segment was replaced by one that has the same frames: without some of its chunks, which were forgotten before, or with them stored anew. */
   relocated(device: string, segment: string, relocation: Relocation): void;
   /** Streams of earlier keys of this installation. */
   readonly earlierDevices: readonly string[];
@@ -137,6 +137,8 @@ export interface HeldLog {
   append(appends: readonly Append[]): Promise<Change[]>;
   /** Ends the segment: what is in it is not appended to again. */
   seal(): Promise<void>;
+  /** Begins a segment, unless one is being written: what was sealed is then not the last of its stream. */
+  begin(): Promise<void>;
   /** Brings tree and signed checkpoint to the end of the stream, and `head.json` behind it. */
   sign(): Promise<void>;
   /** These chunks count as not held from now on: a content that needs one brings it anew. */

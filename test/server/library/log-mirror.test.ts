@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { SyftError } from '../../../server/src/core/errors.ts';
 import { LogMirror } from '../../../server/src/library/log-mirror.ts';
 import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
+import { compactLog } from '../../../server/src/log/compact.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
 import { storedBytes, storedSegment } from '../../../server/src/log/stored-segment.ts';
@@ -176,6 +177,41 @@ class Counted implements Storage {
   append: NonNullable<Storage['append']> = (...all) => this.#write(() => this.#inner.append(...all));
   delete: Storage['delete'] = (...all) => this.#write(() => this.#inner.delete(...all));
 }
+
+test('a copy that is cut off at any write, while it follows a compaction too, has no damage and all versions', async () => {
+  const text = (i: number): string => `${i} ${'the same '.repeat(800)}${i}`;
+  for (let i = 0; i < 4; i += 1) {
+    writeFileSync(at('data/a'), text(i));
+    await record(at('log'), at('before'));
+  }
+  // The copy has a part of the segment that is compacted.
+  for (let i = 4; i < 8; i += 1) {
+    writeFileSync(at('data/a'), text(i));
+    await record(at('log'));
+  }
+  const log = await openLogWriter({ dir: at('log') });
+  expect((await compactLog(log, { all: true })).segments).toBe(1);
+  await log.close();
+  const expected = await contents(at('log'));
+  const known = await contents(at('before'));
+  for (let most = 0, problems = 1; problems > 0; most += 1) {
+    if (most > 50) throw new Error('A copy never gets equal.');
+    rmSync(at('copy'), { recursive: true, force: true });
+    cpSync(at('before'), at('copy'), { recursive: true });
+    const storage = new Counted(new FsStorage(at('copy')));
+    const mirror = new LogMirror(at('log'), storage);
+    problems = 0;
+    mirror.on('problem', () => (problems += 1));
+    storage.most = most;
+    await mirror.stop();
+    expect(await damages(at('copy'))).toEqual([]);
+    expect((await contents(at('copy'))).slice(0, known.length)).toEqual(known);
+    storage.most = Infinity;
+    await mirror.stop();
+    expect(await damages(at('copy'))).toEqual([]);
+    expect(await contents(at('copy'))).toEqual(expected);
+  }
+});
 
 test('a copy that is cut off at any write, while it follows a prune too, has no damage', async () => {
   for (const text of ['first', 'second', 'third']) {

@@ -3,7 +3,7 @@
  * `node fault-child.ts LOG KEYS MODE K [SCENARIO]`. Prints `calls N` at the end, and for each acknowledged change its number and hash.
  *
  * SCENARIO: `write` (the default) writes two sessions, `encrypted` does so to a log with the passphrase `fault`; `prune` and `erase`
- * drop contents from a log that holds some, and append; `tiles` goes on with a log that has a file for each tile. With
+ * drop contents from a log that holds some, and append; `compact` packs what two segments hold, and appends; `tiles` goes on with a log that has a file for each tile. With
  * SYFT_FAULT_TRANSCRIPT, a file, all that is given to the disk to be appended is noted there, each piece behind its length.
  *
  * MODE: `kill` dies before call K, `tear` in the middle of the Kth that writes, `fail` makes call K report EIO, after half of it when
@@ -13,7 +13,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import type { ContentRef } from '../../../server/src/core/change.ts';
+import type { Change, ContentRef } from '../../../server/src/core/change.ts';
 import type { LogKeys } from '../../../server/src/crypto/log-keys.ts';
 import type { LogWriter } from '../../../server/src/log/types.ts';
 
@@ -200,6 +200,33 @@ async function drop(what: 'prune' | 'erase'): Promise<void> {
   await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
 }
 
+/** Versions on one another in two segments, which are compacted while a third is begun; the log goes on, in the same session. */
+async function compact(): Promise<void> {
+  const { compactLog } = await import('../../../server/src/log/compact.ts');
+  const { save } = await import('./scratch.ts');
+  const log = await openLogWriter({ dir, keyDir });
+  const latest = new Map<string, Change>();
+  const acknowledge = async (path: string, i: number): Promise<void> => {
+    const like = createHash('shake256', { outputLength: 20_000 }).update(path).digest();
+    const bytes = Buffer.concat([Buffer.from(`${i} `), like, Buffer.from(` ${i}`)]);
+    const change = await twice(() => save(log, path, bytes, latest.get(path)));
+    latest.set(path, change);
+    say(`acknowledged ${change.seq} ${change.path} ${hashOf(bytes)}`);
+  };
+  for (let i = 0; i < 3; i += 1) {
+    for (const path of ['a', 'b']) await acknowledge(path, i);
+    if (i > 0) continue;
+    await log.exclusively(async inside => {
+      await inside.seal();
+      await inside.begin();
+    });
+  }
+  armed = true;
+  await twice(() => compactLog(log, { all: true }));
+  await acknowledge('a', 3);
+  await log.close().catch((error: unknown) => say(`refused ${(error as { code?: string }).code ?? String(error)}`));
+}
+
 /** Two sessions on an older log: its tiles go into few files, and the tree grows on in those. */
 async function tiles(): Promise<void> {
   const { splitTiles } = await import('./single-tiles.ts');
@@ -230,6 +257,7 @@ const scenarios: Record<string, () => Promise<void>> = {
   encrypted: write,
   prune: () => drop('prune'),
   erase: () => drop('erase'),
+  compact,
   tiles
 };
 await scenarios[scenario]?.();

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SyftError } from '../../../server/src/core/errors.ts';
 import { isDrop } from '../../../server/src/core/retention-act.ts';
+import { compactLog } from '../../../server/src/log/compact.ts';
 import { all, quickDirectory, Scratch, sha256, version } from './scratch.ts';
 
 /** Types are stripped once, not in each of hundreds of processes. */
@@ -195,6 +196,34 @@ describe.each([PRUNE, ERASE])('$what', dropping => {
     });
   }, 300_000);
 });
+
+const COMPACT_STRIDE = EVERY ?? 24;
+
+test('a compaction killed, torn or failing at any call: every version is there, nothing looks like damage, and the next one ends it', async () => {
+  using scratch = new Scratch(quickDirectory());
+  const whole = await run(join(scratch.base, 'whole'), scratch.keys, 'count', 0, 'compact');
+  expect([whole.stderr, whole.acknowledged.length]).toEqual(['', 7]);
+  for (const [i, mode] of (['kill', 'tear', 'fail'] as const).entries()) {
+    const last = mode === 'tear' ? whole.writes : (whole.calls ?? 0);
+    expect(last).toBeGreaterThan(mode === 'tear' ? 15 : 40);
+    for (let k = 1 + i; k <= last; k += COMPACT_STRIDE) {
+      const dir = join(scratch.base, `${mode}-${k}`);
+      const done = await run(dir, scratch.keys, mode, k, 'compact');
+      try {
+        if (mode !== 'fail') killed(done, k);
+        else for (const code of done.refused) expect(code).toMatch(/^DISK_/);
+        await goesOn(scratch, dir, done);
+        const log = await scratch.writer({ dir });
+        await compactLog(log, { all: true });
+        await log.close();
+        await goesOn(scratch, dir, done);
+        expect(scratch.filesOf(dir).filter(file => file.endsWith('.tmp'))).toEqual([]);
+      } catch (error) {
+        throw new Error(`compact: ${mode} at ${k} of ${last}: ${String(error)}\n${done.stderr}`, { cause: error });
+      }
+    }
+  }
+}, 300_000);
 
 const TILES_STRIDE = EVERY ?? 24;
 

@@ -16,22 +16,25 @@ function unpack(scratch: Scratch, name = 'log-v1'): string {
   return join(scratch.base, name);
 }
 
-test.each(['log-v1', 'log-v1-delta'])('every change and content of %s is read as it was written', async name => {
-  using scratch = new Scratch();
-  const dir = unpack(scratch, name);
-  const { openLogReader } = await import('../../../server/src/log/log.ts');
-  const log = await openLogReader({ dir, onDamage: damage => expect(damage).toBeUndefined() });
-  const listed = [];
-  for (const change of await all(log)) {
-    const content = change.content === undefined ? undefined : await log.contentBytes(change);
-    listed.push({ ...changeToJson(change), ...(content !== undefined && { contentHash: sha256(content) }) });
+test.each(['log-v1', 'log-v1-delta', 'log-v1-compact'])(
+  'every change and content of %s is read as it was written',
+  async name => {
+    using scratch = new Scratch();
+    const dir = unpack(scratch, name);
+    const { openLogReader } = await import('../../../server/src/log/log.ts');
+    const log = await openLogReader({ dir, onDamage: damage => expect(damage).toBeUndefined() });
+    const listed = [];
+    for (const change of await all(log)) {
+      const content = change.content === undefined ? undefined : await log.contentBytes(change);
+      listed.push({ ...changeToJson(change), ...(content !== undefined && { contentHash: sha256(content) }) });
+    }
+    await log.close();
+    expect(listed).toEqual(JSON.parse(readFileSync(join(FIXTURES, `${name}.json`), 'utf8')));
+    expect(await scratch.fsck(true, dir)).toEqual([]);
   }
-  await log.close();
-  expect(listed).toEqual(JSON.parse(readFileSync(join(FIXTURES, `${name}.json`), 'utf8')));
-  expect(await scratch.fsck(true, dir)).toEqual([]);
-});
+);
 
-test.each(['log-v1', 'log-v1-delta'])('%s is gone on with, and what it held stays', async name => {
+test.each(['log-v1', 'log-v1-delta', 'log-v1-compact'])('%s is gone on with, and what it held stays', async name => {
   using scratch = new Scratch();
   const dir = unpack(scratch, name);
   const log = await scratch.writer({ dir });

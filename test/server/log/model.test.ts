@@ -1,6 +1,6 @@
 /**
  * Random lives of a workspace against an oracle in memory: files are written, moved and removed, recorded, versions are pinned,
- * old ones pruned, the recorder is restarted, or crashes in the middle of writing or pruning. Whatever the order, what was said to be
+ * old ones pruned, the log compacted, the recorder is restarted, or crashes in the middle of writing, pruning or compacting. Whatever the order, what was said to be
  * recorded and is to be kept is there, byte for byte, what was pruned says so, the log is sound, and after recording its tree is what
  * the oracle says is on disk.
  *
@@ -26,6 +26,7 @@ import { Recorder } from '../../../server/src/capture/recorder.ts';
 import { versionId, type Change } from '../../../server/src/core/change.ts';
 import { SyftError } from '../../../server/src/core/errors.ts';
 import { markVersion } from '../../../server/src/library/version-marks.ts';
+import { compactLog } from '../../../server/src/log/compact.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
 import { pruneLog, type Pruned } from '../../../server/src/log/prune.ts';
@@ -440,6 +441,37 @@ class CrashWhilePruning implements Command {
   }
 }
 
+class Compact implements Command {
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    await real.recorder.flush();
+    acknowledge(oracle, real);
+    expect((await compactLog(real.log, { all: true })).damaged).toEqual([]);
+    await remembers(oracle, real, real.log);
+  }
+  toString = (): string => 'compact';
+}
+
+class CrashWhileCompacting implements Command {
+  readonly turns: number;
+  constructor(turns: number) {
+    this.turns = turns;
+  }
+  check = (): boolean => true;
+  async run(oracle: Oracle, real: Real): Promise<void> {
+    await real.recorder.flush();
+    acknowledge(oracle, real);
+    const compacting = compactLog(real.log, { all: true }).catch(() => undefined);
+    for (let i = 0; i < this.turns; i += 1) await new Promise(resolve => setImmediate(resolve));
+    await real.crash();
+    await compacting;
+    await remembers(oracle, real, real.log);
+  }
+  toString(): string {
+    return `crash(${this.turns} turns into compacting)`;
+  }
+}
+
 type Torn = 'cut' | 'zeros' | 'junk';
 
 /** After the write and before the sync came back: nobody was told, and the disk kept only a part of what was written. */
@@ -500,6 +532,8 @@ const COMMANDS: fc.Arbitrary<Command>[] = [
   fc.nat(999).map(n => new Pin(n / 1000)),
   fc.constant(new Prune()),
   fc.nat(40).map(turns => new CrashWhilePruning(turns)),
+  fc.constant(new Compact()),
+  fc.nat(60).map(turns => new CrashWhileCompacting(turns)),
   fc.tuple(fc.constantFrom<Torn>('cut', 'zeros', 'junk'), share).map(([how, at]) => new CrashBeforeSync(how, at))
 ];
 

@@ -6,7 +6,8 @@ import { SyftError } from '../../../server/src/core/errors.ts';
 import { parsePolicy } from '../../../server/src/core/retention-policy.ts';
 import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
-import { openLogWriter } from '../../../server/src/log/log.ts';
+import { compactLog } from '../../../server/src/log/compact.ts';
+import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
 import { pruneLog } from '../../../server/src/log/prune.ts';
 import { FsStorage } from '../../../server/src/storage/fs.ts';
 import { MemoryStorage } from '../../../server/src/storage/memory.ts';
@@ -207,6 +208,46 @@ test('a fetch that is cut off at any request leaves a log without damage, and th
     }
     rmSync(at('before'), { recursive: true, force: true });
     cpSync(at('cut'), at('before'), { recursive: true });
+  }
+});
+
+test('a fetch of what was compacted meanwhile, cut off at any request, has no damage and all versions', async () => {
+  const storage = new MemoryStorage();
+  const text = (i: number): string => `${i} ${noise(9000, 7).toString('hex')} ${i}`;
+  const versions = async (dir: string): Promise<string[]> => {
+    await using reader = await openLogReader({ dir });
+    const found: string[] = [];
+    for await (const change of reader.changes()) found.push((await reader.contentBytes(change)).toString());
+    return found;
+  };
+  for (let i = 0; i < 3; i += 1) {
+    writeFileSync(at('data/a'), text(i));
+    await record(storage);
+  }
+  const early = new FetchedLog(storage, at('before'));
+  await early.fetch();
+  early.close();
+  for (let i = 3; i < 6; i += 1) {
+    writeFileSync(at('data/a'), text(i));
+    await record(storage);
+  }
+  const writer = await openLogWriter({ dir: at('data.log') });
+  expect((await compactLog(writer, { all: true })).segments).toBe(1);
+  await writer.close();
+  await record(storage);
+  const expected = await versions(at('data.log'));
+  for (let requests = 0, done = false; !done; requests += 1) {
+    if (requests > 200) throw new Error('A fetch never ends.');
+    rmSync(at('cut'), { recursive: true, force: true });
+    cpSync(at('before'), at('cut'), { recursive: true });
+    const fetched = new FetchedLog(cutOff(storage, requests), at('cut'));
+    done = await fetched.fetch().catch(() => false);
+    fetched.close();
+    expect([requests, await damages(at('cut'))]).toEqual([requests, []]);
+    const found = await versions(at('cut'));
+    expect(found).toEqual(expected.slice(0, found.length));
+    expect(found.length).toBeGreaterThanOrEqual(3);
+    if (done) expect(found).toEqual(expected);
   }
 });
 
