@@ -128,7 +128,14 @@ export const StatusSchema = z.object({
 export type Status = z.infer<typeof StatusSchema>;
 
 export const ErrorSchema = z.object({
-  error: z.object({ code: z.string(), message: z.string(), path: z.string().optional() })
+  error: z.object({
+    code: z.string(),
+    message: z.string(),
+    path: z.string().optional(),
+    position: z.object({ offset: z.number().int(), line: z.number().int(), column: z.number().int() }).optional().meta({
+      description: 'Where in a query: offset from 0, line and column from 1, all in UTF-16 code units'
+    })
+  })
 });
 export type ErrorDto = z.infer<typeof ErrorSchema>;
 
@@ -319,6 +326,61 @@ export const SetupRequestSchema = z.object({
 });
 export type SetupRequest = z.infer<typeof SetupRequestSchema>;
 
+/** How a result comes: see `Accept` of POST /api/sql. `table` is text for a terminal, of a thousand rows at most. */
+export const SqlFormatSchema = z.enum(['arrow', 'json', 'ndjson', 'csv', 'parquet', 'table']);
+export type SqlFormat = z.infer<typeof SqlFormatSchema>;
+
+/** A value of a parameter. Times are given as text and understood where a time is compared. */
+const SqlScalarSchema = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+export const SqlValueSchema = z.union([SqlScalarSchema, z.array(SqlScalarSchema).max(100_000)]);
+export type SqlValue = z.infer<typeof SqlValueSchema>;
+
+const SqlQueryIdSchema = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'take 1 to 64 letters, digits, _ and -');
+
+export const SqlRequestSchema = z.object({
+  query: z.string().min(1).max(500_000).meta({ description: 'One statement that only reads; see docs/sql.md' }),
+  parameters: z
+    .union([z.array(SqlValueSchema).max(10_000), z.record(z.string(), SqlValueSchema)])
+    .optional()
+    .meta({ description: 'For `?` and `$1` a list, for `$name` an object' }),
+  format: SqlFormatSchema.optional().meta({ description: 'Default: what `Accept` asks for, else json' }),
+  maxRows: z.number().int().min(1).max(100_000_000).default(1_000_000).meta({
+    description: 'Rows beyond are left out, and `truncated` of the outcome says so'
+  }),
+  timeoutMs: z.number().int().min(1).max(3_600_000).default(10_000),
+  memoryMb: z.number().int().min(32).max(65_536).default(1024),
+  queryId: SqlQueryIdSchema.optional().meta({
+    description: 'A name of your choice, under which the outcome can be asked for'
+  })
+});
+export type SqlRequest = z.infer<typeof SqlRequestSchema>;
+
+/** What became of a query that was given a name. Kept for the last hundred. */
+export const SqlOutcomeSchema = z.object({
+  queryId: z.string(),
+  state: z.enum(['running', 'done', 'failed', 'cancelled']),
+  rows: z.number().int().meta({ description: 'Sent so far' }),
+  truncated: z.boolean().meta({ description: 'There were more rows than `maxRows`' }),
+  elapsedMs: z.number(),
+  error: ErrorSchema.shape.error.optional()
+});
+export type SqlOutcome = z.infer<typeof SqlOutcomeSchema>;
+
+const SqlColumnSchema = z.object({ name: z.string(), type: z.string(), description: z.string() });
+export const SqlSchemaSchema = z.object({
+  tables: z.array(z.object({ name: z.string(), description: z.string(), columns: z.array(SqlColumnSchema) })),
+  macros: z.array(
+    z.object({
+      name: z.string(),
+      signature: z.string().meta({ description: 'Such as `files_at(ts)`' }),
+      description: z.string(),
+      example: z.string(),
+      columns: z.array(SqlColumnSchema).meta({ description: 'Empty where they are those of a file' })
+    })
+  )
+});
+export type SqlSchema = z.infer<typeof SqlSchemaSchema>;
+
 /** Server-sent events of GET /api/events. `event:` is the name, `data:` the JSON; `id:` is a change's version id. */
 export interface LiveEvents {
   /** One or more changes became durable, oldest first. */
@@ -343,7 +405,7 @@ export const EventsQuerySchema = z.object({
 
 /**
  * Every route. `GET /api/versions/{versionId}/content` answers bytes (`?download=1` for an attachment);
- * `GET /api/events` answers `text/event-stream`.
+ * `GET /api/events` answers `text/event-stream`; `POST /api/sql` the format that was asked for.
  */
 export const routes = {
   health: {
@@ -379,5 +441,8 @@ export const routes = {
   resume: { method: 'POST', path: '/api/resume', response: StatusSchema },
   setup: { method: 'POST', path: '/api/setup', body: SetupRequestSchema, response: StatusSchema },
   stats: { method: 'GET', path: '/api/stats', response: StatsSchema },
+  sql: { method: 'POST', path: '/api/sql', body: SqlRequestSchema, response: 'sql' },
+  sqlSchema: { method: 'GET', path: '/api/sql/schema', response: SqlSchemaSchema },
+  sqlOutcome: { method: 'GET', path: '/api/sql/queries/{queryId}', response: SqlOutcomeSchema },
   events: { method: 'GET', path: '/api/events', query: EventsQuerySchema, response: 'event-stream' }
 } as const;

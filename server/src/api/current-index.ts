@@ -1,5 +1,6 @@
 /** The index in use: none at first, replay while another process records, DuckDB when this one does. */
 import type { Change } from '../core/change.ts';
+import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
 import type { HistoryIndex, IndexStatus } from '../index/change-index.ts';
 import type {
@@ -8,7 +9,6 @@ import type {
   ChangesFilter,
   DeletedRecord,
   HistoryPage,
-  HistoryQueries,
   QueryOptions,
   RecordPage
 } from '../index/history-queries.ts';
@@ -47,7 +47,7 @@ export class CurrentIndex implements HistoryIndex {
     return this.#current?.status ?? { ready: false, detail: 'there is no log to read yet' };
   }
 
-  async #queries(): Promise<HistoryQueries> {
+  async #queries(): Promise<HistoryIndex> {
     for (;;) {
       if (this.#current !== undefined) return this.#current;
       if (this.#refusal !== undefined) throw this.#refusal;
@@ -92,5 +92,11 @@ export class CurrentIndex implements HistoryIndex {
 
   async firstKnown(paths: readonly PathName[], options?: QueryOptions): Promise<PathName | undefined> {
     return (await this.#queries()).firstKnown(paths, options);
+  }
+
+  async copyTo(file: string, known: string | undefined): Promise<string> {
+    const index = await this.#queries();
+    if (index.copyTo !== undefined) return index.copyTo(file, known);
+    throw new SyftError('SQL_UNAVAILABLE', 'Another process records this folder: syft-sync sql asks it.');
   }
 }

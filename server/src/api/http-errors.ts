@@ -38,6 +38,12 @@ const STATUS: Record<ErrorCode, number> = {
   UNREADABLE: 409,
   SETUP_NEEDED: 503,
   SYNC_HALTED: 409,
+  SQL_SYNTAX: 400,
+  SQL_INVALID: 400,
+  SQL_FORBIDDEN: 400,
+  SQL_TIMEOUT: 422,
+  SQL_MEMORY: 422,
+  SQL_UNAVAILABLE: 503,
   BAD_REQUEST: 400,
   UNAUTHORIZED: 401,
   FORBIDDEN: 403,
@@ -61,7 +67,8 @@ export function errorBody(error: SyftError): ErrorDto {
     error: {
       code: error.code,
       message: error.message,
-      ...(error.path !== undefined && { path: error.path.toWellFormed() })
+      ...(error.path !== undefined && { path: error.path.toWellFormed() }),
+      ...(error.position !== undefined && { position: error.position })
     }
   };
 }

@@ -15,7 +15,7 @@ interface RouteSpec {
   readonly path: string;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
-  readonly response: z.ZodType | 'bytes' | 'event-stream';
+  readonly response: z.ZodType | 'bytes' | 'event-stream' | 'sql';
 }
 
 /** What each route does, and what it may refuse with. */
@@ -54,6 +54,14 @@ const WORDS: Record<
   resume: { summary: 'Records again, beginning with what was missed', errors: [423, 503] },
   setup: { summary: 'Chooses the folders to record', errors: [400, 404, 503] },
   stats: { summary: 'Counts over the whole log', errors: [503] },
+  sql: {
+    summary: 'One SQL statement over the change log, its result as a stream',
+    description:
+      'The format is that of the body, else the best of `Accept`, else JSON: one array of objects. Errors found before the first row are answers; later ones cut the connection before its end, and the outcome of `queryId` says why. Closing the request cancels the query. Tables: docs/sql.md.',
+    errors: [400, 404, 409, 410, 422, 423, 503]
+  },
+  sqlSchema: { summary: 'Tables, columns and macros of SQL, with their documentation', errors: [] },
+  sqlOutcome: { summary: 'What became of a query: rows, time, truncated, error', errors: [404] },
   events: {
     summary: 'Live changes, as server-sent events',
     description:
@@ -69,10 +77,20 @@ const ERRORS: Record<number, string> = {
   404: 'There is no such version or path.',
   409: 'The state of the workspace or of the version does not allow it.',
   410: 'The content of the version was pruned or erased.',
+  422: 'The query took more time or memory than it may; the code says which.',
   423: 'Another process records this log.',
   500: 'The log is damaged there, or something went wrong inside.',
   503: 'Not now: starting, folders to be chosen first, or nothing to read.',
   507: 'The disk is full or read-only.'
+};
+
+const bytes: Json = { schema: { type: 'string', format: 'binary' } };
+const SQL_CONTENT: Json = {
+  'application/vnd.apache.arrow.stream': bytes,
+  'application/json': { schema: { type: 'array', items: { type: 'object' } } },
+  'application/x-ndjson': { schema: { type: 'string' } },
+  'text/csv': { schema: { type: 'string' } },
+  'application/vnd.apache.parquet': bytes
 };
 
 /** Schemas with a name of their own in the document. */
@@ -148,9 +166,11 @@ export function openApiDocument(version: string): Json {
             description: 'The bytes',
             content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } }
           }
-        : route.response === 'event-stream'
-          ? { description: 'The stream', content: { 'text/event-stream': { schema: { type: 'string' } } } }
-          : { description: 'Done', content: { 'application/json': { schema: content(route.response) } } };
+        : route.response === 'sql'
+          ? { description: 'The rows', content: SQL_CONTENT }
+          : route.response === 'event-stream'
+            ? { description: 'The stream', content: { 'text/event-stream': { schema: { type: 'string' } } } }
+            : { description: 'Done', content: { 'application/json': { schema: content(route.response) } } };
     const codes = [...new Set([...(route.method === 'GET' ? [401, 403] : [400, 401, 403]), ...words.errors])].sort();
     paths[route.path] = {
       ...paths[route.path],

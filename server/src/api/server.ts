@@ -21,6 +21,7 @@ import {
   RemoveRequestSchema,
   RestoreRequestSchema,
   SetupRequestSchema,
+  SqlRequestSchema,
   TreeQuerySchema,
   type Stats,
   type Status
@@ -29,7 +30,9 @@ import { checkForgery, checkHostAndOrigin, checkSecret, secureHeaders, type Guar
 import { answerErrors } from './http-errors.ts';
 import { LiveEventHub } from './live-events.ts';
 import { toPage, toRow, toTreeEntry } from './rows.ts';
+import type { SqlEngine } from '../index/sql/engine.ts';
 import type { WorkspaceService } from './service.ts';
+import { addSqlRoutes } from './sql.ts';
 
 /** What the API says about itself; pino's shape. Never secrets, never bodies. */
 export interface ApiLogger {
@@ -42,6 +45,8 @@ export interface ApiLogger {
 export interface ApiOptions extends GuardOptions {
   readonly service: WorkspaceService;
   readonly index: HistoryIndex;
+  /** Answers SQL. Absent: it is not answered here. */
+  readonly sql?: SqlEngine | undefined;
   readonly logger: ApiLogger;
   /** See {@link LiveEventHub}; for tests. */
   readonly heartbeatMs?: number;
@@ -224,6 +229,7 @@ export function createApi(options: ApiOptions): Api {
     if (service.erase === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
     res.json(await service.erase(body));
   });
+  addSqlRoutes(app, options.sql, body => parse(SqlRequestSchema, body, 'body'));
   app.post('/api/flush', async (_req, res) => {
     await service.flush();
     res.json({ flushed: true });

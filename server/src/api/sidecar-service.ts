@@ -440,10 +440,15 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
     return this.#workspace?.tree ?? this.#reading?.tree ?? new Map();
   }
 
-  get log(): Pick<OpenReader, 'content' | 'storedBytes'> {
+  get log(): Pick<OpenReader, 'content' | 'storedBytes' | 'workspaceId'> {
     const log = this.#workspace?.log ?? this.#reading?.reader;
     if (log === undefined) throw this.#refusal();
     return log;
+  }
+
+  /** Of an encrypted log. */
+  get keys(): LogKeys | undefined {
+    return this.#workspace?.keys ?? this.#reading?.reader.keys;
   }
 
   async said(): Promise<Said> {

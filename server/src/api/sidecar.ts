@@ -5,6 +5,8 @@
 import { pino } from 'pino';
 import type { Readable, Writable } from 'node:stream';
 import { SyftError } from '../core/errors.ts';
+import { join } from 'node:path';
+import { SqlEngine } from '../index/sql/engine.ts';
 import { listen, type Listening } from './listen.ts';
 import { createApi, type ApiLogger } from './server.ts';
 import { SidecarService, type SidecarServiceOptions } from './sidecar-service.ts';
@@ -63,7 +65,15 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     },
     logger
   });
-  const api = createApi({ service, index: service.index, secret, allowedOrigins: options.allowedOrigins, logger });
+  const sql = new SqlEngine({
+    index: service.index,
+    log: () => service.log,
+    logDir: () => service.logDir,
+    keys: () => service.keys,
+    marks: async () => (await service.said()).marks,
+    dir: () => join(service.logDir, 'index')
+  });
+  const api = createApi({ service, index: service.index, sql, secret, allowedOrigins: options.allowedOrigins, logger });
   const listening: Listening[] = [];
   try {
     if (options.socketPath !== undefined) listening.push(await listen(api, { socketPath: options.socketPath }));
@@ -76,6 +86,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await Promise.all(listening.map(each => each.close()));
+    await sql.close();
     await service.close();
   };
   const closeOnce = (): Promise<void> => (closing ??= close());

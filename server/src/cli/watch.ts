@@ -7,6 +7,7 @@ import type { ApiLogger } from '../api/server.ts';
 import { changeToJson } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import { ChangeIndex } from '../index/change-index.ts';
+import { SqlEngine } from '../index/sql/engine.ts';
 import { Workspace } from '../library/workspace.ts';
 import { recordingKeys, recordingOptions, type CommandContext } from './context.ts';
 import { makeControlPlace, removeStalePlaces } from './control-place.ts';
@@ -45,7 +46,15 @@ export async function watchCommand(context: CommandContext): Promise<number> {
       log: workspace.log,
       ...(workspace.keys !== undefined && { keys: workspace.keys })
     });
-    const api = apiOnDemand({ service: workspace, index, secret: place.secret, logger: SILENT });
+    await using sql = new SqlEngine({
+      index,
+      log: () => workspace.log,
+      logDir: () => workspace.logDir,
+      keys: () => workspace.keys,
+      marks: async () => (await workspace.said()).marks,
+      dir: () => join(workspace.logDir, 'index')
+    });
+    const api = apiOnDemand({ service: workspace, index, sql, secret: place.secret, logger: SILENT });
     const listening = await listen(api, { socketPath: place.socket });
     try {
       let ready = false;

@@ -37,6 +37,12 @@ export type ErrorCode =
   | 'UNREADABLE'
   | 'SETUP_NEEDED'
   | 'SYNC_HALTED'
+  | 'SQL_SYNTAX'
+  | 'SQL_INVALID'
+  | 'SQL_FORBIDDEN'
+  | 'SQL_TIMEOUT'
+  | 'SQL_MEMORY'
+  | 'SQL_UNAVAILABLE'
   | 'BAD_REQUEST'
   | 'UNAUTHORIZED'
   | 'FORBIDDEN'
@@ -52,6 +58,9 @@ export function exitStatus(code: ErrorCode): number {
   switch (code) {
     case 'BAD_REQUEST':
     case 'PATH_INVALID':
+    case 'SQL_SYNTAX':
+    case 'SQL_INVALID':
+    case 'SQL_FORBIDDEN':
       return 2;
     case 'LOG_DAMAGED':
     case 'LOG_REWRITTEN':
@@ -75,22 +84,39 @@ export function exitStatus(code: ErrorCode): number {
   }
 }
 
+/** A place in a text that was given. */
+export interface TextPosition {
+  /** UTF-16 code units from the beginning, as JavaScript counts. */
+  readonly offset: number;
+  /** From 1. */
+  readonly line: number;
+  /** From 1, in UTF-16 code units. */
+  readonly column: number;
+}
+
 /**
  * An error with a stable `code` and a `message` a person can act on.
  *
  * @param code One of {@link ErrorCode}.
  * @param message One sentence: what failed, on what, and what to do.
- * @param options `cause`: the underlying error; `path`: the file concerned, relative to the workspace where there is one.
+ * @param options `cause`: the underlying error; `path`: the file concerned, relative to the workspace where there is one;
+ *   `position`: where in a text that was given.
  */
 export class SyftError extends Error {
   readonly code: ErrorCode;
   readonly path: string | undefined;
+  readonly position: TextPosition | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; path?: string } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; path?: string; position?: TextPosition } = {}
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'SyftError';
     this.code = code;
     this.path = options.path;
+    this.position = options.position;
   }
 }
 

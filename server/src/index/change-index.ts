@@ -47,6 +47,14 @@ export interface IndexStatus {
 /** History questions with a word on how they are answered. */
 export interface HistoryIndex extends HistoryQueries {
   readonly status: IndexStatus;
+  /**
+   * Writes a copy of the index, up to date, to a file that is not there yet.
+   *
+   * @param known What it answered before: nothing is written while it would be the same.
+   * @returns What the copy is of.
+   * @throws SyftError SQL_UNAVAILABLE where the index is in no file.
+   */
+  copyTo?(file: string, known: string | undefined): Promise<string>;
 }
 
 /** What the index says about itself; one line each. */
@@ -479,6 +487,21 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
 
   firstKnown(paths: readonly PathName[], options?: QueryOptions): Promise<PathName | undefined> {
     return this.#ask(engine => engine.firstKnown(paths, options), options);
+  }
+
+  copyTo(file: string, known: string | undefined): Promise<string> {
+    return this.#ask(async engine => {
+      if (!(engine instanceof DuckdbHistory)) {
+        throw new SyftError(
+          'SQL_UNAVAILABLE',
+          `SQL needs the index, which cannot be used: ${this.#status.detail ?? ''}.`
+        );
+      }
+      const stamp = `${engine.count} ${engine.fingerprint}`;
+      if (stamp === known) return stamp;
+      await engine.copyTo(file);
+      return stamp;
+    }, undefined);
   }
 }
 

@@ -6,7 +6,8 @@
  */
 import type * as DuckdbApi from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBInstance, DuckDBType, DuckDBValue } from '@duckdb/node-api';
-import { chmod, mkdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { chmod, copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   parseVersionId,
@@ -40,6 +41,7 @@ import {
 import { PreviousState, type PathState } from './previous-state.ts';
 import { Fingerprint } from './fingerprint.ts';
 import { CONTENT, KINDS, SCHEMA, SCHEMA_VERSION, TYPES } from './schema.ts';
+import { treeAt } from './tree-at.ts';
 
 type Api = typeof DuckdbApi;
 type Row = readonly unknown[];
@@ -565,7 +567,9 @@ export class DuckdbHistory implements HistoryEngine {
           ? ''
           : `WHERE path IN (SELECT id FROM paths WHERE ${this.#under(under, where)})`;
       const rows =
-        at === undefined ? 'SELECT change AS id, path FROM tree_rows' : treeAt(`${where.value(micros(at))}::BIGINT`);
+        at === undefined
+          ? 'SELECT change AS id, path FROM tree_rows'
+          : treeAt(`${where.value(micros(at))}::BIGINT`, 'change_rows');
       const records = await this.#records(
         `SELECT c.* FROM change_rows c JOIN (SELECT id FROM (${rows}) ${inFolder}) t ON t.id = c.id`,
         'name',
@@ -688,6 +692,18 @@ export class DuckdbHistory implements HistoryEngine {
       for (const path of paths) if ((await this.#pathId(path)) !== undefined) return path;
       return undefined;
     }, options.signal);
+  }
+
+  /** Copies the file, as it is with all that was applied, for somebody else to read. Only where there is a file. */
+  copyTo(file: string): Promise<void> {
+    return this.#exclusive(async () => {
+      const { dir } = this.#options;
+      if (dir === undefined) throw new SyftError('SQL_UNAVAILABLE', 'This index is in no file.');
+      // What is in the log beside the file goes into it, so that the copy is whole.
+      await this.#connection.run('CHECKPOINT');
+      await copyFile(join(dir, DATABASE_FILE), file, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+      await chmod(file, 0o600);
+    });
   }
 
   close(): Promise<void> {
@@ -830,36 +846,6 @@ export class DuckdbHistory implements HistoryEngine {
 /** By row, or by the bytes of the path, which are looked up behind the statement. */
 type RowOrder = 'oldest' | 'newest' | 'name';
 const ORDER: Record<RowOrder, string> = { oldest: 'ORDER BY id', newest: 'ORDER BY id DESC', name: '' };
-
-/**
- * Rows of the tree as of a moment. A path's state is its last event: set or deleted by a change at it, or moved away. A
- * move away does not count when what stood there came at the same moment from the same device (core/tree.ts).
- * Only paths that something moved away from need the longer way.
- */
-function treeAt(moment: string): string {
-  const deleted = KINDS.indexOf('deleted');
-  const moved = KINDS.indexOf('moved');
-  return `
-    WITH seen AS (SELECT id, path, from_path, kind, epoch_us(moment) AS moment, device FROM change_rows WHERE epoch_us(moment) <= ${moment}),
-    sources AS (SELECT DISTINCT from_path AS path FROM seen WHERE kind = ${moved} AND from_path IS NOT NULL),
-    plain AS (
-      SELECT max(id) AS id, path, arg_max(kind, id) AS kind FROM seen WHERE path NOT IN (SELECT path FROM sources) GROUP BY path),
-    events AS (
-      SELECT path, id, 1 AS step, kind <> ${deleted} AS sets, FALSE AS away, moment, device FROM seen WHERE path IN (SELECT path FROM sources)
-      UNION ALL
-      SELECT from_path, id, 0, FALSE, TRUE, moment, device FROM seen WHERE kind = ${moved} AND from_path IS NOT NULL),
-    judged AS (
-      SELECT *, last_value(CASE WHEN sets THEN moment END IGNORE NULLS) OVER before AS source_moment,
-        last_value(CASE WHEN sets THEN device END IGNORE NULLS) OVER before AS source_device
-      FROM events
-      WINDOW before AS (PARTITION BY path ORDER BY id, step ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)),
-    ends AS (
-      SELECT path, arg_max(id, (id, step)) AS id, arg_max(sets, (id, step)) AS sets FROM judged
-      WHERE NOT (away AND source_moment IS NOT NULL AND source_moment = moment AND source_device = device) GROUP BY path)
-    SELECT id, path FROM plain WHERE kind <> ${deleted}
-    UNION ALL
-    SELECT id, path FROM ends WHERE sets`;
-}
 
 function toRecord(row: Row): ChangeRecord {
   const [

@@ -1,0 +1,301 @@
+/**
+ * SQL over a log: queries run in processes of their own (process.ts) over a copy of the index, so that neither recording nor the
+ * panel waits for one, and none can harm them. What is on disk for them is in one private directory that goes with this.
+ */
+import { createWriteStream } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { versionId } from '../../core/change.ts';
+import { SyftError } from '../../core/errors.ts';
+import { displayPath } from '../../core/path-name.ts';
+import { SqlProcess, type Ended } from './process.ts';
+import type { ContentFile, ContentRequest, Format } from './protocol.ts';
+import { endingOf } from './readers.ts';
+import type { Parameters } from './session.ts';
+import { checkContent, extraRows, findVersion, type SqlSource } from './source.ts';
+
+export interface SqlQuery {
+  readonly query: string;
+  readonly parameters?: Parameters | undefined;
+  readonly format: Format;
+  readonly maxRows: number;
+  readonly timeoutMs: number;
+  readonly memoryMb: number;
+}
+
+/** The answer to a query, its first rows there. */
+export interface SqlAnswer {
+  /** To be read to its end, or returned from. It ends early when something goes wrong: `ended` says what. */
+  readonly bytes: AsyncIterable<Uint8Array>;
+  readonly ended: Promise<Ended>;
+}
+
+export interface SqlEngineOptions extends SqlSource {
+  /** Directory for what queries need on disk: `index` below the log directory. */
+  readonly dir: () => string;
+}
+
+/** Queries at a time; more wait. */
+const PROCESSES = 2;
+/** Milliseconds that a process with nothing to do is kept. */
+const KEEP_IDLE = 120_000;
+/** Bytes of contents that one query may have put on disk. */
+const CONTENT_LIMIT = 4 * 2 ** 30;
+const SCRATCH = /^sql-(\d+)-/;
+
+interface Copy {
+  readonly file: string;
+  readonly stamp: string;
+  users: number;
+  replaced: boolean;
+}
+
+/** See the file's first lines. */
+export class SqlEngine implements AsyncDisposable {
+  readonly #options: SqlEngineOptions;
+  readonly #idle: { readonly process: SqlProcess; readonly timer: NodeJS.Timeout }[] = [];
+  readonly #busy = new Set<SqlProcess>();
+  readonly #waiting: (() => void)[] = [];
+  #directory: Promise<string> | undefined;
+  #copy: Copy | undefined;
+  #copying: Promise<unknown> = Promise.resolve();
+  #copies = 0;
+  #closed = false;
+
+  constructor(options: SqlEngineOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Runs a query.
+   *
+   * @param signal Cancels it, also while rows are read.
+   * @throws SyftError SQL_*, VERSION_*, PATH_*, CANCELLED, NOT_RUNNING: whatever is wrong before the first row.
+   */
+  async query(query: SqlQuery, signal: AbortSignal): Promise<SqlAnswer> {
+    if (this.#options.keys() !== undefined) {
+      throw new SyftError(
+        'SQL_UNAVAILABLE',
+        'The log is encrypted, and what SQL runs over would come to a disk in the clear. log, history and tree answer here.'
+      );
+    }
+    await this.#turn(signal);
+    let process: SqlProcess | undefined;
+    let copy: Copy | undefined;
+    let scratch: string | undefined;
+    const leave = async (): Promise<void> => {
+      if (process !== undefined) this.#leave(process);
+      if (copy !== undefined) await this.#release(copy);
+      if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
+    };
+    try {
+      process = this.#take();
+      copy = await this.#current();
+      if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.');
+      scratch = this.#options.keys() === undefined ? await mkdtemp(join(await this.#scratch(), 'query-')) : undefined;
+      const run = process.run(
+        {
+          ...query,
+          database: copy.file,
+          workspaceId: this.#options.log().workspaceId,
+          timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+          scratch
+        },
+        async (tables, contents) => ({
+          extras: await extraRows(this.#options, tables, signal),
+          contents: await this.#contents(contents, scratch, signal)
+        })
+      );
+      const cancel = (): void => run.cancel();
+      signal.addEventListener('abort', cancel);
+      const ended = run.ended.then(async end => {
+        signal.removeEventListener('abort', cancel);
+        await leave();
+        return end;
+      });
+      if (signal.aborted) cancel();
+      await run.begun.catch(async (error: unknown) => {
+        await ended;
+        throw error;
+      });
+      return { bytes: run.bytes, ended };
+    } catch (error) {
+      if (process === undefined || !this.#busy.has(process)) this.#wake();
+      else await leave();
+      throw error;
+    }
+  }
+
+  /** Waits until a process may be had. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      if (this.#closed) throw new SyftError('NOT_RUNNING', 'SQL is not answered any more.');
+      if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.');
+      if (this.#busy.size < PROCESSES) return;
+      await new Promise<void>(resolve => {
+        const go = (): void => {
+          signal.removeEventListener('abort', go);
+          resolve();
+        };
+        this.#waiting.push(go);
+        signal.addEventListener('abort', go);
+      });
+    }
+  }
+
+  #wake(): void {
+    for (const go of this.#waiting.splice(0)) go();
+  }
+
+  #take(): SqlProcess {
+    const idle = this.#idle.pop();
+    clearTimeout(idle?.timer);
+    const process = idle === undefined || idle.process.failed ? new SqlProcess() : idle.process;
+    this.#busy.add(process);
+    return process;
+  }
+
+  #leave(process: SqlProcess): void {
+    this.#busy.delete(process);
+    if (this.#closed || process.failed) process.kill();
+    else {
+      const timer = setTimeout(() => {
+        const at = this.#idle.findIndex(each => each.process === process);
+        if (at >= 0) this.#idle.splice(at, 1);
+        process.kill();
+      }, KEEP_IDLE);
+      timer.unref();
+      this.#idle.push({ process, timer });
+    }
+    this.#wake();
+  }
+
+  /** The directory of this engine; those of processes that are no more go away. */
+  #scratch(): Promise<string> {
+    this.#directory ??= (async () => {
+      const dir = this.#options.dir();
+      await mkdir(dir, { recursive: true, mode: 0o700 });
+      for (const name of await readdir(dir)) {
+        const pid = Number(SCRATCH.exec(name)?.[1] ?? 0);
+        if (pid > 0 && pid !== process.pid && !isAlive(pid))
+          await rm(join(dir, name), { recursive: true, force: true });
+      }
+      return mkdtemp(join(dir, `sql-${process.pid}-`));
+    })().catch((error: unknown) => {
+      this.#directory = undefined;
+      throw new SyftError(
+        'SQL_UNAVAILABLE',
+        `SQL needs a private directory below ${this.#options.dir()}, which cannot be made.`,
+        {
+          cause: error
+        }
+      );
+    });
+    return this.#directory;
+  }
+
+  /** A copy of the index as it is now; one is made when there is none yet. */
+  #current(): Promise<Copy> {
+    const current = this.#copying.then(async () => {
+      const file = join(await this.#scratch(), `index-${++this.#copies}.duckdb`);
+      const copyTo = this.#options.index.copyTo?.bind(this.#options.index);
+      if (copyTo === undefined) throw new SyftError('SQL_UNAVAILABLE', 'There is no index that could be queried.');
+      let stamp: string;
+      try {
+        stamp = await copyTo(file, this.#copy?.stamp);
+      } catch (error) {
+        await rm(file, { force: true });
+        if (error instanceof SyftError) throw error;
+        throw new SyftError('SQL_UNAVAILABLE', 'The index cannot be copied; is there room on the disk?', {
+          cause: error
+        });
+      }
+      if (stamp !== this.#copy?.stamp) {
+        const old = this.#copy;
+        this.#copy = { file, stamp, users: 0, replaced: false };
+        if (old !== undefined) {
+          old.replaced = true;
+          if (old.users === 0) await rm(old.file, { force: true }).catch(() => undefined);
+        }
+      }
+      this.#copy.users += 1;
+      return this.#copy;
+    });
+    this.#copying = current.catch(() => undefined);
+    return current;
+  }
+
+  async #release(copy: Copy): Promise<void> {
+    copy.users -= 1;
+    // Where a file that is open cannot be removed it goes with the directory.
+    if (copy.replaced && copy.users === 0) await rm(copy.file, { force: true }).catch(() => undefined);
+  }
+
+  /** Puts contents where the query, and nothing else, reads them. */
+  async #contents(
+    requests: readonly ContentRequest[],
+    scratch: string | undefined,
+    signal: AbortSignal
+  ): Promise<ContentFile[]> {
+    if (requests.length === 0) return [];
+    if (scratch === undefined) {
+      throw new SyftError(
+        'SQL_FORBIDDEN',
+        'The contents of an encrypted log cannot be queried: they would come to a disk in the clear. syft-sync show writes one where you want it.'
+      );
+    }
+    const out: ContentFile[] = [];
+    const there = new Map<string, ContentFile>();
+    let total = 0;
+    for (const request of requests) {
+      const change = await findVersion(this.#options, request, signal);
+      checkContent(change);
+      const id = versionId(change);
+      let found = there.get(id);
+      if (found === undefined) {
+        total += change.size ?? 0;
+        if (total > CONTENT_LIMIT) {
+          throw new SyftError('SQL_INVALID', 'The versions that the query asks for are larger than 4 GiB in all.');
+        }
+        const path = displayPath(change.path);
+        const file = join(scratch, `content-${there.size + 1}${endingOf(path)}`);
+        await pipeline(this.#options.log().content(change), createWriteStream(file, { flags: 'wx', mode: 0o600 }), {
+          signal
+        });
+        found = { file, path, versionId: id };
+        there.set(id, found);
+      }
+      out.push(found);
+    }
+    return out;
+  }
+
+  /** Ends all queries, and removes what was on disk for them. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const { process, timer } of this.#idle.splice(0)) {
+      clearTimeout(timer);
+      process.kill();
+    }
+    for (const process of this.#busy) process.kill();
+    this.#wake();
+    const directory = await this.#directory?.catch(() => undefined);
+    await this.#copying;
+    if (directory !== undefined) await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

@@ -1,0 +1,303 @@
+/** The side that asks of the process that runs queries (sql-worker.ts). */
+import { fork, type ChildProcess } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { SyftError } from '../../core/errors.ts';
+import type { ContentFile, ContentRequest, FromWorker, RunRequest, ToWorker, WireError } from './protocol.ts';
+import type { ExtraRows } from './session.ts';
+import type { ExtraTable } from './tables.ts';
+
+/** What became of a query. */
+export interface Ended {
+  readonly rows: number;
+  readonly truncated: boolean;
+  readonly error?: SyftError;
+}
+
+/** Gives what a query needs and the index does not have. */
+export type Provide = (
+  extras: readonly ExtraTable[],
+  contents: readonly ContentRequest[]
+) => Promise<{ extras: readonly ExtraRows[]; contents: readonly ContentFile[] }>;
+
+/** A query under way. */
+export interface Run {
+  /** Resolves when the first rows are there; rejects when there is an error before. */
+  readonly begun: Promise<void>;
+  /** Resolves when all is over; never rejects. */
+  readonly ended: Promise<Ended>;
+  /** The rows in the format that was asked for. Ends early when there is an error: see `ended`. */
+  readonly bytes: AsyncIterable<Uint8Array>;
+  cancel(): void;
+}
+
+/** Milliseconds that a process is given to start, and to stop when it was told to. */
+const START_TIMEOUT = 30_000;
+const STOP_TIMEOUT = 2000;
+
+export class SqlProcess {
+  readonly #child: ChildProcess;
+  readonly #rows: Readable;
+  readonly #ready: Promise<void>;
+  #next = 1;
+  #failed: SyftError | undefined;
+  #current: Current | undefined;
+
+  constructor() {
+    this.#child = fork(fileURLToPath(new URL('./sql-worker.ts', import.meta.url)), {
+      // Nothing of this process's environment: secrets are in it.
+      env: process.env['SystemRoot'] === undefined ? {} : { SystemRoot: process.env['SystemRoot'] },
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', process.env['SYFT_SYNC_DEBUG'] === undefined ? 'ignore' : 'inherit', 'ipc', 'pipe']
+    });
+    this.#rows = this.#child.stdio[4] as Readable;
+    this.#rows.on('error', () => undefined);
+    this.#ready = new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.kill();
+        reject(unavailable('it did not start in time'));
+      }, START_TIMEOUT);
+      const fail = (why: string, cause?: unknown): void => {
+        clearTimeout(timer);
+        this.#failed ??= unavailable(why, cause);
+        reject(this.#failed);
+        this.#current?.gone(this.#failed);
+      };
+      this.#child.on('error', error => fail(error.message, error));
+      this.#child.on('exit', (code, signal) => fail(`it ended (${signal ?? `exit ${code}`})`));
+      this.#child.on('message', (message: FromWorker) => {
+        if (message.kind === 'ready') {
+          clearTimeout(timer);
+          resolve();
+        } else this.#current?.receive(message);
+      });
+    });
+    this.#ready.catch(() => undefined);
+    // An idle process of ours keeps nobody from ending.
+    this.#child.unref();
+    this.#child.channel?.unref();
+    (this.#rows as unknown as { unref?: () => void }).unref?.();
+  }
+
+  /** It cannot run anything any more. */
+  get failed(): boolean {
+    return this.#failed !== undefined;
+  }
+
+  /** Runs a query; one at a time. */
+  run(request: Omit<RunRequest, 'kind' | 'id'>, provide: Provide): Run {
+    if (this.#current !== undefined) throw new Error('one query at a time');
+    const id = this.#next++;
+    this.#child.channel?.ref();
+    const current = new Current({
+      id,
+      rows: this.#rows,
+      provide,
+      say: message => this.#say(message),
+      kill: () => this.kill(),
+      // The worker stops by itself at its time; this is for one that cannot.
+      killAfter: request.timeoutMs + STOP_TIMEOUT
+    });
+    this.#current = current;
+    void current.ended.then(() => {
+      this.#current = undefined;
+      this.#child.channel?.unref();
+    });
+    this.#ready.then(
+      () => this.#say({ ...request, kind: 'run', id }),
+      (error: unknown) => current.gone(error as SyftError)
+    );
+    return current;
+  }
+
+  #say(message: ToWorker): void {
+    if (this.#child.connected) this.#child.send(message, () => undefined);
+  }
+
+  /** Ends it, whatever it does. */
+  kill(): void {
+    this.#failed ??= unavailable('it was ended');
+    this.#child.kill('SIGKILL');
+  }
+}
+
+function unavailable(why: string, cause?: unknown): SyftError {
+  return new SyftError('SQL_UNAVAILABLE', `The process that runs queries cannot be used: ${why}. Try again.`, {
+    ...(cause !== undefined && { cause })
+  });
+}
+
+interface CurrentOptions {
+  readonly id: number;
+  readonly rows: Readable;
+  readonly provide: Provide;
+  readonly say: (message: ToWorker) => void;
+  readonly kill: () => void;
+  readonly killAfter: number;
+}
+
+/** One query under way, on this side. */
+class Current implements Run {
+  readonly begun: Promise<void>;
+  readonly ended: Promise<Ended>;
+  readonly #options: CurrentOptions;
+  readonly #begun = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<Ended>();
+  readonly #timer: NodeJS.Timeout;
+  #stopTimer: NodeJS.Timeout | undefined;
+  #end: (Ended & { readonly bytes: number }) | undefined;
+  #taken = 0;
+  #cancelled = false;
+  #reading = false;
+  #discarding = false;
+  #wake: (() => void) | undefined;
+
+  constructor(options: CurrentOptions) {
+    this.#options = options;
+    this.begun = this.#begun.promise;
+    this.ended = this.#ended.promise;
+    this.begun.catch(() => undefined);
+    this.#timer = setTimeout(() => {
+      options.kill();
+      this.gone(
+        new SyftError('SQL_TIMEOUT', 'The query took longer than it may, and did not stop when it was told to.')
+      );
+    }, options.killAfter);
+    this.#timer.unref();
+  }
+
+  receive(message: FromWorker): void {
+    if (message.kind === 'ready' || message.id !== this.#options.id) return;
+    if (message.kind === 'begin') this.#begun.resolve();
+    else if (message.kind === 'need') void this.#provide(message.extras, message.contents);
+    else {
+      const { rows, truncated, bytes, error } = message;
+      this.#over({ rows, truncated, bytes, ...(error !== undefined && { error: fromWire(error) }) });
+    }
+  }
+
+  async #provide(extras: readonly ExtraTable[], contents: readonly ContentRequest[]): Promise<void> {
+    const { id, provide, say } = this.#options;
+    try {
+      say({ kind: 'give', id, ...(await provide(extras, contents)) });
+    } catch (error) {
+      const known =
+        error instanceof SyftError
+          ? error
+          : new SyftError('INTERNAL', 'What the query needs cannot be had.', { cause: error });
+      const { code, message, path } = known;
+      say({ kind: 'refuse', id, error: { code, message, ...(path !== undefined && { path }) } });
+    }
+  }
+
+  /** The process is no more. */
+  gone(error: SyftError): void {
+    this.#over({ rows: 0, truncated: false, bytes: this.#taken, error });
+  }
+
+  #over(end: Ended & { readonly bytes: number }): void {
+    if (this.#end !== undefined) return;
+    this.#end = this.#cancelled ? { ...end, error: end.error ?? cancelled() } : end;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#stopTimer);
+    if (this.#end.error === undefined) this.#begun.resolve();
+    else this.#begun.reject(this.#end.error);
+    this.#wake?.();
+    // Nobody reads rows that were never announced, or that nobody wants any more.
+    if (!this.#reading && (this.#cancelled || this.#end.error !== undefined)) void this.#discard();
+  }
+
+  get bytes(): AsyncIterable<Uint8Array> {
+    return this.#read();
+  }
+
+  async *#read(): AsyncGenerator<Uint8Array> {
+    if (this.#reading) throw new Error('the rows are read once');
+    if (this.#discarding) return;
+    this.#reading = true;
+    try {
+      for (;;) {
+        const piece = this.#take();
+        if (piece !== undefined) {
+          yield piece;
+          continue;
+        }
+        if (this.#end !== undefined && this.#taken >= this.#end.bytes) return;
+        await this.#more();
+      }
+    } finally {
+      if (this.#end === undefined) this.cancel();
+      await this.#discard();
+    }
+  }
+
+  #take(): Uint8Array | undefined {
+    const left = this.#end === undefined ? Number.POSITIVE_INFINITY : this.#end.bytes - this.#taken;
+    if (left <= 0) return undefined;
+    const { rows } = this.#options;
+    const size = Math.min(left, rows.readableLength);
+    const piece = size === 0 ? null : (rows.read(size) as Buffer | null);
+    if (piece === null) {
+      // Starts reading when it was not.
+      rows.read(0);
+      return undefined;
+    }
+    this.#taken += piece.length;
+    return piece;
+  }
+
+  #more(): Promise<void> {
+    const { rows } = this.#options;
+    return new Promise(resolve => {
+      const done = (): void => {
+        rows.off('readable', done).off('end', done).off('close', done);
+        this.#wake = undefined;
+        resolve();
+      };
+      this.#wake = done;
+      rows.on('readable', done).on('end', done).on('close', done);
+      if (rows.readableLength > 0) done();
+      if (rows.destroyed || rows.readableEnded) {
+        // What the process promised will not come.
+        this.gone(unavailable('it ended'));
+        if (this.#end !== undefined) this.#end = { ...this.#end, bytes: this.#taken };
+        done();
+      }
+    });
+  }
+
+  /** What is left of the rows is read and thrown away: the next query's begin behind them. */
+  async #discard(): Promise<void> {
+    this.#discarding = true;
+    while (this.#end === undefined || this.#taken < this.#end.bytes) {
+      if (this.#take() === undefined) await this.#more();
+    }
+    const { rows, truncated, error } = this.#end;
+    this.#ended.resolve({ rows, truncated, ...(error !== undefined && { error }) });
+  }
+
+  cancel(): void {
+    if (this.#cancelled) return;
+    this.#cancelled = true;
+    if (this.#end !== undefined) {
+      if (!this.#reading) void this.#discard();
+      return;
+    }
+    const { id, say, kill } = this.#options;
+    say({ kind: 'cancel', id });
+    this.#stopTimer = setTimeout(() => {
+      kill();
+      this.gone(cancelled());
+    }, STOP_TIMEOUT);
+    this.#stopTimer.unref();
+  }
+}
+
+function cancelled(): SyftError {
+  return new SyftError('CANCELLED', 'The query was cancelled.');
+}
+
+function fromWire({ code, message, ...more }: WireError): SyftError {
+  return new SyftError(code, message, more);
+}

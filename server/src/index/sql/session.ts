@@ -1,0 +1,301 @@
+/**
+ * A DuckDB that reads the index and nothing else. Its own instance over a copy of the index that is attached read-only;
+ * before the first query of a person it loses the file system, extensions and the right to change a setting, for good.
+ * Queries run in read-only transactions, each on a connection of its own.
+ */
+import type * as DuckdbApi from '@duckdb/node-api';
+import type {
+  DuckDBConnection,
+  DuckDBDataChunk,
+  DuckDBInstance,
+  DuckDBPreparedStatement,
+  DuckDBResult,
+  DuckDBType,
+  DuckDBValue
+} from '@duckdb/node-api';
+import { availableParallelism } from 'node:os';
+import { SyftError } from '../../core/errors.ts';
+import { sqlError, type QueryText } from './errors.ts';
+import { readStatement, type Statement } from './statement.ts';
+import { definitions, EXTRA_TABLES, type ExtraTable } from './tables.ts';
+
+type Api = typeof DuckdbApi;
+
+/** A value of a parameter, as JSON has it. */
+export type Parameter = string | number | boolean | null | readonly (string | number | boolean | null)[];
+export type Parameters = readonly Parameter[] | Readonly<Record<string, Parameter>>;
+
+export interface SqlSessionOptions {
+  readonly workspaceId: string;
+  /** Zone of times that are written without one; an IANA name. */
+  readonly timeZone: string;
+  /** Megabytes DuckDB may take. */
+  readonly memoryMb: number;
+  /** The only files that can be read; absolute. */
+  readonly readable?: readonly string[];
+  /** Work of ours before the doors are closed: makes tables over `readable`. */
+  readonly prepare?: (own: DuckDBConnection) => Promise<void>;
+}
+
+/** Rows of a table that the index does not have. */
+export interface ExtraRows {
+  readonly table: ExtraTable;
+  readonly rows: readonly (readonly (string | number | boolean | null)[])[];
+}
+
+/** A result whose first rows are there. */
+export interface SqlRows {
+  readonly names: readonly string[];
+  readonly types: readonly DuckDBType[];
+  /** Rows in portions of DuckDB's; each is valid until the next is asked for. */
+  chunks(): AsyncGenerator<DuckDBDataChunk>;
+}
+
+const CATALOG = 'log_index';
+const MAX_THREADS = 4;
+/** Milliseconds between two interruptions: one that comes while DuckDB plans is lost. */
+const INTERRUPT_EVERY = 25;
+
+/** See the file's first lines. */
+export class SqlSession {
+  readonly #api: Api;
+  readonly #instance: DuckDBInstance;
+  readonly #own: DuckDBConnection;
+  readonly #options: SqlSessionOptions;
+  readonly #catalog: string;
+  #closed = false;
+
+  private constructor(
+    api: Api,
+    instance: DuckDBInstance,
+    own: DuckDBConnection,
+    catalog: string,
+    options: SqlSessionOptions
+  ) {
+    this.#api = api;
+    this.#instance = instance;
+    this.#own = own;
+    this.#catalog = catalog;
+    this.#options = options;
+  }
+
+  /**
+   * Opens a session over a file of the index that nobody writes.
+   *
+   * @throws DuckDB's own errors when the file cannot be read.
+   */
+  static async open(api: Api, file: string, options: SqlSessionOptions): Promise<SqlSession> {
+    const instance = await api.DuckDBInstance.create(':memory:', {
+      memory_limit: `${Math.trunc(options.memoryMb)}MB`,
+      threads: String(Math.max(1, Math.min(MAX_THREADS, availableParallelism()))),
+      // What does not fit into memory fails: nothing is spilled to a disk.
+      temp_directory: '',
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+      allow_community_extensions: 'false'
+    });
+    try {
+      const own = await instance.connect();
+      await own.run(`ATTACH '${quoted(file)}' AS ${CATALOG} (READ_ONLY)`);
+      const session = new SqlSession(api, instance, own, CATALOG, options);
+      await session.#prepare();
+      return session;
+    } catch (error) {
+      instance.closeSync();
+      throw error;
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    const own = this.#own;
+    await own
+      .run(`SET GLOBAL TimeZone = '${quoted(this.#options.timeZone)}'`)
+      // A zone of the system that DuckDB does not know.
+      .catch(() => own.run("SET GLOBAL TimeZone = 'UTC'"));
+    await own.run("ATTACH ':memory:' AS extra");
+    for (const [table, columns] of Object.entries(EXTRA_TABLES))
+      await own.run(`CREATE TABLE extra.${table} (${columns})`);
+    const { workspaceId, readable = [], prepare } = this.#options;
+    for (const { sql } of definitions({ catalog: this.#catalog, workspaceId })) await own.run(sql);
+    await prepare?.(own);
+    await own.run(`SET GLOBAL allowed_paths = [${readable.map(path => `'${quoted(path)}'`).join(', ')}]`);
+    await own.run('SET GLOBAL enable_external_access = false');
+    await own.run('SET GLOBAL lock_configuration = true');
+  }
+
+  /** Reads a query without running it. Throws as {@link readStatement}. */
+  read(text: string): Promise<Statement> {
+    return readStatement(this.#own, text);
+  }
+
+  /** Fills a table that the index does not have, in the place of what was in it. */
+  async fill({ table, rows }: ExtraRows): Promise<void> {
+    const { BIGINT, BOOLEAN, VARCHAR } = this.#api;
+    const types = EXTRA_TABLES[table]
+      .split(', ')
+      .map(column => (column.endsWith('BIGINT') ? BIGINT : column.endsWith('BOOLEAN') ? BOOLEAN : VARCHAR));
+    await this.#own.run(`CREATE OR REPLACE TABLE extra.${table} (${EXTRA_TABLES[table]})`);
+    const appender = await this.#own.createAppender(table, 'main', 'extra');
+    try {
+      const size = 2048;
+      for (let i = 0; i < rows.length; i += size) {
+        const part = rows.slice(i, i + size);
+        const chunk = this.#api.DuckDBDataChunk.create(types, part.length);
+        chunk.setRows(part.map(row => row.map((value, k) => (types[k] === BIGINT ? bigint(value) : value))));
+        appender.appendDataChunk(chunk);
+      }
+      appender.flushSync();
+    } finally {
+      appender.closeSync();
+    }
+  }
+
+  /** For reading statements only. */
+  get parser(): DuckDBConnection {
+    return this.#own;
+  }
+
+  /**
+   * Runs a query and hands its rows to `use`.
+   *
+   * @param options.lenient Values for parameters that the query does not have are no mistake.
+   * @param signal Interrupts it.
+   * @throws SyftError SQL_*; CANCELLED when `signal` was aborted.
+   */
+  async run<T>(
+    statement: Statement,
+    parameters: Parameters | undefined,
+    signal: AbortSignal,
+    use: (rows: SqlRows) => Promise<T>,
+    options: { readonly lenient?: boolean } = {}
+  ): Promise<T> {
+    const { query } = statement;
+    if (this.#closed) throw new SyftError('NOT_RUNNING', 'The SQL session is closed.');
+    const connection = await this.#instance.connect();
+    let timer: NodeJS.Timeout | undefined;
+    const interrupt = (): void => {
+      connection.interrupt();
+      timer ??= setInterval(() => connection.interrupt(), INTERRUPT_EVERY);
+    };
+    signal.addEventListener('abort', interrupt);
+    try {
+      if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.');
+      await this.#narrow(connection, statement);
+      await connection.run('BEGIN TRANSACTION READ ONLY');
+      const prepared = await this.#prepared(connection, query.run);
+      bind(this.#api, prepared, parameters, options.lenient === true);
+      const result = await prepared.stream();
+      return await use(rowsOf(result, query));
+    } catch (error) {
+      if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.', { cause: error });
+      throw sqlError(error, query);
+    } finally {
+      signal.removeEventListener('abort', interrupt);
+      clearInterval(timer);
+      connection.closeSync();
+    }
+  }
+
+  /** Tables without the joins behind columns that the query does not name. */
+  async #narrow(connection: DuckDBConnection, { names, star }: Statement): Promise<void> {
+    if (star) return;
+    const { workspaceId } = this.#options;
+    const narrow = definitions({
+      catalog: this.#catalog,
+      workspaceId,
+      temporary: true,
+      wanted: column => names.has(column)
+    });
+    // A name of a table in an expression is a whole row of it; then all is wanted, and nothing narrowed.
+    for (const { name, sql } of narrow) if (names.has(name)) await connection.run(sql);
+  }
+
+  /** What the parser has judged is judged once more, by what DuckDB makes of it. */
+  async #prepared(connection: DuckDBConnection, text: string): Promise<DuckDBPreparedStatement> {
+    const { SELECT, EXPLAIN } = this.#api.StatementType;
+    const statements = await connection.extractStatements(text);
+    if (statements.count !== 1) throw new SyftError('SQL_FORBIDDEN', 'Only one statement may be run.');
+    const prepared = await statements.prepare(0);
+    if (prepared.statementType !== SELECT && prepared.statementType !== EXPLAIN) {
+      throw new SyftError('SQL_FORBIDDEN', 'Only a statement that reads may be run.');
+    }
+    return prepared;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#own.closeSync();
+    this.#instance.closeSync();
+  }
+}
+
+function quoted(text: string): string {
+  return text.replaceAll("'", "''");
+}
+
+function bigint(value: string | number | boolean | null): DuckDBValue {
+  return typeof value === 'number' ? BigInt(Math.round(value)) : value;
+}
+
+function rowsOf(result: DuckDBResult, query: QueryText): SqlRows {
+  return {
+    names: result.deduplicatedColumnNames(),
+    types: result.columnTypes(),
+    async *chunks() {
+      for (;;) {
+        let chunk: DuckDBDataChunk | null;
+        try {
+          chunk = await result.fetchChunk();
+        } catch (error) {
+          throw sqlError(error, query);
+        }
+        if (chunk === null || chunk.rowCount === 0) return;
+        yield chunk;
+      }
+    }
+  };
+}
+
+/** Whole numbers as BIGINT, so that they index and count; others as DOUBLE. */
+function valueOf(api: Api, value: Parameter): { value: DuckDBValue; type?: DuckDBType } {
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return { value: BigInt(value), type: api.BIGINT };
+  if (typeof value !== 'object' || value === null) return { value: value as DuckDBValue };
+  const items = value.map(item => valueOf(api, item));
+  const type = items.find(item => item.value !== null);
+  if (type === undefined) return { value: api.listValue(items.map(() => null)), type: api.LIST(api.VARCHAR) };
+  const kind = typeof type.value === 'string' ? api.VARCHAR : typeof type.value === 'boolean' ? api.BOOLEAN : undefined;
+  const whole = items.every(item => item.value === null || typeof item.value === 'bigint');
+  const element = kind ?? (whole ? api.BIGINT : api.DOUBLE);
+  return {
+    value: api.listValue(
+      items.map(item => (element === api.DOUBLE && item.value !== null ? Number(item.value) : item.value))
+    ),
+    type: api.LIST(element)
+  };
+}
+
+function bind(api: Api, prepared: DuckDBPreparedStatement, parameters: Parameters | undefined, lenient: boolean): void {
+  const given = new Map<string, Parameter>();
+  if (isList(parameters)) parameters.forEach((value, i) => given.set(String(i + 1), value));
+  else for (const [name, value] of Object.entries(parameters ?? {})) given.set(name.replace(/^\$/, ''), value);
+  const count = prepared.parameterCount;
+  for (let index = 1; index <= count; index++) {
+    const name = prepared.parameterName(index);
+    if (!given.has(name)) {
+      throw new SyftError('SQL_INVALID', `The query has a parameter $${name}, and no value is given for it.`);
+    }
+    const { value, type } = valueOf(api, given.get(name) as Parameter);
+    if (value === null) prepared.bindNull(index);
+    else prepared.bindValue(index, value, type);
+    given.delete(name);
+  }
+  const [unknown] = given.keys();
+  if (unknown !== undefined && !lenient) {
+    throw new SyftError('SQL_INVALID', `A value is given for $${unknown}, which the query does not have.`);
+  }
+}
+
+function isList(parameters: Parameters | undefined): parameters is readonly Parameter[] {
+  return Array.isArray(parameters);
+}

@@ -1,0 +1,207 @@
+/**
+ * The process that runs queries of people, one at a time. It is expendable: whoever waits kills it when it does not stop, it
+ * ends itself when it takes too much memory, and the system ends it before others when memory is short.
+ */
+import * as api from '@duckdb/node-api';
+import { writeFile } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { constants, setPriority } from 'node:os';
+import { SyftError } from '../../core/errors.ts';
+import { overContents, resolveCalls, type ResolvedCall } from './contents.ts';
+import { encodeRows } from './encode.ts';
+import type { ContentFile, FromWorker, RunRequest, ToWorker, WireError } from './protocol.ts';
+import { SqlSession, type ExtraRows, type SqlRows } from './session.ts';
+import type { Statement } from './statement.ts';
+import type { ExtraTable } from './tables.ts';
+
+/** The pipe for rows; see process.ts. */
+const ROWS_FD = 4;
+/** Milliseconds between looks at the memory. */
+const MEMORY_WATCH = 50;
+/** Megabytes beyond DuckDB's own limit: this process itself, and what DuckDB does not count. */
+const MEMORY_SLACK = 384;
+
+const rows = new Socket({ fd: ROWS_FD, readable: false, writable: true });
+let session: { readonly key: string; readonly session: SqlSession } | undefined;
+let running: { readonly id: number; readonly controller: AbortController; timedOut: boolean } | undefined;
+let given: ((message: Extract<ToWorker, { kind: 'give' | 'refuse' }>) => void) | undefined;
+
+function say(message: FromWorker): void {
+  process.send?.(message);
+}
+
+function wire(error: unknown): WireError {
+  if (error instanceof SyftError) {
+    return {
+      code: error.code,
+      message: error.message,
+      ...(error.path !== undefined && { path: error.path }),
+      ...(error.position !== undefined && { position: error.position })
+    };
+  }
+  return {
+    code: 'INTERNAL',
+    message: `The query failed inside: ${error instanceof Error ? error.message : String(error)}`
+  };
+}
+
+/** Sends bytes when there is room for them. */
+function send(bytes: Uint8Array | string, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const gone = (): void => reject(new SyftError('CANCELLED', 'The query was cancelled.'));
+    if (signal.aborted) {
+      gone();
+      return;
+    }
+    if (rows.write(bytes)) {
+      resolve();
+      return;
+    }
+    const drained = (): void => {
+      signal.removeEventListener('abort', aborted);
+      resolve();
+    };
+    const aborted = (): void => {
+      rows.off('drain', drained);
+      gone();
+    };
+    rows.once('drain', drained);
+    signal.addEventListener('abort', aborted, { once: true });
+  });
+}
+
+/** Sessions are kept: opening one takes longer than most queries. What reads contents gets one of its own. */
+async function sessionFor(request: RunRequest): Promise<SqlSession> {
+  const key = JSON.stringify([request.database, request.memoryMb]);
+  if (session?.key === key) return session.session;
+  session?.session.close();
+  session = undefined;
+  const opened = await SqlSession.open(api, request.database, request);
+  session = { key, session: opened };
+  return opened;
+}
+
+const EXTRAS: readonly (readonly [name: string, table: ExtraTable])[] = [
+  ['labels', 'labels'],
+  ['chunks', 'chunks'],
+  ['storage_report', 'storage_rows']
+];
+
+/** Asks for what the statement names and the index does not have. */
+async function gather(
+  request: RunRequest,
+  statement: Statement,
+  calls: readonly ResolvedCall[]
+): Promise<{ extras: readonly ExtraRows[]; contents: readonly ContentFile[] }> {
+  const extras = EXTRAS.filter(([name]) => statement.names.has(name)).map(([, table]) => table);
+  const contents = calls.flatMap(call => call.contents);
+  if (extras.length === 0 && contents.length === 0) return { extras: [], contents: [] };
+  const answer = new Promise<Extract<ToWorker, { kind: 'give' | 'refuse' }>>(resolve => (given = resolve));
+  say({ kind: 'need', id: request.id, extras, contents });
+  const message = await answer;
+  given = undefined;
+  if (message.kind === 'refuse') {
+    const { code, message: text, ...more } = message.error;
+    throw new SyftError(code, text, more);
+  }
+  return message;
+}
+
+interface Counts {
+  bytes: number;
+  rows: number;
+  truncated: boolean;
+}
+
+async function answer(request: RunRequest, signal: AbortSignal, counts: Counts): Promise<void> {
+  const common = await sessionFor(request);
+  const statement = await common.read(request.query);
+  const calls = await resolveCalls(api, common, statement, request.parameters, signal);
+  const { extras, contents } = await gather(request, statement, calls);
+  if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.');
+  const output = async (own: SqlSession, query: Statement): Promise<void> => {
+    for (const table of extras) await own.fill(table);
+    await own.run(query, request.parameters, signal, rows => sendRows(request, rows, signal, counts), {
+      lenient: calls.length > 0
+    });
+  };
+  if (calls.length === 0) await output(common, statement);
+  else await overContents(api, request.database, request, statement, calls, contents, output);
+}
+
+async function sendRows(request: RunRequest, result: SqlRows, signal: AbortSignal, counts: Counts): Promise<void> {
+  const { format, maxRows, scratch } = request;
+  let begun = false;
+  for await (const piece of encodeRows(api, result, { format, maxRows, scratch, counts })) {
+    if (!begun) say({ kind: 'begin', id: request.id });
+    begun = true;
+    counts.bytes += typeof piece === 'string' ? Buffer.byteLength(piece) : piece.byteLength;
+    await send(piece, signal);
+  }
+}
+
+async function run(request: RunRequest): Promise<void> {
+  const controller = new AbortController();
+  const current = { id: request.id, controller, timedOut: false };
+  running = current;
+  const counts: Counts = { bytes: 0, rows: 0, truncated: false };
+  const limit = (request.memoryMb * 1.25 + MEMORY_SLACK) * 1e6;
+  let error: WireError | undefined;
+  const timer = setTimeout(() => {
+    current.timedOut = true;
+    controller.abort();
+  }, request.timeoutMs);
+  const watch = setInterval(() => {
+    if (process.memoryUsage.rss() <= limit) return;
+    // DuckDB does not count all that it takes, and gives nothing back while it runs: this process goes, at once.
+    const message = `The query needs more memory than the ${request.memoryMb} MB it may take.`;
+    process.send?.({ kind: 'end', id: request.id, ...counts, error: { code: 'SQL_MEMORY', message } }, () =>
+      process.exit(1)
+    );
+  }, MEMORY_WATCH);
+  try {
+    await answer(request, controller.signal, counts);
+  } catch (thrown) {
+    error = current.timedOut
+      ? {
+          code: 'SQL_TIMEOUT',
+          message: `The query took longer than the ${request.timeoutMs / 1000} s it may take. Ask for less, or allow more with timeoutMs (--timeout).`
+        }
+      : wire(thrown);
+  } finally {
+    clearTimeout(timer);
+    clearInterval(watch);
+    given = undefined;
+    running = undefined;
+  }
+  say({ kind: 'end', id: request.id, ...counts, ...(error !== undefined && { error }) });
+}
+
+process.on('message', (message: ToWorker) => {
+  switch (message.kind) {
+    case 'run':
+      void run(message);
+      break;
+    case 'cancel':
+      if (running?.id === message.id) running.controller.abort();
+      // Whoever waits for rows to be asked for must not wait for ever.
+      given?.({ kind: 'refuse', id: message.id, error: { code: 'CANCELLED', message: 'The query was cancelled.' } });
+      break;
+    case 'give':
+    case 'refuse':
+      given?.(message);
+      break;
+  }
+});
+// Nobody is there any more to read an answer.
+process.on('disconnect', () => process.exit(0));
+rows.on('error', () => process.exit(0));
+
+try {
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+} catch {
+  // Not everywhere may a process give way to others.
+}
+// Linux: when memory runs out, this process goes first. Elsewhere there is no such file.
+await writeFile('/proc/self/oom_score_adj', '1000').catch(() => undefined);
+say({ kind: 'ready' });
