@@ -302,6 +302,24 @@ export const EraseResultSchema = z.object({
 });
 export type EraseResult = z.infer<typeof EraseResultSchema>;
 
+/** Stores the contents of full segments anew, so that they take less room. Nothing goes. */
+export const CompactRequestSchema = z.object({
+  all: z
+    .boolean()
+    .optional()
+    .meta({ description: 'What was recorded last too, however little it is: its segment ends, and a new one begins' }),
+  dryRun: z.boolean().optional()
+});
+export type CompactRequest = z.infer<typeof CompactRequestSchema>;
+export const CompactResultSchema = z.object({
+  dryRun: z.boolean(),
+  segments: z.number().int().nonnegative().meta({ description: 'Segments that were written anew' }),
+  freedBytes: z.number(),
+  storedBytes: z.number().meta({ description: 'Bytes of all segments afterwards' }),
+  damaged: z.array(z.string()).meta({ description: 'Segments that were left as they are because they have damage' })
+});
+export type CompactResult = z.infer<typeof CompactResultSchema>;
+
 export const StatsSchema = z.object({
   filesCreated: z.number().int(),
   filesModified: z.number().int(),
@@ -425,6 +443,7 @@ export const routes = {
   marks: { method: 'POST', path: '/api/marks', body: MarkRequestSchema, response: MarkResultSchema },
   prune: { method: 'POST', path: '/api/prune', body: PruneRequestSchema, response: PruneResultSchema },
   erase: { method: 'POST', path: '/api/erase', body: EraseRequestSchema, response: EraseResultSchema },
+  compact: { method: 'POST', path: '/api/compact', body: CompactRequestSchema, response: CompactResultSchema },
   flush: { method: 'POST', path: '/api/flush', response: z.object({ flushed: z.literal(true) }) },
   capture: {
     method: 'POST',

@@ -45,6 +45,10 @@ const WORDS: Record<
     errors: [400, 404, 409, 410, 423, 503, 507]
   },
   marks: { summary: 'Labels or pins a version, or takes it back', errors: [400, 404, 409, 410, 423, 503, 507] },
+  compact: {
+    summary: 'Stores the contents of full segments anew, so that they take less room',
+    errors: [423, 503, 507]
+  },
   prune: { summary: 'Drops the contents that a policy does not keep', errors: [400, 423, 503, 507] },
   erase: { summary: 'Erases one content from every version that has it', errors: [400, 404, 409, 423, 503, 507] },
   remove: { summary: 'Undoes a restore that created a file', errors: [400, 404, 409, 423, 503] },

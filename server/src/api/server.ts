@@ -17,6 +17,7 @@ import {
   EventsQuerySchema,
   HistoryQuerySchema,
   MarkRequestSchema,
+  CompactRequestSchema,
   PruneRequestSchema,
   RemoveRequestSchema,
   RestoreRequestSchema,
@@ -230,6 +231,11 @@ export function createApi(options: ApiOptions): Api {
     res.json(await service.erase(body));
   });
   addSqlRoutes(app, options.sql, body => parse(SqlRequestSchema, body, 'body'));
+  app.post('/api/compact', async (req, res) => {
+    const body = parse(CompactRequestSchema, req.body, 'body');
+    if (service.compact === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
+    res.json(await service.compact(body));
+  });
   app.post('/api/flush', async (_req, res) => {
     await service.flush();
     res.json({ flushed: true });

@@ -4,6 +4,8 @@ import type {
   EraseResult,
   MarkRequest,
   MarkResult,
+  CompactRequest,
+  CompactResult,
   PruneRequest,
   PruneResult,
   RemoveRequest,
@@ -54,6 +56,7 @@ export interface WorkspaceService {
   mark?(request: MarkRequest): Promise<MarkResult>;
   /** Absent: this process cannot write the log. */
   prune?(request: PruneRequest): Promise<PruneResult>;
+  compact?(request: CompactRequest): Promise<CompactResult>;
   /** Absent: this process cannot write the log. */
   erase?(request: EraseRequest): Promise<EraseResult>;
   /** Chooses the folders to record. Absent: there is nothing to choose. */

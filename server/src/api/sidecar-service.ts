@@ -9,6 +9,8 @@ import type {
   EraseResult,
   MarkRequest,
   MarkResult,
+  CompactRequest,
+  CompactResult,
   PruneRequest,
   PruneResult,
   RemoveRequest,
@@ -526,6 +528,10 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
 
   async prune(request: PruneRequest): Promise<PruneResult> {
     return this.#recording().prune(request);
+  }
+
+  async compact(request: CompactRequest): Promise<CompactResult> {
+    return this.#recording().compact(request);
   }
 
   async erase(request: EraseRequest): Promise<EraseResult> {

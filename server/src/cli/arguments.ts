@@ -56,6 +56,7 @@ const OPTIONS = {
   'time-zone': { type: 'string', value: 'NAME', help: 'whose hours, days and weeks count; default UTC' },
   policy: { type: 'string', value: 'FILE', help: 'the rules of this file; default those saved with --save' },
   save: { type: 'boolean', help: 'save the rules as the policy of this log' },
+  all: { type: 'boolean', help: 'what was recorded last too, however little it is' },
   yes: { type: 'boolean', short: 'y', help: 'do not ask' },
   'with-shared': { type: 'boolean', help: 'erase versions that share parts of the content too' },
   'keep-shared': { type: 'boolean', help: 'keep the parts that other versions need: the secret is not in them' },
@@ -234,6 +235,13 @@ export const COMMANDS = {
     options: ['keep-all', 'hourly', 'daily', 'weekly', 'budget', 'time-zone', 'policy', 'save', 'dry-run', 'yes'],
     positionals: [0, 0],
     example: 'syft-sync prune --keep-all 7d --hourly 30d --daily 1y --weekly forever --dry-run'
+  },
+  compact: {
+    usage: 'compact [--all] [--dry-run]',
+    does: 'stores full segments of the log anew, so that they take less room; nothing goes, and it works beside a recorder',
+    options: ['all', 'dry-run'],
+    positionals: [0, 0],
+    example: 'syft-sync compact --dry-run'
   },
   erase: {
     usage: 'erase VERSION|HASH --yes [--with-shared|--keep-shared]',

@@ -35,6 +35,7 @@ import { recordingKeys, recordingOptions, type CommandContext } from './context.
 import { findControl, type Control } from './control.ts';
 import { compare, diskSide, versionSide, type Side } from './diff.ts';
 import { changeLine, jsonLine, marksLine, Output } from './output.ts';
+import { compactCommand } from './compact.ts';
 import { eraseCommand } from './erase.ts';
 import { initCommand, keysCommand } from './keys.ts';
 import { labelsCommand, markCommand } from './labels.ts';
@@ -438,6 +439,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return labelsCommand(context);
     case 'erase':
       return eraseCommand(context);
+    case 'compact':
+      return compactCommand(context);
     case 'prune':
       return pruneCommand(context);
     case 'usage':
@@ -474,6 +477,7 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'pin',
   'unpin',
   'prune',
+  'compact',
   'erase',
   'init',
   'keys',

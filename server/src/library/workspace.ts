@@ -6,6 +6,8 @@ import { EventEmitter } from 'node:events';
 import { mkdir, realpath, rmdir, stat } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 import type {
+  CompactRequest,
+  CompactResult,
   EraseRequest,
   EraseResult,
   MarkRequest,
@@ -27,6 +29,7 @@ import type { ReadonlyTree } from '../core/tree.ts';
 import { Recorder, type Fold, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
 import { isLogDirectory } from '../log/format-file.ts';
+import { compactLog, type CompactOptions } from '../log/compact.ts';
 import { openLogWriter } from '../log/log.ts';
 import type { OpenWriter } from '../log/types.ts';
 import { writeError } from '../storage/durable.ts';
@@ -331,6 +334,18 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   /** Drops the contents that a policy does not keep. */
   prune(request: PruneRequest, options: Parameters<typeof pruneWorkspace>[2] = {}): Promise<PruneResult> {
     return this.#dropping(options.signal, signal => pruneWorkspace(this.log, request, { ...options, signal }));
+  }
+
+  /** Stores the contents of full segments anew, so that they take less room. */
+  compact(
+    request: CompactRequest = {},
+    options: Pick<CompactOptions, 'signal' | 'onProgress'> = {}
+  ): Promise<CompactResult> {
+    const { all = false, dryRun = false } = request;
+    return this.#dropping(options.signal, async signal => {
+      const { damaged, ...sums } = await compactLog(this.log, { ...options, all, dryRun, signal });
+      return { dryRun, ...sums, damaged: [...damaged] };
+    });
   }
 
   /** Erases one content from every version that has it. */

@@ -61,6 +61,25 @@ test('a saved policy: dry run, prune, and what every command says of a pruned ve
   expect(readdirSync(out).filter(name => name.startsWith('a.')).length).toBe(2);
 });
 
+test('compact takes room and nothing else: every version is shown as before', async () => {
+  const text = (i: number): string => `${i}\n${'the same line again and again\n'.repeat(50)}${i}`;
+  for (let i = 0; i < 4; i += 1) {
+    writeFileSync(join(root, 'a.txt'), text(i));
+    await cli.ok('capture');
+  }
+  const history = await cli.ok('history', 'a.txt');
+  const planned = await cli.run(['compact', '--all', '--dry-run']);
+  expect([planned.status, planned.stdout]).toEqual([0, expect.stringMatching(/^1 segments would be stored anew, /)]);
+  const [done] = await cli.ok('compact', '--all');
+  expect(done).toMatchObject({ compacted: { dryRun: false, segments: 1, damaged: [] } });
+  expect((done?.['compacted'] as { freedBytes: number }).freedBytes).toBeGreaterThan(0);
+  expect(await cli.ok('history', 'a.txt')).toEqual(history);
+  for (const [i, change] of history.toReversed().entries()) {
+    expect((await cli.run(['show', String(change['versionId'])])).stdout).toBe(text(i));
+  }
+  expect(await cli.ok('fsck', '--read-data')).toEqual([]);
+});
+
 test('beside a recorder that runs', async () => {
   writeFileSync(join(root, 'a.txt'), 'one');
   const watch = await cli.watch();
@@ -71,6 +90,10 @@ test('beside a recorder that runs', async () => {
     }
     const [, done] = (await cli.ok('prune', '--keep-all', '0h')).slice(-2);
     expect(done).toMatchObject({ pruned: { versions: 2, dryRun: false } });
+    // The versions that are left are packed, by the process that records.
+    const said = await cli.ok('compact', '--all', '--dry-run');
+    expect(said).toMatchObject([{ compacted: { dryRun: true, damaged: [] } }]);
+    expect(await cli.ok('compact', '--all')).toMatchObject([{ compacted: { dryRun: false, damaged: [] } }]);
     writeFileSync(join(root, 'b.txt'), 'one');
     await watch.until(line => line['path'] === 'b.txt');
     expect((await cli.run(['show', 'b.txt@latest'])).stdout).toBe('one');
