@@ -3,7 +3,7 @@
  * as a recorder gives it, one commit a version. Against it: git's own best pack of the same blobs, the bound that
  * structure-aware chunking can reach, and each blob compressed alone.
  *
- *   node bench/bytes.mjs REPOSITORY…        (bare or not; or BYTES_REPOSITORIES=a:b)
+ *   node bench/bytes.mjs [--no-git] [--no-bound] REPOSITORY…        (bare or not; or BYTES_REPOSITORIES=a:b)
  *
  * The bound: each distinct long line once, at zstd level 9; what is left of each version on what was left of the one before it
  * (level 19, a dictionary).
@@ -15,7 +15,11 @@ import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { chunkContent, CHUNKING } from '../server/src/core/chunking.ts';
-import { openLogWriter } from '../server/src/log/log.ts';
+import { compactLog } from '../server/src/log/compact.ts';
+import { openLogReader, openLogWriter } from '../server/src/log/log.ts';
+
+const NO_GIT = process.argv.includes('--no-git');
+const NO_BOUND = process.argv.includes('--no-bound');
 
 const sha256 = bytes => createHash('sha256').update(bytes).digest('hex');
 const zstd = (bytes, level, more = {}) =>
@@ -163,6 +167,10 @@ async function measure(repository) {
       ]);
       seconds += (performance.now() - started) / 1000;
       former.set(path, { ref, hash });
+      if (NO_BOUND) {
+        blobs.set(blob, path);
+        continue;
+      }
       const { long, rest } = parted(bytes);
       for (const line of long) {
         const id = sha256(line);
@@ -184,24 +192,42 @@ async function measure(repository) {
     }
     await log.close();
     const kept = directoryBytes(logDir);
-    const best = gitBestPack(
-      repository,
-      [...blobs].map(([blob, path]) => ({ blob, path })),
-      dir
-    );
-    const ratio = bytes =>
-      `${mb(bytes)} MB (${(bytes / best.bytes).toFixed(3)} of git, ${(bytes / bound).toFixed(3)} of the bound)`;
+    const compacting = performance.now();
+    const again = await openLogWriter({ dir: logDir, keyDir: join(dir, 'home') });
+    await compactLog(again, { all: true });
+    await again.close();
+    const compactSeconds = (performance.now() - compacting) / 1000;
+    const compacted = directoryBytes(logDir);
+    const reading = performance.now();
+    const reader = await openLogReader({ dir: logDir });
+    for await (const change of reader.changes()) if (change.content !== undefined) await reader.contentBytes(change);
+    await reader.close();
+    const readSeconds = (performance.now() - reading) / 1000;
+    const best = NO_GIT
+      ? undefined
+      : gitBestPack(
+          repository,
+          [...blobs].map(([blob, path]) => ({ blob, path })),
+          dir
+        );
+    const ratio = bytes => {
+      const toGit = best === undefined ? '' : ` (${(bytes / best.bytes).toFixed(3)} of git)`;
+      return `${mb(bytes)} MB${toGit}${NO_BOUND ? '' : ` (${(bytes / bound).toFixed(3)} of the bound)`}`;
+    };
     console.log(`${basename(resolve(repository, '..'))}: ${count} versions, ${blobs.size} distinct, ${mb(raw)} MB`);
     console.log(`  as recorded      ${ratio(kept)}, ${seconds.toFixed(1)} s`);
-    console.log(`  git's best pack  ${mb(best.bytes)} MB, ${best.seconds.toFixed(1)} s`);
-    console.log(`  bound            ${mb(bound)} MB`);
-    console.log(`  each blob alone  ${mb(alone)} MB`);
+    console.log(
+      `  compacted        ${ratio(compacted)}, ${compactSeconds.toFixed(1)} s; all versions read in ${readSeconds.toFixed(1)} s`
+    );
+    if (best !== undefined) console.log(`  git's best pack  ${mb(best.bytes)} MB, ${best.seconds.toFixed(1)} s`);
+    if (!NO_BOUND) console.log(`  bound            ${mb(bound)} MB`);
+    if (!NO_BOUND) console.log(`  each blob alone  ${mb(alone)} MB`);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
 }
 
-const repositories = process.argv.slice(2);
+const repositories = process.argv.slice(2).filter(word => !word.startsWith('--'));
 if (repositories.length === 0) repositories.push(...(process.env.BYTES_REPOSITORIES ?? '').split(':').filter(Boolean));
 if (repositories.length === 0) {
   console.error('usage: node bench/bytes.mjs REPOSITORY…');
