@@ -104,7 +104,14 @@ const OPTIONS = {
     help: 'who can open the new log with an age identity; may be repeated'
   },
   'new-passphrase-file': { type: 'string', value: 'FILE', help: 'holds the new passphrase; else it is asked for' },
-  once: { type: 'boolean', help: 'apply what is there and exit' }
+  once: { type: 'boolean', help: 'apply what is there and exit' },
+  format: {
+    type: 'string',
+    value: 'FORMAT',
+    help: 'table, json (one array), ndjson, csv, arrow or parquet; default table, or by the name of the file'
+  },
+  timeout: { type: 'string', value: 'S', help: 'seconds that the query may take; default 10' },
+  memory: { type: 'string', value: 'MB', help: 'megabytes that the query may take; default 1024' }
 } as const satisfies Record<string, OptionSpec>;
 
 type OptionName = keyof typeof OPTIONS;
@@ -256,6 +263,13 @@ export const COMMANDS = {
     options: ['by', 'limit'],
     positionals: [0, 0],
     example: 'syft-sync usage --by folder'
+  },
+  sql: {
+    usage: 'sql [QUERY] [-o FILE]',
+    does: 'answers a question about the history in SQL, or several at a prompt; it only reads (docs/sql.md)',
+    options: ['format', 'output', 'timeout', 'memory'],
+    positionals: [0, 1],
+    example: `syft-sync sql "SELECT path, count(*) AS versions FROM versions GROUP BY path ORDER BY versions DESC LIMIT 10"`
   },
   stats: {
     usage: 'stats',

@@ -445,6 +445,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return pruneCommand(context);
     case 'usage':
       return usageCommand(context);
+    case 'sql':
+      return (await import('./sql.ts')).sqlCommand(context);
     case 'stats':
       return stats(context);
     case 'fsck':
@@ -482,6 +484,7 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'init',
   'keys',
   'explore',
+  'sql',
   'serve',
   'receive'
 ] as const);

@@ -164,26 +164,32 @@ export class ChunkIndex {
   }
 
   #grow(): void {
-  add(id: string, { segment, block, entry }: ChunkPlace): void {
-    this.#add(hexWord(id, 0), hexWord(id, 8), hexWord(id, 16), hexWord(id, 24), segment, block, entry);
-  }
-
-  /** {@link add} of the id that stands in binary at `at`. */
-  addAt(bytes: Uint8Array, at: number, segment: number, block: number, entry: number): void {
-    this.#add(word(bytes, at), word(bytes, at + 4), word(bytes, at + 8), word(bytes, at + 12), segment, block, entry);
-  }
-
-  /**
-   * {@link add} of all entries of a block's table.
-   *
-   * @param stride Bytes of an entry, which begins with the id in binary.
-   */
-  addTable(table: Uint8Array, stride: number, segment: number, block: number): void {
-    for (let entry = 0, at = 0; at + stride <= table.length; entry += 1, at += stride) {
-      this.addAt(table, at, segment, block, entry);
-    }
-  }
-
+    const keys = this.#keys;
+    const segments = this.#segments;
+    const blocks = this.#blocks;
+    const entries = this.#entries;
+    const old = this.#capacity;
+    const capacity = old * 2;
+    const mask = capacity - 1;
+    const newKeys = new Int32Array(capacity * 4);
+    const newSegments = new Uint32Array(capacity);
+    const newBlocks = new Float64Array(capacity);
+    const newEntries = new Uint32Array(capacity);
+    for (let i = 0; i < old; i++) {
+      const segment = segments[i] as number;
+      if (segment === 0) continue;
+      const from = i * 4;
+      // All are different: the first free slot is theirs.
+      let slot = (keys[from] as number) & mask;
+      while (newSegments[slot] !== 0) slot = (slot + 1) & mask;
+      const to = slot * 4;
+      newKeys[to] = keys[from] as number;
+      newKeys[to + 1] = keys[from + 1] as number;
+      newKeys[to + 2] = keys[from + 2] as number;
+      newKeys[to + 3] = keys[from + 3] as number;
+      newSegments[slot] = segment;
+      newBlocks[slot] = blocks[i] as number;
+      newEntries[slot] = entries[i] as number;
     }
     this.#capacity = capacity;
     this.#keys = newKeys;

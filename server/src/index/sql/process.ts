@@ -70,7 +70,10 @@ export class SqlProcess {
         if (message.kind === 'ready') {
           clearTimeout(timer);
           resolve();
-        } else this.#current?.receive(message);
+        } else {
+          if (message.kind === 'end' && message.last === true) this.#failed ??= unavailable('it ended');
+          this.#current?.receive(message);
+        }
       });
     });
     this.#ready.catch(() => undefined);
@@ -104,6 +107,7 @@ export class SqlProcess {
       this.#current = undefined;
       this.#child.channel?.unref();
     });
+    if (this.#failed !== undefined) current.gone(this.#failed);
     this.#ready.then(
       () => this.#say({ ...request, kind: 'run', id }),
       (error: unknown) => current.gone(error as SyftError)

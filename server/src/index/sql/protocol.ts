@@ -76,4 +76,6 @@ export type FromWorker =
       readonly rows: number;
       readonly truncated: boolean;
       readonly error?: WireError;
+      /** The process ends with this query. */
+      readonly last?: true;
     };

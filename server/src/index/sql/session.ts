@@ -17,6 +17,7 @@ import { availableParallelism } from 'node:os';
 import { SyftError } from '../../core/errors.ts';
 import { sqlError, type QueryText } from './errors.ts';
 import { readStatement, type Statement } from './statement.ts';
+import { words } from './words.ts';
 import { definitions, EXTRA_TABLES, type ExtraTable } from './tables.ts';
 
 type Api = typeof DuckdbApi;
@@ -158,7 +159,10 @@ export class SqlSession {
   /**
    * Runs a query and hands its rows to `use`.
    *
+   * Rows are not handed on while DuckDB works: its client ends a stream that fails as it ends one that is whole.
+   *
    * @param options.lenient Values for parameters that the query does not have are no mistake.
+   * @param options.maxRows No more than one row beyond is worked out.
    * @param signal Interrupts it.
    * @throws SyftError SQL_*; CANCELLED when `signal` was aborted.
    */
@@ -167,9 +171,9 @@ export class SqlSession {
     parameters: Parameters | undefined,
     signal: AbortSignal,
     use: (rows: SqlRows) => Promise<T>,
-    options: { readonly lenient?: boolean } = {}
+    options: { readonly lenient?: boolean; readonly maxRows?: number } = {}
   ): Promise<T> {
-    const { query } = statement;
+    const query = limited(statement, options.maxRows);
     if (this.#closed) throw new SyftError('NOT_RUNNING', 'The SQL session is closed.');
     const connection = await this.#instance.connect();
     let timer: NodeJS.Timeout | undefined;
@@ -184,8 +188,7 @@ export class SqlSession {
       await connection.run('BEGIN TRANSACTION READ ONLY');
       const prepared = await this.#prepared(connection, query.run);
       bind(this.#api, prepared, parameters, options.lenient === true);
-      const result = await prepared.stream();
-      return await use(rowsOf(result, query));
+      return await use(rowsOf(await prepared.run()));
     } catch (error) {
       if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.', { cause: error });
       throw sqlError(error, query);
@@ -238,18 +241,26 @@ function bigint(value: string | number | boolean | null): DuckDBValue {
   return typeof value === 'number' ? BigInt(Math.round(value)) : value;
 }
 
-function rowsOf(result: DuckDBResult, query: QueryText): SqlRows {
+/** The query for so many rows, and one that says that there are more. What explains a query has few. */
+function limited({ query, explain }: Statement, maxRows: number | undefined): QueryText {
+  if (explain || maxRows === undefined) return query;
+  const before = 'SELECT * FROM (';
+  const end = [...words(query.run)].findLast(word => word.text !== ';')?.end ?? query.run.length;
+  return {
+    written: query.written,
+    // On a line of its own: the query may end in a comment.
+    run: `${before}${query.run.slice(0, end)}\n) LIMIT ${maxRows + 1}`,
+    place: offset => query.place(Math.min(Math.max(0, offset - before.length), end))
+  };
+}
+
+function rowsOf(result: DuckDBResult): SqlRows {
   return {
     names: result.deduplicatedColumnNames(),
     types: result.columnTypes(),
     async *chunks() {
       for (;;) {
-        let chunk: DuckDBDataChunk | null;
-        try {
-          chunk = await result.fetchChunk();
-        } catch (error) {
-          throw sqlError(error, query);
-        }
+        const chunk = await result.fetchChunk();
         if (chunk === null || chunk.rowCount === 0) return;
         yield chunk;
       }

@@ -122,7 +122,8 @@ async function answer(request: RunRequest, signal: AbortSignal, counts: Counts):
   const output = async (own: SqlSession, query: Statement): Promise<void> => {
     for (const table of extras) await own.fill(table);
     await own.run(query, request.parameters, signal, rows => sendRows(request, rows, signal, counts), {
-      lenient: calls.length > 0
+      lenient: calls.length > 0,
+      maxRows: request.maxRows
     });
   };
   if (calls.length === 0) await output(common, statement);
@@ -155,7 +156,7 @@ async function run(request: RunRequest): Promise<void> {
     if (process.memoryUsage.rss() <= limit) return;
     // DuckDB does not count all that it takes, and gives nothing back while it runs: this process goes, at once.
     const message = `The query needs more memory than the ${request.memoryMb} MB it may take.`;
-    process.send?.({ kind: 'end', id: request.id, ...counts, error: { code: 'SQL_MEMORY', message } }, () =>
+    process.send?.({ kind: 'end', id: request.id, ...counts, last: true, error: { code: 'SQL_MEMORY', message } }, () =>
       process.exit(1)
     );
   }, MEMORY_WATCH);

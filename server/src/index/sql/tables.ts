@@ -288,7 +288,7 @@ export const TABLE_SPECS: readonly TableSpec[] = [
     sql: (catalog, wanted) =>
       changesOver(
         catalog,
-        `(SELECT r.* FROM ${catalog}.change_rows r JOIN ${catalog}.tree_rows t ON t.change = r.id)`,
+        `(SELECT r.* FROM ${catalog}.change_rows r JOIN ${catalog}.tree_rows t ON t.change = r.id WHERE r.type <> ${DIRECTORY})`,
         FILE_NAMES,
         wanted,
         FILE_SOURCE
@@ -373,7 +373,7 @@ export const MACRO_SPECS: readonly MacroSpec[] = [
     sql: (catalog, wanted) =>
       changesOver(
         catalog,
-        `(SELECT r.* FROM ${catalog}.change_rows r JOIN (${treeAt('epoch_us(ts::TIMESTAMPTZ)', `${catalog}.change_rows`)}) t ON t.id = r.id)`,
+        `(SELECT r.* FROM ${catalog}.change_rows r JOIN (${treeAt('epoch_us(ts::TIMESTAMPTZ)', `${catalog}.change_rows`)}) t ON t.id = r.id WHERE r.type <> ${DIRECTORY})`,
         FILE_NAMES,
         wanted,
         FILE_SOURCE
