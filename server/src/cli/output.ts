@@ -147,7 +147,12 @@ export class Output {
     this.endProgress();
     process.stderr.write(`syft-sync: ${printable(error.message)} [${error.code}]\n`);
     if (!this.json) return;
-    const body = { code: error.code, message: error.message, ...(error.path !== undefined && { path: error.path }) };
+    const body = {
+      code: error.code,
+      message: error.message,
+      ...(error.path !== undefined && { path: error.path }),
+      ...(error.position !== undefined && { position: error.position })
+    };
     process.stderr.write(jsonLine({ error: body }));
   }
 }

@@ -50,7 +50,7 @@ export async function sqlCommand(context: CommandContext): Promise<number> {
   await using asker = await openAsker(context);
   if (interactive) return runPrompt(context, asker.ask, format);
   const query = invocation.args[0] ?? (await queryFromStdin());
-  const bytes = asker.ask(query, format, context.signal);
+  const bytes = placed(asker.ask(query, format, context.signal));
   if (file === undefined) {
     for await (const piece of bytes) {
       if (output.gone) break;
@@ -85,6 +85,20 @@ async function queryFromStdin(): Promise<string> {
   const text = Buffer.concat(pieces).toString('utf8');
   if (text.trim() === '') throw new SyftError('BAD_REQUEST', 'Give a query: syft-sync sql "SELECT …", or on stdin.');
   return text;
+}
+
+/** Says in the one line of an error where in the query it is. */
+async function* placed(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* bytes;
+  } catch (error) {
+    if (!(error instanceof SyftError) || error.position === undefined) throw error;
+    const { line, column } = error.position;
+    throw new SyftError(error.code, `${error.message} (line ${line}, column ${column})`, {
+      cause: error,
+      position: error.position
+    });
+  }
 }
 
 /** The file is there when it is whole, and not before. */

@@ -106,7 +106,13 @@ withPython('every type of DuckDB arrives in Python as what it is', async () => {
     lli: ['list<item: list<item: string>>', both([['x'], [], null])],
     ar: ['fixed_size_list<item: int32>[3]', both([1, 2, 3])],
     st: [expect.stringContaining('struct<a: int32'), both({ a: 1, b: ['long enough to be stored elsewhere'] })],
-    mp: [expect.stringContaining('map<string, int32'), both([['k', 1], ['l', null]])],
+    mp: [
+      expect.stringContaining('map<string, int32'),
+      both([
+        ['k', 1],
+        ['l', null]
+      ])
+    ],
     un: [expect.stringContaining('sparse_union'), both(7)],
     nil: [expect.stringMatching(/null|int32/), both(null)],
     nul: ['string', both(null)],
@@ -121,7 +127,9 @@ withPython('rows of many batches arrive in order, nulls and shared texts at thei
       CASE WHEN range % 5 = 0 THEN NULL ELSE [range, NULL] END AS l
     FROM range(5000)`);
   expect(got['i']?.[1]).toEqual(Array.from({ length: 5000 }, (_, i) => i));
-  expect(got['t']?.[1]).toEqual(Array.from({ length: 5000 }, (_, i) => (i % 3 === 0 ? null : `a longer text number ${i}`)));
+  expect(got['t']?.[1]).toEqual(
+    Array.from({ length: 5000 }, (_, i) => (i % 3 === 0 ? null : `a longer text number ${i}`))
+  );
   expect(got['u']?.[1]).toEqual(
     Array.from({ length: 5000 }, (_, i) => (i % 2 === 0 ? 'the same long text in half of all rows' : 's'))
   );
@@ -129,10 +137,15 @@ withPython('rows of many batches arrive in order, nulls and shared texts at thei
 });
 
 withPython('no rows are a table with columns, and a result that is cut has as many as were asked for', async () => {
-  expect(await inPython('SELECT path, size FROM changes WHERE FALSE')).toEqual({ path: ['string', []], size: ['int64', []] });
+  expect(await inPython('SELECT path, size FROM changes WHERE FALSE')).toEqual({
+    path: ['string', []],
+    size: ['int64', []]
+  });
   await writeFile(join(index.dir, 'cut.arrow'), await encoded('SELECT range AS n FROM range(3000)', 'arrow', 2500));
   const count = `import sys, pyarrow as pa; t = pa.ipc.open_stream(open(sys.argv[1], 'rb')).read_all(); print(t.num_rows, t['n'][2499])`;
-  expect(execFileSync(PYTHON, ['-c', count, join(index.dir, 'cut.arrow')], { encoding: 'utf8' }).trim()).toBe('2500 2499');
+  expect(execFileSync(PYTHON, ['-c', count, join(index.dir, 'cut.arrow')], { encoding: 'utf8' }).trim()).toBe(
+    '2500 2499'
+  );
 });
 
 test('as JSON, whole numbers and decimals stand in full, times in UTC, and text cannot break out', async () => {

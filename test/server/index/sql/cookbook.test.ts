@@ -53,7 +53,15 @@ beforeAll(async () => {
   };
   firstId = await put('2026-11-01T10:00', 'data/sales.csv', 'id,region,amount\n1,north,10.5\n2,south,20\n');
   await put('2026-11-01T10:05', 'data/old.csv', 'a\n1\n');
-  await put('2026-11-01T10:06', 'analysis.ipynb', notebook([['c1', 'import pandas', []], ['c2', 'df.sum()', []]]), ana);
+  await put(
+    '2026-11-01T10:06',
+    'analysis.ipynb',
+    notebook([
+      ['c1', 'import pandas', []],
+      ['c2', 'df.sum()', []]
+    ]),
+    ana
+  );
   await put('2026-11-01T10:07', 'copy.csv', 'id,region,amount\n1,north,11.5\n3,west,5\n');
   await put('2026-11-02T19:00', 'data/sales.csv', 'id,region,amount\n1,north,11.5\n3,west,5\n', { kind: 'modified' });
   await put(
@@ -66,8 +74,16 @@ beforeAll(async () => {
     { kind: 'modified', ...ana }
   );
   await put('2026-11-02T20:00', 'model.pkl', 'weights', { cause: { kind: 'restore', version: firstId } });
-  await log.append([{ draft: { kind: 'deleted', path: 'data/old.csv', type: 'file', flags: [], at: at('2026-11-03T08:00') }, chunks: [] }]);
-  await put('2026-11-03T12:00', 'data/copy.csv', 'id,region,amount\n1,north,11.5\n3,west,5\n', { kind: 'moved', from: 'copy.csv' });
+  await log.append([
+    {
+      draft: { kind: 'deleted', path: 'data/old.csv', type: 'file', flags: [], at: at('2026-11-03T08:00') },
+      chunks: []
+    }
+  ]);
+  await put('2026-11-03T12:00', 'data/copy.csv', 'id,region,amount\n1,north,11.5\n3,west,5\n', {
+    kind: 'moved',
+    from: 'copy.csv'
+  });
   await log.append([{ draft: actDraft({ act: 'label', version: firstId, name: 'as delivered' }), chunks: [] }]);
   await log.close();
   reader = await openLogReader({ dir: scratch.dir });
@@ -116,12 +132,18 @@ const ANSWERS: Readonly<Record<number, (found: Record<string, unknown>[]) => voi
     ]),
   3: found => expect(found.map(row => row['path'])).toEqual(['analysis.ipynb']),
   4: found => expect(found).toEqual([expect.objectContaining({ changes: 5, files: 3 })]),
-  5: found => expect(found).toEqual([expect.objectContaining({ path: 'data/old.csv', previous_version_id: expect.stringMatching(/\.2$/) })]),
-  6: found => expect(found.map(row => row['path'])).toEqual(['analysis.ipynb', 'copy.csv', 'data/old.csv', 'data/sales.csv']),
+  5: found =>
+    expect(found).toEqual([
+      expect.objectContaining({ path: 'data/old.csv', previous_version_id: expect.stringMatching(/\.2$/) })
+    ]),
+  6: found =>
+    expect(found.map(row => row['path'])).toEqual(['analysis.ipynb', 'copy.csv', 'data/old.csv', 'data/sales.csv']),
   7: found => expect(found.map(row => row['path'])).toEqual(['data/copy.csv', 'model.pkl']),
   8: found => expect(found.reduce((sum, row) => sum + Number(row['changes']), 0)).toBe(9),
   9: found => {
-    expect(found.map(row => row['path']).sort()).toEqual(expect.arrayContaining(['analysis.ipynb', 'data/sales.csv', 'model.pkl']));
+    expect(found.map(row => row['path']).sort()).toEqual(
+      expect.arrayContaining(['analysis.ipynb', 'data/sales.csv', 'model.pkl'])
+    );
     expect(Number(found[0]?.['freed_bytes'])).toBeGreaterThan(0);
   },
   10: found => expect(found).toEqual([expect.objectContaining({ cause_kind: 'restore', cause_user: null })]),
@@ -165,7 +187,8 @@ describe('docs/sql.md', () => {
     const { tables, macros } = sqlSchema();
     for (const { name } of [...tables, ...macros]) expect(DOCUMENT).toMatch(new RegExp(`\`${name}[\`(]`));
     for (const { name, columns } of tables.filter(({ name: table }) => ['changes', 'files'].includes(table))) {
-      for (const column of columns) expect([name, column.name, DOCUMENT.includes(`\`${column.name}\``)]).toEqual([name, column.name, true]);
+      for (const column of columns)
+        expect([name, column.name, DOCUMENT.includes(`\`${column.name}\``)]).toEqual([name, column.name, true]);
     }
     for (const { columns } of macros) for (const column of columns) expect(DOCUMENT).toContain(`\`${column.name}\``);
   });

@@ -36,7 +36,11 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function run(query: string, more: Partial<SqlQuery> = {}, signal = new AbortController().signal): Promise<string> {
+async function run(
+  query: string,
+  more: Partial<SqlQuery> = {},
+  signal = new AbortController().signal
+): Promise<string> {
   const { bytes, ended } = await engine.query(
     { query, format: 'json', maxRows: 1_000_000, timeoutMs: 20_000, memoryMb: 128, ...more },
     signal
@@ -50,7 +54,7 @@ async function run(query: string, more: Partial<SqlQuery> = {}, signal = new Abo
 
 describe('a query that takes all it can get', () => {
   const code = async (query: string, more: Partial<SqlQuery> = {}): Promise<unknown> =>
-    run(query, { timeoutMs: 1500, memoryMb: 64, ...more }).catch((error: unknown) => (error as { code: unknown }).code);
+    run(query, { timeoutMs: 600, memoryMb: 64, ...more }).catch((error: unknown) => (error as { code: unknown }).code);
 
   test.each([
     ['time', 'SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 3'],
@@ -58,8 +62,6 @@ describe('a query that takes all it can get', () => {
     ['time by joins', 'SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range = 7'],
     ['memory by rows', 'SELECT list(range) FROM range(1000000000)'],
     ['memory by one text', `SELECT length(repeat('x', 2000000000))`],
-    ['memory by many texts', `SELECT repeat(range::VARCHAR, 100000) FROM range(1000000)`],
-    ['memory by sorting', 'SELECT hash(range) AS h FROM range(100000000) ORDER BY h'],
     ['memory by groups', 'SELECT count(*) FROM (SELECT hash(range) AS h FROM range(100000000) GROUP BY h)']
   ])('%s is stopped', async (_, query) => {
     expect(await code(query)).toMatch(/^SQL_(TIMEOUT|MEMORY)$/);
