@@ -97,7 +97,7 @@ const rows = [
   ['busiest paths', 'SELECT path, count(*) AS n FROM changes GROUP BY path ORDER BY n DESC LIMIT 10'],
   ['a million rows as Arrow', `SELECT "at", path, size, kind FROM changes LIMIT 1000000`, { times: 3 }]
 ];
-console.log(describeMachine());
+describeMachine();
 console.log(`${CHANGES} changes, ${Math.floor(CHANGES / 10)} paths`);
 console.log(`ingest                    ${Math.round(CHANGES / (ingesting / 1000))} changes/s`);
 console.log(
