@@ -19,10 +19,16 @@ const PACK_DICTIONARY = MOST_DICTIONARY - 2 ** 10;
 /** Blocks that are needed to read one, and what they unpack to: a recorder that goes on has most of its own limit left. */
 const PACK_NEEDED = 2;
 const PACK_NEEDED_BYTES = 16 * 2 ** 20;
-/** What is most of it text pays for the highest level; embedded pictures are as small with the lower one, ten times as fast. */
-const PACKING = { level: 12, highest: 19 };
+/** zstd levels: the usual one, and a highest for where a sample of so many bytes is made smaller by it by so much. It takes ten times as long. */
+interface Levels {
+  readonly level: number;
+  readonly highest: number;
+}
+const PACKING: Levels = { level: 12, highest: 19 };
+const SAMPLE = 2 ** 20;
+const PAYS = 0.98;
 /** For what was not packed before. */
-const STORING = { level: 3, highest: 3 };
+const STORING: Levels = { level: 3, highest: 3 };
 
 /** A chunk to be packed. */
 export interface PackedChunk {
@@ -69,29 +75,45 @@ function chosen(
   return { bases: taken, needs };
 }
 
+/** Whether the highest level makes more of a beginning of the bytes than the usual one does. */
+async function paysHighest(raw: Buffer, { level, highest }: Levels): Promise<boolean> {
+  if (highest <= level) return false;
+  const some = raw.subarray(0, SAMPLE);
+  const [usual, most] = [await compress(some, [], level), await compress(some, [], highest)];
+  return most.length < usual.length * PAYS;
+}
+
+function compress(raw: Buffer, bases: readonly Base[], level: number): Promise<Buffer> {
+  if (bases.length > 0) return packDelta(raw, bases, level);
+  return compressZstd(raw, {
+    params: {
+      [zlibConstants.ZSTD_c_compressionLevel]: level,
+      [zlibConstants.ZSTD_c_windowLog]: windowLogFor(raw.length)
+    },
+    pledgedSrcSize: raw.length,
+    chunkSize: Math.max(64, Math.min(raw.length, MOST_DICTIONARY))
+  });
+}
+
 async function pack(
   raw: Buffer,
   bases: readonly Base[],
-  levels: { readonly level: number; readonly highest: number }
+  levels: Levels
 ): Promise<{ stored: Buffer; codec: BlockCodec }> {
-  const compress = (level: number): Promise<Buffer> =>
-    bases.length > 0
-      ? packDelta(raw, bases, level)
-      : compressZstd(raw, {
-          params: {
-            [zlibConstants.ZSTD_c_compressionLevel]: level,
-            [zlibConstants.ZSTD_c_windowLog]: windowLogFor(raw.length)
-          },
-          pledgedSrcSize: raw.length,
-          chunkSize: Math.max(64, Math.min(raw.length, MOST_DICTIONARY))
-        });
-  let stored = raw.length === 0 ? raw : await compress(levels.level);
-  if (levels.highest > levels.level && stored.length * 2 <= raw.length) {
-    const smaller = await compress(levels.highest);
-    if (smaller.length < stored.length) stored = smaller;
+  let stored: Buffer = raw;
+  let codec: BlockCodec = CODEC_RAW;
+  const attempt = async (on: readonly Base[], level: number): Promise<void> => {
+    const packed = await compress(raw, on, level);
+    if (packed.length >= stored.length) return;
+    stored = packed;
+    codec = on.length > 0 ? CODEC_DELTA : CODEC_ZSTD;
+  };
+  if (raw.length > 0) {
+    await attempt([], levels.level);
+    // What has enough in itself gains nothing from a dictionary, and may lose.
+    if (bases.length > 0) await attempt(bases, levels.level);
+    if (await paysHighest(raw, levels)) await attempt(codec === CODEC_DELTA ? bases : [], levels.highest);
   }
-  if (stored.length >= raw.length) stored = raw;
-  const codec = stored === raw ? CODEC_RAW : bases.length > 0 ? CODEC_DELTA : CODEC_ZSTD;
   if (unpacked(stored, codec, bases, raw.length)?.equals(raw) !== true) {
     throw new SyftError('INTERNAL', 'A block could not be packed anew; nothing was changed.');
   }
