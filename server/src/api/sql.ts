@@ -1,6 +1,5 @@
 /** The routes of SQL: rows as they come, in the format that was asked for, and what became of a query. */
 import type { Express, Request, Response } from 'express';
-import { once } from 'node:events';
 import { SyftError } from '../core/errors.ts';
 import type { SqlEngine } from '../index/sql/engine.ts';
 import { sqlSchema } from '../index/sql/tables.ts';
@@ -77,7 +76,7 @@ async function answer(
     });
     for await (const piece of bytes) {
       if (controller.signal.aborted) break;
-      if (!res.write(piece)) await Promise.race([once(res, 'drain'), once(res, 'close')]);
+      if (!res.write(piece)) await drained(res, controller.signal);
     }
     const end = await ended;
     outcome.end(end);
@@ -89,6 +88,20 @@ async function answer(
     outcome.end({ rows: 0, truncated: false, error: known });
     if (!controller.signal.aborted) throw error;
   }
+}
+
+/** Resolves when there is room again, or nobody reads any more. */
+function drained(res: Response, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    const done = (): void => {
+      res.off('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    res.on('drain', done);
+    signal.addEventListener('abort', done);
+    if (signal.aborted) done();
+  });
 }
 
 interface Outcome {

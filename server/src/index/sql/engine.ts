@@ -1,6 +1,8 @@
 /**
  * SQL over a log: queries run in processes of their own (process.ts) over a copy of the index, so that neither recording nor the
  * panel waits for one, and none can harm them. What is on disk for them is in one private directory that goes with this.
+ *
+ * What a query needs is loaded with the first: most recorders are never asked one.
  */
 import { createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -9,11 +11,11 @@ import { pipeline } from 'node:stream/promises';
 import { versionId } from '../../core/change.ts';
 import { SyftError } from '../../core/errors.ts';
 import { displayPath } from '../../core/path-name.ts';
-import { SqlProcess, type Ended } from './process.ts';
+import type { Ended, SqlProcess } from './process.ts';
 import type { ContentFile, ContentRequest, Format } from './protocol.ts';
 import { endingOf } from './readers.ts';
 import type { Parameters } from './session.ts';
-import { checkContent, extraRows, findVersion, type SqlSource } from './source.ts';
+import type { SqlSource } from './source.ts';
 
 export interface SqlQuery {
   readonly query: string;
@@ -56,6 +58,8 @@ export class SqlEngine implements AsyncDisposable {
   readonly #options: SqlEngineOptions;
   readonly #idle: { readonly process: SqlProcess; readonly timer: NodeJS.Timeout }[] = [];
   readonly #busy = new Set<SqlProcess>();
+  /** Queries that have their turn, with a process or about to. */
+  #turns = 0;
   readonly #waiting: (() => void)[] = [];
   #directory: Promise<string> | undefined;
   #copy: Copy | undefined;
@@ -84,13 +88,16 @@ export class SqlEngine implements AsyncDisposable {
     let process: SqlProcess | undefined;
     let copy: Copy | undefined;
     let scratch: string | undefined;
+    let left = false;
     const leave = async (): Promise<void> => {
-      if (process !== undefined) this.#leave(process);
+      left = true;
+      this.#leave(process);
       if (copy !== undefined) await this.#release(copy);
       if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
     };
     try {
-      process = this.#take();
+      process = await this.#take();
+      this.#busy.add(process);
       copy = await this.#current();
       if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.');
       scratch = this.#options.keys() === undefined ? await mkdtemp(join(await this.#scratch(), 'query-')) : undefined;
@@ -103,7 +110,7 @@ export class SqlEngine implements AsyncDisposable {
           scratch
         },
         async (tables, contents) => ({
-          extras: await extraRows(this.#options, tables, signal),
+          extras: await (await import('./source.ts')).extraRows(this.#options, tables, signal),
           contents: await this.#contents(contents, scratch, signal)
         })
       );
@@ -121,8 +128,7 @@ export class SqlEngine implements AsyncDisposable {
       });
       return { bytes: run.bytes, ended };
     } catch (error) {
-      if (process === undefined || !this.#busy.has(process)) this.#wake();
-      else await leave();
+      if (!left) await leave();
       throw error;
     }
   }
@@ -132,7 +138,10 @@ export class SqlEngine implements AsyncDisposable {
     for (;;) {
       if (this.#closed) throw new SyftError('NOT_RUNNING', 'SQL is not answered any more.');
       if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.');
-      if (this.#busy.size < PROCESSES) return;
+      if (this.#turns < PROCESSES) {
+        this.#turns += 1;
+        return;
+      }
       await new Promise<void>(resolve => {
         const go = (): void => {
           signal.removeEventListener('abort', go);
@@ -148,18 +157,18 @@ export class SqlEngine implements AsyncDisposable {
     for (const go of this.#waiting.splice(0)) go();
   }
 
-  #take(): SqlProcess {
+  async #take(): Promise<SqlProcess> {
+    const { SqlProcess } = await import('./process.ts');
     const idle = this.#idle.pop();
     clearTimeout(idle?.timer);
-    const process = idle === undefined || idle.process.failed ? new SqlProcess() : idle.process;
-    this.#busy.add(process);
-    return process;
+    return idle === undefined || idle.process.failed ? new SqlProcess() : idle.process;
   }
 
-  #leave(process: SqlProcess): void {
-    this.#busy.delete(process);
-    if (this.#closed || process.failed) process.kill();
-    else {
+  #leave(process: SqlProcess | undefined): void {
+    this.#turns -= 1;
+    if (process !== undefined) this.#busy.delete(process);
+    if (this.#closed || process?.failed === true) process?.kill();
+    else if (process !== undefined) {
       const timer = setTimeout(() => {
         const at = this.#idle.findIndex(each => each.process === process);
         if (at >= 0) this.#idle.splice(at, 1);
@@ -245,6 +254,7 @@ export class SqlEngine implements AsyncDisposable {
         'The contents of an encrypted log cannot be queried: they would come to a disk in the clear. syft-sync show writes one where you want it.'
       );
     }
+    const { checkContent, findVersion } = await import('./source.ts');
     const out: ContentFile[] = [];
     const there = new Map<string, ContentFile>();
     let total = 0;

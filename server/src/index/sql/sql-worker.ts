@@ -45,14 +45,15 @@ function wire(error: unknown): WireError {
   };
 }
 
-/** Sends bytes when there is room for them. */
-function send(bytes: Uint8Array | string, signal: AbortSignal): Promise<void> {
+/** Sends bytes, counts them, and waits until there is room for more. What is counted is on its way, whatever comes. */
+function send(bytes: Uint8Array | string, signal: AbortSignal, counts: Counts): Promise<void> {
   return new Promise((resolve, reject) => {
     const gone = (): void => reject(new SyftError('CANCELLED', 'The query was cancelled.'));
     if (signal.aborted) {
       gone();
       return;
     }
+    counts.bytes += typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.byteLength;
     if (rows.write(bytes)) {
       resolve();
       return;
@@ -136,8 +137,7 @@ async function sendRows(request: RunRequest, result: SqlRows, signal: AbortSigna
   for await (const piece of encodeRows(api, result, { format, maxRows, scratch, counts })) {
     if (!begun) say({ kind: 'begin', id: request.id });
     begun = true;
-    counts.bytes += typeof piece === 'string' ? Buffer.byteLength(piece) : piece.byteLength;
-    await send(piece, signal);
+    await send(piece, signal, counts);
   }
 }
 
