@@ -42,8 +42,9 @@ export function addSqlRoutes(app: Express, engine: SqlEngine | undefined, parse:
   });
   app.post('/api/sql', async (req, res) => {
     const body = parse(req.body);
-    if (engine === undefined)
+    if (engine === undefined) {
       throw new SyftError('SQL_UNAVAILABLE', 'This process has no index that could be queried.');
+    }
     await answer(engine, body, formatOf(body, req), res, outcomes.begin(body.queryId));
   });
 }

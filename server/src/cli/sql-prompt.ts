@@ -1,5 +1,5 @@
 /** The prompt of `sql`: statements end with `;`, the arrow keys bring back earlier ones, Tab completes. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SyftError, type TextPosition } from '../core/errors.ts';
@@ -7,6 +7,7 @@ import { configurationDirectory } from '../crypto/device-key.ts';
 import type { Format } from '../index/sql/protocol.ts';
 import { sqlSchema } from '../index/sql/tables.ts';
 import { words } from '../index/sql/words.ts';
+import { readText } from '../storage/read-text.ts';
 import type { CommandContext } from './context.ts';
 import type { Ask } from './sql.ts';
 
@@ -55,7 +56,7 @@ function historyFile(): string {
 
 function loadHistory(): string[] {
   try {
-    return readFileSync(historyFile(), 'utf8').split('\n').filter(Boolean).reverse();
+    return readText(historyFile()).split('\n').filter(Boolean).reverse();
   } catch {
     // None yet, or not to be read: the prompt works without.
     return [];
@@ -122,16 +123,16 @@ export async function runPrompt(context: CommandContext, ask: Ask, format: Forma
     prompt.prompt();
   }
   prompt.close();
-  saveHistory(asked);
+  await saveHistory(asked);
   return 0;
 }
 
-function saveHistory(asked: readonly string[]): void {
+async function saveHistory(asked: readonly string[]): Promise<void> {
   if (asked.length === 0) return;
   try {
     const all = [...loadHistory().reverse(), ...asked].slice(-HISTORY_LENGTH);
-    mkdirSync(configurationDirectory(), { recursive: true, mode: 0o700 });
-    writeFileSync(historyFile(), `${all.join('\n')}\n`, { mode: 0o600 });
+    await mkdir(configurationDirectory(), { recursive: true, mode: 0o700 });
+    await writeFile(historyFile(), `${all.join('\n')}\n`, { mode: 0o600 });
   } catch {
     // A history that cannot be kept is no reason to fail.
   }

@@ -457,7 +457,7 @@ function columnOf(api: Api, type: DuckDBType, dictionaries: { next: number }): C
     case id.UHUGEINT:
       return UHUGEINT;
     case id.DECIMAL: {
-      const { width, scale } = type as DuckdbApi.DuckDBDecimalType;
+      const { width, scale } = type;
       return decimal(width, scale, width <= 4 ? 2 : width <= 9 ? 4 : width <= 18 ? 8 : 16);
     }
     case id.DATE:
@@ -483,26 +483,26 @@ function columnOf(api: Api, type: DuckDBType, dictionaries: { next: number }): C
     case id.BLOB:
       return BINARY;
     case id.ENUM:
-      return enumColumn((type as DuckdbApi.DuckDBEnumType).values, dictionaries);
+      return enumColumn(type.values, dictionaries);
     case id.LIST: {
-      const element = of((type as DuckdbApi.DuckDBListType).valueType);
+      const element = of(type.valueType);
       const list = new arrow.List(arrow.Field.new({ name: 'item', type: element.type, nullable: true }));
       return listColumn(list, element, vector => vector);
     }
     case id.ARRAY: {
-      const { length, valueType } = type as DuckdbApi.DuckDBArrayType;
+      const { length, valueType } = type;
       return arrayColumn(length, of(valueType));
     }
     case id.STRUCT: {
-      const { entryNames, entryTypes } = type as DuckdbApi.DuckDBStructType;
+      const { entryNames, entryTypes } = type;
       return structColumn(entryNames, entryTypes.map(of));
     }
     case id.MAP: {
-      const { keyType, valueType } = type as DuckdbApi.DuckDBMapType;
+      const { keyType, valueType } = type;
       return mapColumn(of(keyType), of(valueType));
     }
     case id.UNION: {
-      const { memberTags, memberTypes } = type as DuckdbApi.DuckDBUnionType;
+      const { memberTags, memberTypes } = type;
       return unionColumn(memberTags, memberTypes.map(of));
     }
     case id.SQLNULL:

@@ -187,8 +187,9 @@ export class SqlEngine implements AsyncDisposable {
       await mkdir(dir, { recursive: true, mode: 0o700 });
       for (const name of await readdir(dir)) {
         const pid = Number(SCRATCH.exec(name)?.[1] ?? 0);
-        if (pid > 0 && pid !== process.pid && !isAlive(pid))
+        if (pid > 0 && pid !== process.pid && !isAlive(pid)) {
           await rm(join(dir, name), { recursive: true, force: true });
+        }
       }
       return mkdtemp(join(dir, `sql-${process.pid}-`));
     })().catch((error: unknown) => {

@@ -74,7 +74,7 @@ export function jsonWriter(api: Api, type: DuckDBType): Writer {
       return value => `[${(value as DuckdbApi.DuckDBListValue).items.map(write).join(',')}]`;
     }
     case id.STRUCT: {
-      const { entryNames, entryTypes } = type as DuckdbApi.DuckDBStructType;
+      const { entryNames, entryTypes } = type;
       const writers = entryTypes.map(orNull);
       return value => {
         const { entries } = value as DuckdbApi.DuckDBStructValue;
@@ -82,14 +82,14 @@ export function jsonWriter(api: Api, type: DuckDBType): Writer {
       };
     }
     case id.MAP: {
-      const { keyType, valueType } = type as DuckdbApi.DuckDBMapType;
+      const { keyType, valueType } = type;
       const key = orNull(keyType);
       const write = orNull(valueType);
       return value =>
         `[${(value as DuckdbApi.DuckDBMapValue).entries.map(entry => `{"key":${key(entry.key)},"value":${write(entry.value)}}`).join(',')}]`;
     }
     case id.UNION: {
-      const union = type as DuckdbApi.DuckDBUnionType;
+      const union = type;
       const writers = union.memberTypes.map(orNull);
       return value => {
         const { tag, value: inner } = value as DuckdbApi.DuckDBUnionValue;

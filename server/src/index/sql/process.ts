@@ -23,7 +23,7 @@ export type Provide = (
 /** A query under way. */
 export interface Run {
   /** Resolves when the first rows are there; rejects when there is an error before. */
-  readonly begun: Promise<void>;
+  readonly begun: Promise<undefined>;
   /** Resolves when all is over; never rejects. */
   readonly ended: Promise<Ended>;
   /** The rows in the format that was asked for. Ends early when there is an error: see `ended`. */
@@ -143,10 +143,10 @@ interface CurrentOptions {
 
 /** One query under way, on this side. */
 class Current implements Run {
-  readonly begun: Promise<void>;
+  readonly begun: Promise<undefined>;
   readonly ended: Promise<Ended>;
   readonly #options: CurrentOptions;
-  readonly #begun = Promise.withResolvers<void>();
+  readonly #begun = Promise.withResolvers<undefined>();
   readonly #ended = Promise.withResolvers<Ended>();
   readonly #timer: NodeJS.Timeout;
   #stopTimer: NodeJS.Timeout | undefined;
@@ -173,7 +173,7 @@ class Current implements Run {
 
   receive(message: FromWorker): void {
     if (message.kind === 'ready' || message.id !== this.#options.id) return;
-    if (message.kind === 'begin') this.#begun.resolve();
+    if (message.kind === 'begin') this.#begun.resolve(undefined);
     else if (message.kind === 'need') void this.#provide(message.extras, message.contents);
     else {
       const { rows, truncated, bytes, error } = message;
@@ -205,7 +205,7 @@ class Current implements Run {
     this.#end = this.#cancelled ? { ...end, error: end.error ?? cancelled() } : end;
     clearTimeout(this.#timer);
     clearTimeout(this.#stopTimer);
-    if (this.#end.error === undefined) this.#begun.resolve();
+    if (this.#end.error === undefined) this.#begun.resolve(undefined);
     else this.#begun.reject(this.#end.error);
     this.#wake?.();
     // Nobody reads rows that were never announced, or that nobody wants any more.

@@ -114,8 +114,9 @@ export class SqlSession {
       // A zone of the system that DuckDB does not know.
       .catch(() => own.run("SET GLOBAL TimeZone = 'UTC'"));
     await own.run("ATTACH ':memory:' AS extra");
-    for (const [table, columns] of Object.entries(EXTRA_TABLES))
+    for (const [table, columns] of Object.entries(EXTRA_TABLES)) {
       await own.run(`CREATE TABLE extra.${table} (${columns})`);
+    }
     const { workspaceId, readable = [], prepare } = this.#options;
     for (const { sql } of definitions({ catalog: this.#catalog, workspaceId })) await own.run(sql);
     await prepare?.(own);
@@ -271,7 +272,7 @@ function rowsOf(result: DuckDBResult): SqlRows {
 /** Whole numbers as BIGINT, so that they index and count; others as DOUBLE. */
 function valueOf(api: Api, value: Parameter): { value: DuckDBValue; type?: DuckDBType } {
   if (typeof value === 'number' && Number.isSafeInteger(value)) return { value: BigInt(value), type: api.BIGINT };
-  if (typeof value !== 'object' || value === null) return { value: value as DuckDBValue };
+  if (typeof value !== 'object' || value === null) return { value: value };
   const items = value.map(item => valueOf(api, item));
   const type = items.find(item => item.value !== null);
   if (type === undefined) return { value: api.listValue(items.map(() => null)), type: api.LIST(api.VARCHAR) };

@@ -136,8 +136,9 @@ export async function readStatement(connection: DuckDBConnection, text: string):
           location
         );
       }
-      if (CONTENT_MACROS.some(macro => macro.name === name))
+      if (CONTENT_MACROS.some(macro => macro.name === name)) {
         contentCalls.push({ name, node: value, location: location === undefined ? undefined : skipped + location });
+      }
     } else if (REFUSED_FUNCTIONS.has(name)) {
       throw refuse('SQL_FORBIDDEN', `${name}() cannot be called here.`, locationOf(value, rest));
     }

@@ -187,8 +187,9 @@ describe('docs/sql.md', () => {
     const { tables, macros } = sqlSchema();
     for (const { name } of [...tables, ...macros]) expect(DOCUMENT).toMatch(new RegExp(`\`${name}[\`(]`));
     for (const { name, columns } of tables.filter(({ name: table }) => ['changes', 'files'].includes(table))) {
-      for (const column of columns)
+      for (const column of columns) {
         expect([name, column.name, DOCUMENT.includes(`\`${column.name}\``)]).toEqual([name, column.name, true]);
+      }
     }
     for (const { columns } of macros) for (const column of columns) expect(DOCUMENT).toContain(`\`${column.name}\``);
   });

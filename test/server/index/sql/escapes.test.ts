@@ -20,8 +20,9 @@ beforeAll(async () => {
   index = await sampleIndex();
   const bait = join(index.dir, 'bait');
   await mkdir(join(bait, 'private'), { recursive: true });
-  for (const name of ['b.csv', 'b.json', 'b.parquet', 'b.txt', 'b.db'])
+  for (const name of ['b.csv', 'b.json', 'b.parquet', 'b.txt', 'b.db']) {
     await writeFile(join(bait, name), `x\n${SECRET}\n`);
+  }
   allowed = join(bait, 'private', 'ok.csv');
   await writeFile(allowed, 'x\nfine\n');
   await symlink(join(bait, 'b.csv'), join(bait, 'private', 'link.csv'));
