@@ -28,6 +28,8 @@ const JOB_FILES = 256;
 const JOB_BYTES = 1024 * 1024;
 /** Files from which on threads are started. */
 const THREADS_FROM = 1000;
+/** Files after which the disk is set to work on what is staged so far, so that the sync of the batch finds little left. */
+const WRITTEN_FILES = 3072;
 /** Files up to which syncing each is less than syncing what others have written, too. */
 const SYNCED_EACH = 64;
 
@@ -87,7 +89,7 @@ export async function* placeNewFiles(versions: readonly Change[], options: NewFi
       const synced = whole;
       if (whole) {
         try {
-          await syncFileSystem(options.stagingDir);
+          await files.syncStaged();
         } catch (error) {
           // Where it did once it is the disk that fails; else it may be that nothing here can do it, and each is synced.
           if (!first) throw error;
@@ -126,6 +128,8 @@ class NewFiles {
   readonly #logDir: string;
   #groups = 0;
   #stopped = false;
+  /** Syncs that were begun before a batch was complete. */
+  readonly #writing: Promise<void>[] = [];
 
   constructor(options: NewFilesOptions, pool: StagePool, root: string, logDir: string) {
     this.#options = options;
@@ -136,6 +140,25 @@ class NewFiles {
 
   stop(): void {
     this.#stopped = true;
+  }
+
+  /**
+   * Makes what is staged durable, and the names that were given.
+   *
+   * @throws SyftError DISK_ERROR, also when what was staged before could not be written.
+   */
+  async syncStaged(): Promise<void> {
+    const writing = this.#writing.splice(0);
+    await syncFileSystem(this.#options.stagingDir);
+    // An error is told to one sync only, and this may have been an earlier one.
+    await Promise.all(writing);
+  }
+
+  /** Lets the disk begin with what is staged so far. */
+  #beginWriting(): void {
+    const writing = syncFileSystem(this.#options.stagingDir);
+    writing.catch(() => undefined);
+    this.#writing.push(writing);
   }
 
   throwIfStopped(): void {
@@ -156,6 +179,7 @@ class NewFiles {
     let bytes = 0;
     let job: { version: Change; group: Group; content: Uint8Array }[] = [];
     let jobBytes = 0;
+    let unwritten = 0;
     const send = async (): Promise<void> => {
       const sent = job;
       const all = new Uint8Array(jobBytes);
@@ -168,14 +192,16 @@ class NewFiles {
       });
       job = [];
       jobBytes = 0;
-      const done = this.#pool
-        .run({ kind: 'stage', dir: this.#options.stagingDir, sync, files, bytes: all })
-        .then(results => {
-          sent.forEach(({ version, group }, i) => (results[i] === true ? group.versions : left).push(version));
-          running.delete(done);
-        });
-      running.add(done);
-      while (running.size > this.#pool.threads * 2) await Promise.race(running);
+      const { done } = await this.#pool.run({ kind: 'stage', dir: this.#options.stagingDir, sync, files, bytes: all });
+      const staged = done.then(results => {
+        sent.forEach(({ version, group }, i) => (results[i] === true ? group.versions : left).push(version));
+        running.delete(staged);
+      });
+      running.add(staged);
+      unwritten += sent.length;
+      if (sync || unwritten < WRITTEN_FILES) return;
+      unwritten = 0;
+      this.#beginWriting();
     };
     let next = from;
     try {
@@ -232,8 +258,9 @@ class NewFiles {
         touched.add(parent);
         const names = versions.map(({ path }) => `${group.name}/${baseName(path)}`);
         const targets = versions.map(({ path }) => join(this.#root, path));
+        const { done: named } = await this.#pool.run({ kind: 'link', dir: this.#options.stagingDir, names, targets });
         jobs.push(
-          this.#pool.run({ kind: 'link', dir: this.#options.stagingDir, names, targets }).then(results => {
+          named.then(results => {
             versions.forEach((version, i) => (results[i] === true ? done : left).push(version));
           })
         );

@@ -4,6 +4,8 @@ import { Worker } from 'node:worker_threads';
 import { stageFiles, type LinkJob, type StageJob } from './stage-files.ts';
 
 const MOST_THREADS = 4;
+/** Jobs that wait on a thread, the one that it does among them: it is never without one while the caller does its own. */
+const MOST_WAITING = 3;
 
 interface Waiting {
   readonly files: number;
@@ -21,23 +23,38 @@ const countOf = (job: StageJob | LinkJob): number => (job.kind === 'link' ? job.
 export class StagePool {
   readonly #stagers: Stager[];
 
-  /** @param threads 0: all is done by the caller's. */
-  constructor(threads = Math.min(MOST_THREADS, availableParallelism())) {
+  /**
+   * @param threads 0: all is done by the caller's. Default one less than there are processors, for the caller reads the log
+   *   meanwhile, and stages what the others have no room for.
+   */
+  constructor(threads = Math.min(MOST_THREADS, Math.max(1, availableParallelism() - 1))) {
     this.#stagers = Array.from({ length: threads }, start);
   }
 
-  get threads(): number {
-    return this.#stagers.length;
+  /**
+   * Does a job, on the thread that has least to do, or here and now when all have enough. The bytes of a job to stage are given
+   * away.
+   *
+   * @returns When the next job may come; `done`: for each file whether it was done.
+   */
+  async run(job: StageJob | LinkJob): Promise<{ readonly done: Promise<boolean[]> }> {
+    let stager = this.#free();
+    if (stager === undefined && this.#stagers.length > 0) {
+      // What the threads have answered meanwhile is heard only now.
+      await new Promise(resolve => setImmediate(resolve));
+      stager = this.#free();
+    }
+    if (stager === undefined) return { done: Promise.resolve(stageFiles(job)) };
+    const { waiting, worker } = stager;
+    const done = new Promise<boolean[]>(resolve => waiting.push({ files: countOf(job), resolve }));
+    worker.postMessage(job, job.kind === 'stage' ? [job.bytes.buffer as ArrayBuffer] : []);
+    return { done };
   }
 
-  /** Does a job, on the thread that has least to do. The bytes of a job to stage are given away. */
-  run(job: StageJob | LinkJob): Promise<boolean[]> {
-    const [stager] = this.#stagers.filter(({ alive }) => alive).sort((a, b) => a.waiting.length - b.waiting.length);
-    if (stager === undefined) return Promise.resolve(stageFiles(job));
-    return new Promise(resolve => {
-      stager.waiting.push({ files: countOf(job), resolve });
-      stager.worker.postMessage(job, job.kind === 'stage' ? [job.bytes.buffer as ArrayBuffer] : []);
-    });
+  #free(): Stager | undefined {
+    return this.#stagers
+      .filter(({ alive, waiting }) => alive && waiting.length < MOST_WAITING)
+      .sort((a, b) => a.waiting.length - b.waiting.length)[0];
   }
 
   async close(): Promise<void> {
