@@ -1,5 +1,5 @@
 /**
- * A large file, captured and restored: the peak memory of either process, which must not grow with the file.
+ * A large file, captured, restored, checked, shown and compared: the peak memory of each process, which must not grow with the file.
  *
  *   node bench/large-file.mjs [--gib 5]
  *
@@ -43,8 +43,8 @@ for (let at = 0; at < size;) {
 }
 closeSync(fd);
 
-/** Runs a command; its output, seconds, and peak of resident memory in MiB. */
-function run(args) {
+/** Runs a command; its output, seconds, and peak of resident memory in MiB. `counted`: only how much it prints. */
+function run(args, counted = false) {
   return new Promise((resolve, reject) => {
     const started = performance.now();
     const child = spawn(syftSync, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -58,11 +58,15 @@ function run(args) {
       }
     }, 100);
     let output = '';
-    child.stdout.on('data', piece => (output += piece));
+    let bytes = 0;
+    child.stdout.on('data', piece => {
+      bytes += piece.length;
+      if (!counted) output += piece;
+    });
     child.on('error', reject);
     child.on('close', code => {
       clearInterval(look);
-      if (code === 0) resolve({ output, peak, seconds: (performance.now() - started) / 1000 });
+      if (code === 0) resolve({ output, bytes, peak, seconds: (performance.now() - started) / 1000 });
       else reject(new Error(`${args.join(' ')}: exit status ${code}`));
     });
   });
@@ -90,6 +94,11 @@ try {
   if (statSync(to).size !== size || (await hashOf(to)) !== written.digest('hex')) {
     throw new Error('what was restored differs');
   }
+  line('fsck --read-data', await run([...shared, '-q', 'fsck', '--read-data']));
+  const shown = await run([...shared, 'show', versionId], true);
+  if (shown.bytes !== size) throw new Error(`show printed ${shown.bytes} bytes`);
+  line('show', shown);
+  line('diff with the file', await run([...shared, '-q', 'diff', versionId], true));
   const segments = readdirSync(join(log, 'log'), { recursive: true }).filter(name => name.endsWith('.seg'));
   console.log(`the log: ${segments.length} segments; what was restored is equal`);
 } finally {
