@@ -314,8 +314,10 @@ export class FetchedLog {
     const path = join(this.#dir, name);
     makePrivateDirectory(dirname(path));
     const size = sizeOf(path);
-    // What was not synced before a crash may be anything.
-    if (size !== undefined && size > length) await truncate(path, length);
+    // What was not synced before a crash, or when a sync failed, may be anything. Its frames would not show it: only their headers are
+    // looked at. So the state knows a segment before there is anything of it.
+    if (size === undefined) this.#state?.set(name, { length: 0, key: '' });
+    else if (size > length) await truncate(path, length);
     await this.#write(path, stored, length, options, at => {
       if (size === undefined) syncDirectory(dirname(path));
       this.#state?.set(name, { length: at, key: at === stored.size ? stored.key : '' });
@@ -386,6 +388,7 @@ export class FetchedLog {
   /** Puts the frames of another file, from an offset on, behind those that a segment has up to `end`. */
   async #append(name: string, end: number, from: string, offset: number): Promise<void> {
     const path = join(this.#dir, name);
+    this.#state?.set(name, { length: end, key: '' });
     await truncate(path, end);
     await pipeline(
       createReadStream(from, { start: offset }),
