@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import type { Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
+import { epochsIn, KEY_FILE } from '../crypto/key-file.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
 import { openLogReader } from '../log/log.ts';
 import { RewriteGuard, rewrittenError } from '../log/rewrite-guard.ts';
 import type { Damage, LogReader } from '../log/types.ts';
+import { contentOf } from '../storage/durable.ts';
 import type { Storage } from '../storage/storage.ts';
 import { FetchedLog } from './fetch.ts';
 import { Histories } from './history.ts';
@@ -93,6 +95,8 @@ export class FollowedLog {
   #looked = -Infinity;
   #unanswered: Error | undefined;
   #fetched = false;
+  /** What force takes for the true one has been taken. */
+  #accepted = false;
   readonly hints: LogHints;
   histories: Histories | undefined;
   readonly #onDamage: (damage: Damage) => void;
@@ -164,6 +168,8 @@ export class FollowedLog {
       if (present.length === 0 && (this.histories?.streams.size ?? 0) > 0) {
         throw new SyftError('LOG_MISSING', `The log at ${this.logPath} has been emptied.`, { path: this.logPath });
       }
+      // What is written with a newer key would look like damage.
+      if (await this.#isRotated()) await this.#shut();
       this.#reader ??= await this.#open();
       this.#checkHistory(options.force === true);
       if (this.#guard?.takeReplaced() === true) {
@@ -195,6 +201,13 @@ export class FollowedLog {
     return openLogReader({ dir: this.logPath, onDamage: this.#onDamage, keys: this.#keys });
   }
 
+  /** Whether the log has got a key since it was opened. Only the newest is used for what comes, and the recorder starts with it. */
+  async #isRotated(): Promise<boolean> {
+    if (this.#reader === undefined || this.#keys === undefined) return false;
+    const file = await contentOf(join(this.logPath, KEY_FILE));
+    return file !== undefined && epochsIn(file) > this.#keys.newest;
+  }
+
   /** Brings what a storage has, unless that was tried a moment ago. */
   async #fetch({ force, now, signal }: NextOptions): Promise<void> {
     if (this.#remote === undefined) return;
@@ -224,20 +237,28 @@ export class FollowedLog {
     if (this.#guard === undefined) {
       this.#guard = new RewriteGuard(this.logPath, configurationDirectory(), this.#keys);
       // Said once, for what is there now: what happens to the log later is refused again.
-      if (force) this.#guard.accept();
+      if (force && !this.#accepted) this.#guard.accept();
+      this.#accepted = true;
     }
     const damages = this.#guard.check();
     if (damages.length > 0) throw rewrittenError(this.logPath, damages);
   }
 
-  async #leave(): Promise<void> {
+  /** What is open of it is opened anew the next time. */
+  async #shut(): Promise<void> {
     this.#read = false;
-    this.#fetched = false;
     this.#guard?.close();
     this.#guard = undefined;
     const reader = this.#reader;
     this.#reader = undefined;
     await reader?.close().catch(() => undefined);
+  }
+
+  /** It may be another one when it is there again. */
+  async #leave(): Promise<void> {
+    this.#fetched = false;
+    this.#accepted = false;
+    await this.#shut();
   }
 
   async close(): Promise<void> {

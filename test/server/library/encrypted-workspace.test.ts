@@ -3,18 +3,22 @@
  * disk finds outside of the watched folders has no name and no content in it.
  */
 import { expect, test } from '@jest/globals';
+import { generateIdentity, identityToRecipient } from 'age-encryption';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LogKeys } from '../../../server/src/crypto/log-keys.ts';
-import { addEpoch, readKeyFile, writeKeyFile } from '../../../server/src/crypto/key-file.ts';
+import { addEpoch, readKeyFile, unlockKeyFile, writeKeyFile } from '../../../server/src/crypto/key-file.ts';
 import { versionId } from '../../../server/src/core/change.ts';
 import { ChangeIndex } from '../../../server/src/index/change-index.ts';
+import { keysWith, type EncryptionOptions } from '../../../server/src/library/encryption.ts';
 import { LogStorage } from '../../../server/src/library/log-storage.ts';
 import { LogMirror } from '../../../server/src/library/log-mirror.ts';
+import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
 import { Workspace } from '../../../server/src/library/workspace.ts';
 import { createEncryptedLog, unlockLog } from '../../../server/src/log/encryption.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
+import { readFormatFile } from '../../../server/src/log/format-file.ts';
 import { openLogReader } from '../../../server/src/log/log.ts';
 import { MemoryStorage } from '../../../server/src/storage/memory.ts';
 import { listAll, MAX_READ, readSmall } from '../../../server/src/storage/storage.ts';
@@ -224,6 +228,74 @@ test('a mirror has the sealed bytes and the key file, follows a rotation, and ca
   await mirror.stop();
   expect(problems).toEqual(['KEY_MISMATCH']);
   expect(readKeyFile(at('copy'), keys.workspace).epochs).toHaveLength(2);
+});
+
+test('a receiver that runs goes on after a rotation, and takes nothing of it for damage', async () => {
+  const log = at('log');
+  const secret = { passphrase: PASSPHRASE };
+  let keys = await make(log);
+  const record = async (text: string): Promise<void> => {
+    writeFileSync(at('data', 'a'), text);
+    await using workspace = await Workspace.open({ root: at('data'), logDir: log, keys, hints: 'none' });
+    await workspace.capture();
+  };
+  await record('before');
+  const problems: string[] = [];
+  await using receiver = new SyftLogReceiver({
+    logPath: log,
+    outputPath: at('out'),
+    keysOf: keysWith(() => secret),
+    pollIntervalMs: 50
+  });
+  receiver.on('problem', ({ code }) => problems.push(code));
+  receiver.on('halted', ({ reason }) => problems.push(reason));
+  await receiver.start();
+  const { workspace, keyId } = readFormatFile(log);
+  const file = readKeyFile(log, workspace);
+  const old = await unlockKeyFile(file, secret, keyId);
+  const rotated = await addEpoch(file, old, { ...secret, recipients: [], cost: CHEAP });
+  writeKeyFile(log, rotated.file);
+  ({ keys } = rotated);
+  await record('after');
+  while (problems.length === 0 && readFileSync(at('out', 'a'), 'utf8') !== 'after') {
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+  expect(problems).toEqual([]);
+});
+
+test('the option of the library begins an encrypted log, and opens it again by any of its ways', async () => {
+  const identity = await generateIdentity();
+  const recipient = await identityToRecipient(identity);
+  writeFileSync(at('identity'), `${identity}\n`, { mode: 0o600 });
+  writeFileSync(at('passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 });
+  writeFileSync(at('data', NAME), WORDS);
+  const record = async (encryption?: EncryptionOptions): Promise<void> => {
+    await using watcher = new AppendOnlyLogWatcher({
+      watchPath: at('data'),
+      logPath: at('log'),
+      watcher: 'none',
+      ...(encryption !== undefined && { encryption })
+    });
+    await watcher.start();
+    await watcher.stop();
+  };
+  const history = async (encryption: EncryptionOptions): Promise<string[]> => {
+    await using storage = new LogStorage(at('log'), { watchPath: at('data'), encryption });
+    const versions = await storage.getFileHistory(NAME);
+    return Promise.all(versions.map(async ({ versionId }) => (await storage.readVersion(versionId)).toString()));
+  };
+  await expect(record({})).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  await record({ passphraseFile: at('passphrase'), recipients: [recipient] });
+  writeFileSync(at('data', NAME), `${WORDS} again`);
+  // Opened with the identity alone, and recorded to.
+  await record({ identityFile: at('identity') });
+  for (const encryption of [{ passphrase: PASSPHRASE }, { identityFile: at('identity') }]) {
+    expect(await history(encryption)).toEqual([`${WORDS} again`, WORDS]);
+  }
+  await expect(history({ passphrase: 'another' })).rejects.toMatchObject({ code: 'PASSPHRASE_WRONG' });
+  await expect(record({ passphrase: 'another' })).rejects.toMatchObject({ code: 'PASSPHRASE_WRONG' });
+  await expect(record()).rejects.toMatchObject({ code: 'LOG_ENCRYPTED' });
+  expect(telling([at('log')], [NAME, WORDS, PASSPHRASE])).toEqual([]);
 });
 
 test('without a log of its own, an output remembers what it received from an encrypted log sealed with the keys of that', async () => {
