@@ -296,6 +296,9 @@ export const EraseResultSchema = z.object({
   sharing: z.array(LostVersionSchema).meta({ description: 'Versions of other contents that share parts of it' }),
   freedBytes: z.number(),
   copies: z.array(z.string()).meta({ description: 'Copies in the log directory that were removed' }),
+  unreadCopies: z
+    .array(z.string())
+    .meta({ description: 'Copies of sealed segments in the log directory, which may still have it and were left' }),
   otherDevices: z.array(z.string()).meta({ description: 'Devices that may bring their own copy back' }),
   onDisk: z.array(z.string()).meta({ description: 'Files of the workspace that have this content now' }),
   act: z.string().optional().meta({ description: 'The record that says so' })

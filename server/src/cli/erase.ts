@@ -70,6 +70,11 @@ function printLimits({ output }: CommandContext, result: EraseResult): void {
       'what other programs have read, and the free space of the disk.'
   ];
   if (result.onDisk.length > 0) said.push(`Still on disk, and not removed there: ${result.onDisk.join(', ')}.`);
+  if (result.unreadCopies.length > 0) {
+    said.push(
+      `What these copies of sealed segments hold cannot be told from outside; delete them by hand: ${result.unreadCopies.join(', ')}.`
+    );
+  }
   if (result.otherDevices.length > 0) {
     said.push(`Recorded by other devices too, who may bring their copy back: ${result.otherDevices.join(', ')}.`);
   }

@@ -98,7 +98,7 @@ export async function eraseFromWorkspace(
 ): Promise<EraseResult> {
   const dryRun = request.dryRun ?? false;
   const { hash, shared } = request;
-  const { versions, sharing, copies, otherDevices, ...rest } = await eraseContent(log, {
+  const { versions, sharing, copies, unreadCopies, otherDevices, ...rest } = await eraseContent(log, {
     hash,
     shared,
     dryRun,
@@ -112,6 +112,7 @@ export async function eraseFromWorkspace(
     versions: versions.map(lostJson),
     sharing: sharing.map(lostJson),
     copies: [...copies],
+    unreadCopies: [...unreadCopies],
     otherDevices: [...otherDevices],
     onDisk
   };

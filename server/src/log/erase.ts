@@ -26,6 +26,8 @@ export interface Erased {
   readonly freedBytes: number;
   /** Copies in the log directory that were removed, relative to it. */
   readonly copies: readonly string[];
+  /** Copies of sealed segments in the log directory, which may still have it, relative to it. */
+  readonly unreadCopies: readonly string[];
   /** Devices whose streams were rewritten, and who may bring their own copy back. */
   readonly otherDevices: readonly string[];
   readonly act?: string;
@@ -96,7 +98,15 @@ export async function eraseContent(log: OpenWriter, options: EraseOptions): Prom
         dryRun: true,
         signal
       });
-      return { hash, versions: plan.versions, sharing: plan.sharing, freedBytes, copies: [], otherDevices };
+      return {
+        hash,
+        versions: plan.versions,
+        sharing: plan.sharing,
+        freedBytes,
+        copies: [],
+        unreadCopies: [],
+        otherDevices
+      };
     }
     const announced = await log.exclusively(async inside => {
       await inventory.advance();
@@ -117,7 +127,8 @@ export async function eraseContent(log: OpenWriter, options: EraseOptions): Prom
       versions: plan.versions,
       sharing: plan.sharing,
       freedBytes,
-      copies,
+      copies: copies.removed,
+      unreadCopies: copies.unread,
       otherDevices,
       act: announced.act
     };

@@ -4,8 +4,8 @@
  */
 import { expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import { copyFileSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
@@ -22,6 +22,7 @@ import type { Damage, LogReader, OpenWriter } from '../../../server/src/log/type
 import {
   CHEAP,
   EncryptedScratch,
+  mendChecksums,
   nonceOf,
   partsOfFrame,
   partsOfSegment,
@@ -226,28 +227,6 @@ test('a log that is made to look plain is not written to in the clear', async ()
   await expect(openLogReader({ dir: scratch.dir })).rejects.toEqual(code('LOG_ENCRYPTED'));
 });
 
-/** Makes every CRC right again, as somebody would who alters the log. */
-function forge(bytes: Buffer, workspace: string, device: string): void {
-  const seed = crc32(Buffer.concat([Buffer.from(workspace, 'hex'), Buffer.from(device, 'latin1')]));
-  bytes.writeUInt32LE(crc32(bytes.subarray(0, 124)), 124);
-  for (let at = 128; at < bytes.length;) {
-    const stored = bytes.readUInt32LE(at + 32);
-    const end = at + 96 + stored + bytes.readUInt32LE(at + 36);
-    bytes.writeUInt32LE(crc32(bytes.subarray(at + 96, at + 96 + stored)), at + 40);
-    bytes.writeUInt32LE(crc32(bytes.subarray(at, at + 92), seed), at + 92);
-    for (let block = at + 96 + stored; block < end;) {
-      const own = (bytes.readUInt32LE(block + 16) & 0x200) !== 0 ? 16 : 0;
-      const next = block + 24 + own + 36 * bytes.readUInt32LE(block + 4) + 24 + bytes.readUInt32LE(block + 12);
-      bytes.writeUInt32LE(
-        crc32(bytes.subarray(block + 24, next), crc32(bytes.subarray(block, block + 20))),
-        block + 20
-      );
-      block = next;
-    }
-    at = end;
-  }
-}
-
 /** What a reader makes of an altered log: versions with the contents it gives out, and the damage it names. */
 async function judged(
   scratch: EncryptedScratch
@@ -285,7 +264,7 @@ test('any byte of any sealed part that is altered, every checksum made right, is
     for (const at of [0, 7, 8, length >> 1, length - 16, length - 1]) {
       const bytes = Buffer.from(sound);
       bytes[offset + at] = (bytes[offset + at] as number) ^ 1;
-      forge(bytes, log.workspaceId, log.device);
+      mendChecksums(bytes, log.workspaceId, log.device);
       writeFileSync(path, bytes);
       const { given, records, damages } = await judged(scratch);
       expect(given.size).toBe(wanted.size - 1);
@@ -311,7 +290,7 @@ test('numbers, times, flags and sessions in the clear cannot be altered either',
   const alter = async (change: (bytes: Buffer) => void): Promise<void> => {
     const bytes = Buffer.from(sound);
     change(bytes);
-    forge(bytes, log.workspaceId, log.device);
+    mendChecksums(bytes, log.workspaceId, log.device);
     writeFileSync(path, bytes);
     const { given, damages } = await judged(scratch);
     expect(given.size).toBe(0);
@@ -385,8 +364,8 @@ test('segments that change places, in a stream or between devices, are refused a
       // The forger makes the headers say what their places ask for.
       was.copy(toA, 32, 32, 48);
       is.copy(toB, 32, 32, 48);
-      forge(toA, one.workspaceId, asIfOf[0]);
-      forge(toB, one.workspaceId, asIfOf[1]);
+      mendChecksums(toA, one.workspaceId, asIfOf[0]);
+      mendChecksums(toB, one.workspaceId, asIfOf[1]);
     }
     writeFileSync(a, toA);
     writeFileSync(b, toB);
@@ -492,8 +471,13 @@ test('contents are pruned and erased, what stays is read, and what went is gone'
   await eraseContent(log, { hash: x!.hash! });
   expect(await log.contentBytes(y!)).toEqual(large[1]);
   const dry = await eraseContent(log, { hash: goes.hash!, dryRun: true });
+  // What repair moved aside: nobody can tell what is in it, so it is said to be there.
+  const aside = `quarantine/log/${basename(scratch.segment())}`;
+  mkdirSync(join(scratch.dir, dirname(aside)), { recursive: true });
+  copyFileSync(scratch.segment(), join(scratch.dir, aside));
   const erased = await eraseContent(log, { hash: goes.hash! });
   expect(erased.freedBytes).toBe(dry.freedBytes);
+  expect([erased.copies, erased.unreadCopies]).toEqual([[], [aside]]);
   await log.append([version(log, 'd', 'goes on')]);
   await log.close();
   const damages: Damage[] = [];
