@@ -26,7 +26,12 @@ export function takesPanel(connection: Connection): boolean {
   const { state, status } = connection;
   if (state.kind === 'missing') return true;
   if (status === undefined) return state.kind !== 'connected';
-  return status.state === 'setup-needed';
+  return status.state === 'setup-needed' || isLocked(status);
+}
+
+/** The log does not open, so that each list would say the same once more. */
+function isLocked({ state, error }: Status): boolean {
+  return state === 'error' && (error?.code === 'LOG_ENCRYPTED' || error?.code === 'PASSPHRASE_WRONG');
 }
 
 /** The line above the lists, or the whole panel when {@link takesPanel}. Nothing when all is well. */
