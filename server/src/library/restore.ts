@@ -10,6 +10,7 @@ import {
   lstat,
   mkdir,
   open,
+  readdir,
   readlink,
   realpath,
   rename,
@@ -468,6 +469,20 @@ async function placeFile(
     }
   }
   throw new SyftError('DISK_ERROR', `${shown} could not be put in place.`, { path: shown });
+}
+
+/**
+ * Removes what a restore that was killed has left in a staging directory: contents of the log, whole or in part. Files of the user's
+ * that were on their way out stay, for they may have been written to in the last moment.
+ *
+ * Only for who holds the lock of the log that the directory belongs to.
+ */
+export async function removeLeftOverStaged(stagingDir: string): Promise<void> {
+  const names = await readdir(stagingDir).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw diskError(error, stagingDir);
+  });
+  for (const name of names) if (name.startsWith(TEMPORARY_PREFIX)) await rm(join(stagingDir, name), { force: true });
 }
 
 /**

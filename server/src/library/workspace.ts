@@ -37,6 +37,7 @@ import {
   absolute,
   freeCopyName,
   lstatOrMissing,
+  removeLeftOverStaged,
   removeRecorded,
   restoreVersion,
   type ContentSource,
@@ -143,6 +144,16 @@ export async function checkRoot(root: string): Promise<string> {
   }
 }
 
+/**
+ * Where contents lie on their way to the files. In the log directory, but not in an encrypted one: then beside the files, as
+ * which they end, under a name that is not recorded.
+ */
+function stagingDirOf(root: string, logDir: string, { keys, workspaceId }: OpenWriter): string {
+  return keys === undefined
+    ? join(logDir, 'cache', 'staging')
+    : join(root, `.syft-sync-tmp-${workspaceId.slice(0, 8)}-staging`);
+}
+
 /** An open, recording workspace. Close it: `await using`, or {@link Workspace.close}. */
 export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDisposable {
   readonly root: string;
@@ -208,6 +219,7 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
       await mkdir(cacheDir, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
         throw writeError(error, `${cacheDir} could not be made`);
       });
+      await removeLeftOverStaged(stagingDirOf(root, logDir, log));
       const counts = new LogCounts();
       const hints = ahead ?? options.hints;
       const recorder = await Recorder.open({
@@ -401,14 +413,9 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     return { root, recorder, logDir, stagingDir };
   }
 
-  /**
-   * Where contents lie on their way to the files. In the log directory, but not in an encrypted one: then beside the files, as
-   * which they end, under a name that is not recorded.
-   */
+  /** Where contents lie on their way to the files. */
   get stagingDir(): string {
-    return this.keys === undefined
-      ? join(this.logDir, 'cache', 'staging')
-      : join(this.root, `.syft-sync-tmp-${this.log.workspaceId.slice(0, 8)}-staging`);
+    return stagingDirOf(this.root, this.logDir, this.log);
   }
 
   /** {@link restoreVersion} in this workspace. */

@@ -1,6 +1,7 @@
 /** What a restore must never cost: something written in the last moment, a file outside, the log. */
 import { expect, test } from '@jest/globals';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { versionId } from '../../../server/src/core/change.ts';
 import { removeRecorded, replaceRecorded } from '../../../server/src/library/restore.ts';
 import { Workspace } from '../../../server/src/library/workspace.ts';
@@ -57,4 +58,16 @@ test('through a link: inside the workspace what stood there is recorded first; o
   }
   expect(readdirSync(at('ws/.syft-sync/log'))).toEqual([workspace.log.device]);
   expect(readdirSync(at('ws')).sort()).toEqual(['.syft-sync', 'a', 'link', 'log', 'out', 'real']);
+});
+
+test('what a killed restore left behind is gone at the next start, but no file of the user that was on its way out', async () => {
+  writeFileSync(at('ws/a'), 'recorded');
+  await Workspace.open({ root: at('ws'), hints: 'none' }).then(workspace => workspace.close());
+  const staging = at('ws/.syft-sync/cache/staging');
+  mkdirSync(staging, { recursive: true });
+  writeFileSync(join(staging, '.syft-sync-tmp-0123456789abcdef01'), 'half of a secr');
+  writeFileSync(join(staging, 'old-0123456789abcdef01'), 'written in the last moment');
+  await using workspace = await Workspace.open({ root: at('ws'), hints: 'none' });
+  expect(workspace.stagingDir).toBe(staging);
+  expect(readdirSync(staging)).toEqual(['old-0123456789abcdef01']);
 });
