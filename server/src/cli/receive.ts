@@ -18,7 +18,9 @@ export async function receiveCommand(context: CommandContext): Promise<number> {
   // `ready` comes first and means that the output is where the logs are; what the first pass did is printed behind it.
   let held: ReceiveEvent[] | undefined = [];
   let missing: string | undefined;
+  let ready = false;
   const print = (event: ReceiveEvent): void => {
+    if ('ready' in event) ready = true;
     if ('problem' in event && event.problem === 'LOG_MISSING' && once) {
       missing = event.message;
     } else if ('problem' in event || 'halted' in event) {
@@ -51,5 +53,9 @@ export async function receiveCommand(context: CommandContext): Promise<number> {
   });
   if (missing !== undefined && status === 4) throw new SyftError('LOG_MISSING', missing);
   if (missing !== undefined) output.note(`syft-sync: ${missing} [LOG_MISSING]`);
+  // To stop it is how receiving ends, but not before the output has been once where the logs are.
+  if (signal.aborted && !ready && status === 0) {
+    throw new SyftError('CANCELLED', 'Stopped on the way; starting it again goes on from here.');
+  }
   return status;
 }

@@ -100,10 +100,9 @@ export async function runReceive(options: RunReceiveOptions): Promise<number> {
       return report.halted !== undefined || report.problems > 0 ? 1 : 0;
     }
     await receiver.start();
+    if (options.signal.aborted) return 0;
     onEvent({ ready: true });
-    if (!options.signal.aborted) {
-      await new Promise<void>(done => options.signal.addEventListener('abort', () => done(), { once: true }));
-    }
+    await new Promise<void>(done => options.signal.addEventListener('abort', () => done(), { once: true }));
     return 0;
   } finally {
     await receiver.stop();

@@ -5,6 +5,7 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -53,6 +54,22 @@ test('receive goes on with what comes, and with --mode all_versions keeps each v
   expect(line).toMatchObject({ versionId: expect.stringMatching(/^[a-z2-7]{8}\.\d+$/) });
   expect(await receiver.end()).toBe(0);
 });
+
+test('receive that is stopped before the output is where the log is does not end as if it were', async () => {
+  for (let i = 0; i < 600; i++) writeFileSync(join(ws, `many-${i}.txt`), `${i}`);
+  await cli.ok('capture');
+  const out = join(dir, 'out');
+  const receiver = cli.spawn(['receive', LOG, out]);
+  let said = '';
+  receiver.stderr?.on('data', (piece: Buffer) => {
+    if (said === '') receiver.kill('SIGINT');
+    said += piece.toString();
+  });
+  const [status] = (await once(receiver, 'close')) as [number];
+  expect([status, said]).toEqual([130, expect.stringMatching(/Stopped on the way.*\[CANCELLED\]/)]);
+  await cli.ok('receive', LOG, out, '--once');
+  expect(readdirSync(out).filter(name => name.startsWith('many-'))).toHaveLength(600);
+}, 60_000);
 
 test('receive from a storage by its address, into a home of its own, and nothing from one that was put back', async () => {
   await cli.ok('capture');
