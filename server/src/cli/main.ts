@@ -361,6 +361,21 @@ async function openView(context: CommandContext): Promise<LogView> {
   );
 }
 
+/** A recorder that runs goes by what it was started with; whoever believes otherwise could record what he meant to leave out. */
+function sayWhatIsNotTakenOver(
+  { invocation, output }: Pick<CommandContext, 'invocation' | 'output'>,
+  pid: number
+): void {
+  const ignored = [
+    ...(invocation.exclude.length > 0 ? ['--exclude'] : []),
+    ...(invocation.values.has('max-content') ? ['--max-content'] : [])
+  ];
+  if (ignored.length === 0) return;
+  output.note(
+    `syft-sync: ${ignored.join(' and ')} changed nothing: process ${pid} records this log, with what it was started with; a .syftignore file holds for all`
+  );
+}
+
 /** Asks the recorder that holds the log, or opens the workspace for as long as the work takes. */
 async function withRecorder<T>(
   context: Omit<CommandContext, 'withRecorder'>,
@@ -372,6 +387,7 @@ async function withRecorder<T>(
     const control = await findControl(context.logDir, context.signal);
     if (control !== undefined) {
       context.output.detail(`asking the recorder, process ${control.pid}`);
+      sayWhatIsNotTakenOver(context, control.pid);
       return ask(control);
     }
     try {
