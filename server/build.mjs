@@ -10,7 +10,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
@@ -63,6 +63,31 @@ const workerUrls = {
   }
 };
 
+const PACKAGE_ROOT = /^.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+(?=[\\/])/;
+const LICENCE_FILE = /^(?:licen[cs]e|copying|notice)/i;
+
+/** The licences of all packages of which a part is in the bundle: they ask to go with every copy. */
+function licencesOf(inputs) {
+  const roots = new Set();
+  for (const input of inputs) {
+    const root = PACKAGE_ROOT.exec(resolve(input))?.[0];
+    if (root !== undefined) roots.add(root);
+  }
+  const parts = [...roots].map(root => {
+    const { name, version, license, homepage } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const texts = readdirSync(root)
+      .filter(file => LICENCE_FILE.test(file))
+      .sort()
+      .map(file => readFileSync(join(root, file), 'utf8').trim());
+    if (texts.length === 0 && license === undefined) throw new Error(`${name} ${version} does not say its licence`);
+    const head = [`${name} ${version}`, `Licence: ${license ?? 'see below'}`, ...(homepage ? [homepage] : [])];
+    return { name, text: [head.join('\n'), ...texts].join('\n\n') };
+  });
+  parts.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const rule = `\n\n${'-'.repeat(80)}\n\n`;
+  return `The programs in this directory contain parts of these packages.${rule}${parts.map(part => part.text).join(rule)}\n`;
+}
+
 async function buildBundle() {
   const entryPoints = { 'syft-sync': join(here, 'src/cli/main.ts') };
   for (const file of files(join(here, 'src'))) {
@@ -77,8 +102,9 @@ async function buildBundle() {
   const outdir = join(here, 'dist/bundle');
   const staged = `${outdir}.new`;
   rmSync(staged, { recursive: true, force: true });
-  await build({
+  const { metafile } = await build({
     entryPoints,
+    metafile: true,
     outdir: staged,
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -100,6 +126,7 @@ async function buildBundle() {
       ].join('\n')
     }
   });
+  writeFileSync(join(staged, 'THIRD-PARTY-LICENSES.txt'), licencesOf(Object.keys(metafile.inputs)));
   mkdirSync(dirname(outdir), { recursive: true });
   rmSync(outdir, { recursive: true, force: true });
   renameSync(staged, outdir);
