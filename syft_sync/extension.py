@@ -25,7 +25,10 @@ class SyftSync(ExtensionApp):
     exclude = List(Unicode(), help="What not to record, in gitignore syntax.").tag(config=True)
     max_content = Int(1 << 30, help="Larger files, in bytes, are recorded by name, size and hash only.").tag(config=True)
     watcher = Unicode("", help="Where word of changes comes from: auto, fs-watch, chokidar, parcel, polling, none, or the path of a module.").tag(config=True)
-    encrypt = Bool(False, help="Encrypt a log that is begun now; needs a passphrase.").tag(config=True)
+    encrypt = Bool(False, help="Encrypt a log that is begun now; needs a passphrase or recipients.").tag(config=True)
+    encrypt_recipients = List(
+        Unicode(), help="With encrypt: age recipients (age1…) whose identities open a log that is begun now."
+    ).tag(config=True)
     passphrase_file = Unicode(
         "", help="A file whose first line is the passphrase of the log; else SYFT_SYNC_PASSPHRASE in the environment of the server."
     ).tag(config=True)
@@ -47,7 +50,8 @@ class SyftSync(ExtensionApp):
         log = ["--log", self.log_path] if self.log_path else []
         exclude = [f"--exclude={pattern}" for pattern in self.exclude]
         watcher = [f"--watcher={self.watcher}"] if self.watcher else []
-        encrypt = ["--encrypt"] if self.encrypt else []
+        # Recipients are of a log that is begun encrypted; without that they would be an error, and nothing would be recorded.
+        encrypt = ["--encrypt", *(f"--recipient={recipient}" for recipient in self.encrypt_recipients)] if self.encrypt else []
         passphrase = [f"--passphrase-file={Path(self.passphrase_file).expanduser().resolve()}"] if self.passphrase_file else []
         return ["-C", self.root_path(), *log, *passphrase, "serve", f"--max-content={self.max_content}", *encrypt, *watcher, *exclude]
 

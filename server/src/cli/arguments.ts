@@ -314,7 +314,7 @@ export const COMMANDS = {
     example: 'syft-sync explore'
   },
   keys: {
-    usage: 'keys list|rotate|passphrase|add-recipient age1…|remove-recipient age1…',
+    usage: 'keys list|rotate|passphrase|remove-passphrase|add-recipient age1…|remove-recipient age1…',
     does: 'says who can open an encrypted log: lists and changes that, or takes a new key for what comes',
     options: ['new-passphrase-file'],
     positionals: [0, 2],

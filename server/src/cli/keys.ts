@@ -20,8 +20,27 @@ import {
   refuseStrangers
 } from '../log/format-file.ts';
 import { WriterLock } from '../log/lock.ts';
+import type { Invocation } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 import { newPassphraseFor, passphraseFor, secretFor } from './secrets.ts';
+
+/** A parent that holds the life line is the server extension: whoever reads what is said has a configuration, and no terminal. */
+function isStartedByJupyter(invocation: Invocation): boolean {
+  return invocation.flags.has('stdin-lifeline');
+}
+
+const JUPYTER_WAYS =
+  'a passphrase in the file that c.SyftSync.passphrase_file names in the configuration of the Jupyter server, or in its environment (SYFT_SYNC_PASSPHRASE_FILE, SYFT_SYNC_PASSPHRASE)';
+
+/** Says that a log is encrypted in the words of the place from which it was to be opened. */
+export function inWordsOfPlace(error: unknown, invocation: Invocation): unknown {
+  if (!(error instanceof SyftError) || error.code !== 'LOG_ENCRYPTED' || !isStartedByJupyter(invocation)) return error;
+  return new SyftError(
+    'LOG_ENCRYPTED',
+    `The log at ${error.path ?? 'this place'} is encrypted. Give ${JUPYTER_WAYS}, or an age identity (SYFT_SYNC_IDENTITY), and start the server again.`,
+    { cause: error, ...(error.path !== undefined && { path: error.path }) }
+  );
+}
 
 /** A log that is to be encrypted and is not there yet. @throws SyftError BAD_REQUEST when nothing would open it. */
 export async function initEncrypted(context: Omit<CommandContext, 'withRecorder'>): Promise<LogKeys> {
@@ -34,7 +53,9 @@ export async function initEncrypted(context: Omit<CommandContext, 'withRecorder'
   if (passphrase === undefined && recipients.length === 0) {
     throw new SyftError(
       'BAD_REQUEST',
-      'An encrypted log needs something that opens it: --passphrase-file FILE, SYFT_SYNC_PASSPHRASE, a terminal to type at, or --recipient age1….'
+      isStartedByJupyter(invocation)
+        ? `An encrypted log needs something that opens it: ${JUPYTER_WAYS}, or an age recipient in c.SyftSync.encrypt_recipients. Then start the server again.`
+        : 'An encrypted log needs something that opens it: --passphrase-file FILE, SYFT_SYNC_PASSPHRASE, a terminal to type at, or --recipient age1….'
     );
   }
   return createEncryptedLog(logDir, { ...(passphrase !== undefined && { passphrase }), recipients });
@@ -132,7 +153,7 @@ async function opened(
   return { keys, passphrase };
 }
 
-const SUBCOMMANDS = ['list', 'rotate', 'passphrase', 'add-recipient', 'remove-recipient'] as const;
+const SUBCOMMANDS = ['list', 'rotate', 'passphrase', 'remove-passphrase', 'add-recipient', 'remove-recipient'] as const;
 type Subcommand = (typeof SUBCOMMANDS)[number];
 
 /** Writes the key file anew, while nobody else has the log. */
@@ -142,7 +163,12 @@ async function change(context: CommandContext, what: Exclude<Subcommand, 'list'>
   const lock = await WriterLock.acquire(logDir, { command: `keys ${what}` });
   try {
     const { file, keyId } = keyFileOf(logDir);
-    const { keys, passphrase } = await opened(context, file, keyId, what !== 'passphrase');
+    const { keys, passphrase } = await opened(
+      context,
+      file,
+      keyId,
+      what !== 'passphrase' && what !== 'remove-passphrase'
+    );
     let wrapping: Wrapping = { ...(passphrase !== undefined && { passphrase }), recipients: file.recipients };
     let said = '';
     if (what === 'passphrase') {
@@ -156,6 +182,19 @@ async function change(context: CommandContext, what: Exclude<Subcommand, 'list'>
       wrapping = { passphrase: fresh, recipients: file.recipients };
       said =
         'the passphrase is another one; copies of the old key file open with the old one, and keys rotate shuts them out of what comes';
+    } else if (what === 'remove-passphrase') {
+      if (file.passphrase === undefined) {
+        throw new SyftError('NOT_FOUND', 'The log has no passphrase; keys list shows what opens it.');
+      }
+      if (file.recipients.length === 0) {
+        throw new SyftError(
+          'BAD_REQUEST',
+          'Nothing but the passphrase opens the log, so it stays: add an age recipient first (keys add-recipient age1…).'
+        );
+      }
+      wrapping = { recipients: file.recipients };
+      said =
+        'no passphrase opens the log any more; copies of the old key file still open with it, and keys rotate shuts them out of what comes';
     } else if (what === 'add-recipient') {
       if (file.recipients.includes(recipient)) {
         throw new SyftError('BAD_REQUEST', `${recipient} can open the log already.`);
@@ -181,7 +220,7 @@ async function change(context: CommandContext, what: Exclude<Subcommand, 'list'>
   }
 }
 
-/** `keys list|rotate|passphrase|add-recipient|remove-recipient`. */
+/** `keys list|rotate|passphrase|remove-passphrase|add-recipient|remove-recipient`. */
 export function keysCommand(context: CommandContext): Promise<number> {
   const [name = 'list', recipient, ...more] = context.invocation.args;
   const what = SUBCOMMANDS.find(each => each === name);
@@ -189,7 +228,7 @@ export function keysCommand(context: CommandContext): Promise<number> {
   if (what === undefined || more.length > 0 || takesRecipient !== (recipient !== undefined)) {
     throw new SyftError(
       'BAD_REQUEST',
-      'Usage: syft-sync keys list|rotate|passphrase|add-recipient age1…|remove-recipient age1…'
+      'Usage: syft-sync keys list|rotate|passphrase|remove-passphrase|add-recipient age1…|remove-recipient age1…'
     );
   }
   return what === 'list' ? list(context) : change(context, what, recipient ?? '');

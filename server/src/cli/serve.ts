@@ -6,6 +6,7 @@ import { SyftError } from '../core/errors.ts';
 import { wholeNumber } from './arguments.ts';
 import { recordingKeys, recordingOptions, type CommandContext } from './context.ts';
 import { removeStalePlaces } from './control-place.ts';
+import { inWordsOfPlace } from './keys.ts';
 
 /** Records and serves the HTTP API until told to stop. */
 export async function serveCommand(context: CommandContext): Promise<number> {
@@ -22,7 +23,10 @@ export async function serveCommand(context: CommandContext): Promise<number> {
     ...recordingOptions(context),
     ...(socket === undefined ? { port: port ?? 0 } : { socketPath: resolve(context.cwd, socket) }),
     secretEnv: 'SYFT_SYNC_SECRET',
-    openKeys: () => recordingKeys(context),
+    openKeys: () =>
+      recordingKeys(context).catch((error: unknown) => {
+        throw inWordsOfPlace(error, invocation);
+      }),
     stdinLifeLine,
     logLevel: invocation.verbose ? 'debug' : invocation.quiet ? 'warn' : 'info'
   });

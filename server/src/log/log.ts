@@ -1460,7 +1460,8 @@ export async function openLogWriter(options: OpenWriterOptions): Promise<OpenWri
       const body = {
         device,
         publicKey: key.publicKey.toString('base64'),
-        name: hostname(),
+        // For people to know a device by; of no use to those from whom a log is encrypted.
+        name: keys === undefined ? hostname() : '',
         created: new Date().toISOString()
       };
       deviceFile = Buffer.from(`${JSON.stringify(body, null, 1)}\n`);

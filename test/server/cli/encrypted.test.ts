@@ -80,6 +80,12 @@ test('a log is made encrypted, recorded, read, watched and pruned, and no name o
   const proof = join(base, 'proof');
   await mine.ok('prove', `${NAME}.md@latest`, '-o', proof);
   expect(await cli.ok('verify-proof', proof)).toMatchObject([{ proven: { path: `${NAME}.md` } }]);
+  const [device = ''] = readdirSync(join(root, '.syft-sync', 'log'));
+  // Nor the name of the machine, which every copy of a log takes along.
+  expect(JSON.parse(readFileSync(join(root, '.syft-sync', 'log', device, 'device.json'), 'utf8'))).toMatchObject({
+    device,
+    name: ''
+  });
   for (const dir of [join(root, '.syft-sync'), join(base, 'home')]) {
     const bytes = bytesBelow(dir);
     for (const secret of [NAME, WORDS, 'Zwickm', 'Brumaire', 'a good one']) expect(bytes.includes(secret)).toBe(false);
@@ -164,7 +170,19 @@ test('keys: a new passphrase, a recipient more and less, a rotation; the old ope
   expect((await cli.run(['show', 'a.txt@-1'])).stdout).toBe('before');
   expect((await cli.run(['show', 'a.txt@latest'])).stdout).toBe('after');
   delete cli.env['SYFT_SYNC_IDENTITY'];
+  // The last thing that opens a log stays; without it the history would be lost.
+  const before = readFileSync(join(root, '.syft-sync', 'keys', 'master.json'), 'utf8');
+  const [alone] = await cli.ok('keys', 'remove-passphrase', '--identity-file', identities);
+  expect(alone).toMatchObject({ passphrase: false, recipients: [recipient] });
+  expect(failed(await cli.run(['log', '--passphrase-file', fresh]))[1]).toMatch(/opens with an age identity/);
+  expect((await cli.run(['show', 'a.txt@-1', '--identity-file', identities])).stdout).toBe('before');
+  expect(failed(await cli.run(['keys', 'remove-passphrase', '--identity-file', identities]))[0]).toBe(4);
+  writeFileSync(join(root, '.syft-sync', 'keys', 'master.json'), before);
   await cli.ok('keys', 'remove-recipient', recipient, '--passphrase-file', fresh);
+  const lone = readFileSync(join(root, '.syft-sync', 'keys', 'master.json'), 'utf8');
+  const [status, why] = failed(await cli.run(['keys', 'remove-passphrase', '--passphrase-file', fresh]));
+  expect([status, why]).toEqual([2, expect.stringMatching(/add an age recipient first/)]);
+  expect(readFileSync(join(root, '.syft-sync', 'keys', 'master.json'), 'utf8')).toBe(lone);
   expect(failed(await cli.run(['log', '--identity-file', identities]))[1]).toMatch(/not encrypted for them/);
   expect(await cli.ok('log', '--passphrase-file', fresh)).toHaveLength(2);
   expect(failed(await cli.run(['keys', 'remove-recipient', recipient, '--passphrase-file', fresh]))[0]).toBe(4);
@@ -211,4 +229,35 @@ test('at a terminal the passphrase is asked for, twice when it is new, and never
   await asks(log, 'a.txt');
   expect(await log.end()).toBe(0);
   expect(log.raw).not.toContain('typed by hand');
+}, 60_000);
+
+test('a sidecar of JupyterLab says in the words of its configuration what opens the log', async () => {
+  await cli.ok('init', '--encrypt', '--passphrase-file', secretFile('passphrase', 'a good one'));
+  cli.env['SYFT_SYNC_SECRET'] = 'secret';
+  const child = cli.spawn(['serve', '--port', '0', '--stdin-lifeline', '-q']);
+  try {
+    const port = await new Promise<string>((resolve, reject) => {
+      let text = '';
+      child.stdout?.on('data', (piece: Buffer) => {
+        text += piece.toString();
+        const found = /"port":(\d+)/.exec(text)?.[1];
+        if (found !== undefined) resolve(found);
+      });
+      child.once('exit', status => reject(new Error(`serve ended with ${String(status)}`)));
+    });
+    const headers = { authorization: 'Bearer secret' };
+    let error: { code: string; message: string } | undefined;
+    while (error === undefined) {
+      const answer = await fetch(`http://127.0.0.1:${port}/api/status`, { headers });
+      error = ((await answer.json()) as { error?: typeof error }).error;
+    }
+    expect(error).toMatchObject({
+      code: 'LOG_ENCRYPTED',
+      message: expect.stringContaining('c.SyftSync.passphrase_file')
+    });
+    expect(error.message).not.toMatch(/--passphrase-file|prompt|terminal/);
+  } finally {
+    child.stdin?.end();
+    await new Promise(resolve => child.once('close', resolve));
+  }
 }, 60_000);
