@@ -16,7 +16,7 @@ import {
   type ContentSource,
   type RecordingBeforeRestore
 } from '../library/restore.ts';
-import { belongsToLog } from '../library/workspace.ts';
+import { belongsToLog, type Workspace } from '../library/workspace.ts';
 import { droppedError } from '../log/dropped-error.ts';
 import type { OpenReader } from '../log/types.ts';
 import type { CommandContext } from './context.ts';
@@ -254,12 +254,32 @@ async function restoreTree(context: CommandContext, view: LogView): Promise<numb
     }
   }
   const below = prefix.split(sep).join('/');
-  const request = (version: Change): RestoreRequest =>
-    requestOf(version, below === '' ? version.path : joinPath(below, version.path), force);
+  const placeOf = ({ path }: Change): PathName => (below === '' ? path : joinPath(below, path));
+  const request = (version: Change): RestoreRequest => requestOf(version, placeOf(version), force);
   return context.withRecorder(
     control => work(async version => asRestoreResult(await control.call('POST', '/api/restore', request(version)))),
-    workspace => work(version => workspace.restore(request(version), { signal: context.signal }))
+    workspace =>
+      work(
+        version => workspace.restore(request(version), { signal: context.signal }),
+        versions => newInWorkspaceFirst(workspace, versions, placeOf, context.signal)
+      )
   );
+}
+
+/** As {@link newFilesFirst}, in the workspace: what was put in place is recorded. */
+async function* newInWorkspaceFirst(
+  workspace: Workspace,
+  versions: readonly Change[],
+  placeOf: (version: Change) => PathName,
+  signal: AbortSignal
+): AsyncGenerator<TreeItem> {
+  const byId = new Map(versions.map(version => [versionId(version), version]));
+  const original = (id: string): Change => byId.get(id) as Change;
+  const placed = versions.map(version => ({ ...version, path: placeOf(version) }));
+  for await (const { done, left } of workspace.restoreNew(placed, { signal })) {
+    for (const there of done) yield { version: original(there.versionId), there };
+    yield* eachAlone(left.map(version => original(versionId(version))));
+  }
 }
 
 async function makeTarget(target: string): Promise<void> {

@@ -74,7 +74,7 @@ export interface RestoreOutcome {
 }
 
 /** Names of temporaries beside a target; always excluded from capture. */
-const TEMPORARY_PREFIX = '.syft-sync-tmp-';
+export const TEMPORARY_PREFIX = '.syft-sync-tmp-';
 const ATTEMPTS = 5;
 
 /** Absolute path for `node:fs`: a string, or bytes when the name is not UTF-8. */

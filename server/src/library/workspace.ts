@@ -3,7 +3,7 @@
  * counts). The sidecar, the command line and the public watcher classes are three faces of this one object.
  */
 import { EventEmitter } from 'node:events';
-import { mkdir, realpath, rmdir, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, realpath, rm, rmdir, stat } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 import type {
   CompactRequest,
@@ -37,13 +37,16 @@ import {
   absolute,
   freeCopyName,
   lstatOrMissing,
+  diskError,
   removeLeftOverStaged,
+  TEMPORARY_PREFIX,
   removeRecorded,
   restoreVersion,
   type ContentSource,
   type RestoreOutcome,
   type RestorePlace
 } from './restore.ts';
+import { placeNewFiles } from './new-files.ts';
 import { eraseFromWorkspace, pruneWorkspace } from './retention.ts';
 import { saidIn, type Said } from './said.ts';
 import { markVersion } from './version-marks.ts';
@@ -406,6 +409,50 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
       ...(outcome.replaced !== undefined && { replaced: versionId(outcome.replaced) }),
       ...(outcome.change !== undefined && { change: changeToJson(outcome.change) })
     };
+  }
+
+  /**
+   * Puts versions where nothing stands, many at a time, and records that. For a workspace that is not being watched: what comes of it
+   * is recorded behind it.
+   *
+   * @param versions Each with the path it goes to.
+   * @returns Bit by bit, what was done, and what is left for {@link restore}.
+   * @throws SyftError CANCELLED, DISK_*; what was done until then is whole, and recorded.
+   */
+  async *restoreNew(
+    versions: readonly Change[],
+    { signal }: { readonly signal: AbortSignal }
+  ): AsyncGenerator<{ readonly done: readonly RestoreResult[]; readonly left: readonly Change[] }> {
+    const { root, log, logDir, recorder } = this;
+    // Beside the files, for a log may lie on another file system. Such a name is never recorded.
+    const stagingDir = await mkdtemp(join(root, TEMPORARY_PREFIX)).catch((error: unknown) => {
+      throw diskError(error, root);
+    });
+    try {
+      for await (const { done, left } of placeNewFiles(versions, { root, log, stagingDir, logDir, signal })) {
+        for (const version of done) {
+          if (version.hash === undefined) continue;
+          recorder.expect(version.path, version.hash, { kind: 'restore', version: versionId(version) });
+        }
+        const recorded = done.length === 0 ? [] : await recorder.captureNow(done.map(({ path }) => path));
+        const changes = new Map(recorded.map(change => [change.path, change]));
+        yield {
+          left,
+          done: done.map(version => {
+            const change = changes.get(version.path);
+            return {
+              path: displayPath(version.path),
+              versionId: versionId(version),
+              unchanged: false,
+              created: true,
+              ...(change !== undefined && { change: changeToJson(change) })
+            };
+          })
+        };
+      }
+    } finally {
+      await rm(stagingDir, { recursive: true, force: true });
+    }
   }
 
   get #place(): Omit<RestorePlace, 'log'> {

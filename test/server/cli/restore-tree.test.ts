@@ -134,6 +134,27 @@ test('what stands in the way stays, and a link leads nowhere', async () => {
   expect(files.get('d0/sub/f51')).toBe(contentOf(51));
 });
 
+test('into the workspace itself: what is missing comes back and is recorded with where it is from, what stands there is recorded first', async () => {
+  await recordFiles(300);
+  const moment = new Date().toISOString();
+  rmSync(join(ws, 'd0'), { recursive: true });
+  rmSync(join(ws, nameOf(150)));
+  writeFileSync(join(ws, nameOf(151)), 'not recorded yet');
+  const done = await cli.ok('restore', '--tree', '--at', moment, '--to', ws);
+  expect(done.at(-1)).toMatchObject({ created: 101, replaced: 1, unchanged: 198, failed: 0 });
+  for (let i = 0; i < 300; i += 1) expect(readFileSync(join(ws, nameOf(i)), 'utf8')).toBe(contentOf(i));
+  expect(statSync(join(ws, nameOf(42))).mtimeMs).toBe((1_600_000_000 + 42) * 1000);
+  expect(readdirSync(ws).filter(name => name.startsWith('.syft-sync-tmp-'))).toEqual([]);
+  const [version, gone, first] = await cli.ok('history', nameOf(42));
+  expect([version, gone, first]).toMatchObject([
+    { kind: 'created', cause: { kind: 'restore', version: first?.['versionId'] } },
+    { kind: 'deleted' },
+    { kind: 'created' }
+  ]);
+  expect((await cli.run(['show', `${nameOf(151)}@-1`])).stdout).toBe('not recorded yet');
+  expect(await cli.ok('capture')).toMatchObject([{ captured: 0, deleted: 0 }]);
+}, 60_000);
+
 test('no file has its name before its content is on disk', async () => {
   await recordFiles(300);
   syncIs(`find '${out}' -type f -not -path '*/.syft-sync-tmp-*' | wc -l >> "$CALLS"; exec "$REAL" "$@"`);
