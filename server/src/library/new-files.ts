@@ -28,8 +28,9 @@ const JOB_FILES = 256;
 const JOB_BYTES = 1024 * 1024;
 /** Files from which on threads are started. */
 const THREADS_FROM = 1000;
-/** Files after which the disk is set to work on what is staged so far, so that the sync of the batch finds little left. */
+/** After so much the disk is set to work on what is staged so far, so that the sync of the batch finds little left. */
 const WRITTEN_FILES = 3072;
+const WRITTEN_BYTES = 16 * 1024 * 1024;
 /** Files up to which syncing each is less than syncing what others have written, too. */
 const SYNCED_EACH = 64;
 
@@ -130,6 +131,7 @@ class NewFiles {
   #stopped = false;
   /** Syncs that were begun before a batch was complete. */
   readonly #writing: Promise<void>[] = [];
+  #isWriting = false;
 
   constructor(options: NewFilesOptions, pool: StagePool, root: string, logDir: string) {
     this.#options = options;
@@ -154,9 +156,13 @@ class NewFiles {
     await Promise.all(writing);
   }
 
-  /** Lets the disk begin with what is staged so far. */
+  /** Lets the disk begin with what is staged so far, unless it is at it. */
   #beginWriting(): void {
-    const writing = syncFileSystem(this.#options.stagingDir);
+    if (this.#isWriting) return;
+    this.#isWriting = true;
+    const writing = syncFileSystem(this.#options.stagingDir).finally(() => {
+      this.#isWriting = false;
+    });
     writing.catch(() => undefined);
     this.#writing.push(writing);
   }
@@ -180,6 +186,7 @@ class NewFiles {
     let job: { version: Change; group: Group; content: Uint8Array }[] = [];
     let jobBytes = 0;
     let unwritten = 0;
+    let unwrittenBytes = 0;
     const send = async (): Promise<void> => {
       const sent = job;
       const all = new Uint8Array(jobBytes);
@@ -190,6 +197,8 @@ class NewFiles {
         const name = `${group.name}/${baseName(version.path)}`;
         return { name, size: content.length, mode: version.mode ?? 0o644, mtime: version.mtime };
       });
+      unwritten += job.length;
+      unwrittenBytes += jobBytes;
       job = [];
       jobBytes = 0;
       const { done } = await this.#pool.run({ kind: 'stage', dir: this.#options.stagingDir, sync, files, bytes: all });
@@ -198,9 +207,9 @@ class NewFiles {
         running.delete(staged);
       });
       running.add(staged);
-      unwritten += sent.length;
-      if (sync || unwritten < WRITTEN_FILES) return;
+      if (sync || (unwritten < WRITTEN_FILES && unwrittenBytes < WRITTEN_BYTES)) return;
       unwritten = 0;
+      unwrittenBytes = 0;
       this.#beginWriting();
     };
     let next = from;

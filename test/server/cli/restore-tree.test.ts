@@ -139,6 +139,7 @@ test('into the workspace itself: what is missing comes back and is recorded with
   const moment = new Date().toISOString();
   rmSync(join(ws, 'd0'), { recursive: true });
   rmSync(join(ws, nameOf(150)));
+  await cli.ok('capture');
   writeFileSync(join(ws, nameOf(151)), 'not recorded yet');
   const done = await cli.ok('restore', '--tree', '--at', moment, '--to', ws);
   expect(done.at(-1)).toMatchObject({ created: 101, replaced: 1, unchanged: 198, failed: 0 });
