@@ -236,11 +236,11 @@ test('a sidecar of JupyterLab says in the words of its configuration what opens 
   cli.env['SYFT_SYNC_SECRET'] = 'secret';
   const child = cli.spawn(['serve', '--port', '0', '--stdin-lifeline', '-q']);
   try {
-    const port = await new Promise<string>((resolve, reject) => {
+    const url = await new Promise<string>((resolve, reject) => {
       let text = '';
       child.stdout?.on('data', (piece: Buffer) => {
         text += piece.toString();
-        const found = /"port":(\d+)/.exec(text)?.[1];
+        const found = /"url":"([^"]+)"/.exec(text)?.[1];
         if (found !== undefined) resolve(found);
       });
       child.once('exit', status => reject(new Error(`serve ended with ${String(status)}`)));
@@ -248,7 +248,7 @@ test('a sidecar of JupyterLab says in the words of its configuration what opens 
     const headers = { authorization: 'Bearer secret' };
     let error: { code: string; message: string } | undefined;
     while (error === undefined) {
-      const answer = await fetch(`http://127.0.0.1:${port}/api/status`, { headers });
+      const answer = await fetch(`${url}/api/status`, { headers });
       error = ((await answer.json()) as { error?: typeof error }).error;
     }
     expect(error).toMatchObject({
