@@ -29,19 +29,6 @@ function isStartedByJupyter(invocation: Invocation): boolean {
   return invocation.flags.has('stdin-lifeline');
 }
 
-const JUPYTER_WAYS =
-  'a passphrase in the file that c.SyftSync.passphrase_file names in the configuration of the Jupyter server, or in its environment (SYFT_SYNC_PASSPHRASE_FILE, SYFT_SYNC_PASSPHRASE)';
-
-/** Says that a log is encrypted in the words of the place from which it was to be opened. */
-export function inWordsOfPlace(error: unknown, invocation: Invocation): unknown {
-  if (!(error instanceof SyftError) || error.code !== 'LOG_ENCRYPTED' || !isStartedByJupyter(invocation)) return error;
-  return new SyftError(
-    'LOG_ENCRYPTED',
-    `The log at ${error.path ?? 'this place'} is encrypted. Give ${JUPYTER_WAYS}, or an age identity (SYFT_SYNC_IDENTITY), and start the server again.`,
-    { cause: error, ...(error.path !== undefined && { path: error.path }) }
-  );
-}
-
 /** A log that is to be encrypted and is not there yet. @throws SyftError BAD_REQUEST when nothing would open it. */
 export async function initEncrypted(context: Omit<CommandContext, 'withRecorder'>): Promise<LogKeys> {
   const { invocation, cwd, output, logDir } = context;
@@ -54,7 +41,7 @@ export async function initEncrypted(context: Omit<CommandContext, 'withRecorder'
     throw new SyftError(
       'BAD_REQUEST',
       isStartedByJupyter(invocation)
-        ? `An encrypted log needs something that opens it: ${JUPYTER_WAYS}, or an age recipient in c.SyftSync.encrypt_recipients. Then start the server again.`
+        ? 'An encrypted log needs something that opens it: in the configuration of the server, c.SyftSync.passphrase_file names a file with a passphrase and c.SyftSync.encrypt_recipients age recipients; in its environment SYFT_SYNC_PASSPHRASE_FILE or SYFT_SYNC_PASSPHRASE does. Then start it again.'
         : 'An encrypted log needs something that opens it: --passphrase-file FILE, SYFT_SYNC_PASSPHRASE, a terminal to type at, or --recipient age1….'
     );
   }

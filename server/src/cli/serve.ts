@@ -6,7 +6,6 @@ import { SyftError } from '../core/errors.ts';
 import { wholeNumber } from './arguments.ts';
 import { recordingKeys, recordingOptions, type CommandContext } from './context.ts';
 import { removeStalePlaces } from './control-place.ts';
-import { inWordsOfPlace } from './keys.ts';
 
 /** Records and serves the HTTP API until told to stop. */
 export async function serveCommand(context: CommandContext): Promise<number> {
@@ -23,10 +22,7 @@ export async function serveCommand(context: CommandContext): Promise<number> {
     ...recordingOptions(context),
     ...(socket === undefined ? { port: port ?? 0 } : { socketPath: resolve(context.cwd, socket) }),
     secretEnv: 'SYFT_SYNC_SECRET',
-    openKeys: () =>
-      recordingKeys(context).catch((error: unknown) => {
-        throw inWordsOfPlace(error, invocation);
-      }),
+    openKeys: () => recordingKeys(context),
     stdinLifeLine,
     logLevel: invocation.verbose ? 'debug' : invocation.quiet ? 'warn' : 'info'
   });

@@ -231,10 +231,9 @@ test('at a terminal the passphrase is asked for, twice when it is new, and never
   expect(log.raw).not.toContain('typed by hand');
 }, 60_000);
 
-test('a sidecar of JupyterLab says in the words of its configuration what opens the log', async () => {
-  await cli.ok('init', '--encrypt', '--passphrase-file', secretFile('passphrase', 'a good one'));
+test('a sidecar of JupyterLab says in the words of its configuration what an encrypted log needs', async () => {
   cli.env['SYFT_SYNC_SECRET'] = 'secret';
-  const child = cli.spawn(['serve', '--port', '0', '--stdin-lifeline', '-q']);
+  const child = cli.spawn(['serve', '--encrypt', '--port', '0', '--stdin-lifeline', '-q']);
   try {
     const url = await new Promise<string>((resolve, reject) => {
       let text = '';
@@ -252,7 +251,7 @@ test('a sidecar of JupyterLab says in the words of its configuration what opens 
       error = ((await answer.json()) as { error?: typeof error }).error;
     }
     expect(error).toMatchObject({
-      code: 'LOG_ENCRYPTED',
+      code: 'BAD_REQUEST',
       message: expect.stringContaining('c.SyftSync.passphrase_file')
     });
     expect(error.message).not.toMatch(/--passphrase-file|prompt|terminal/);
