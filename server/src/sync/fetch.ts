@@ -6,15 +6,22 @@
  * a storage that no longer has what was fetched from it is refused.
  */
 import { constants, createReadStream, createWriteStream } from 'node:fs';
-import { open, readdir, rename, rm, truncate } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { open, readdir, rename, rm, statfs, truncate } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { HASH_SIZE, type TilePlace } from '../core/merkle.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { epochsIn, KEY_FILE, MAX_KEY_FILE } from '../crypto/key-file.ts';
 import { GITIGNORE, readFormatFile } from '../log/format-file.ts';
 import { encodeHead, parseHead, readHead, type Head } from '../log/head.ts';
-import { FRAME_HEADER, MAX_SECTION, parseSegmentName, SEGMENT_SIZE } from '../log/layout.ts';
+import {
+  decodeSegmentHeader,
+  FRAME_HEADER,
+  MAX_SECTION,
+  parseSegmentName,
+  SEGMENT_HEADER,
+  SEGMENT_SIZE
+} from '../log/layout.ts';
 import { WriterLock } from '../log/lock.ts';
 import { frameEnd, lastFrame } from '../log/segment-frames.ts';
 import { segmentKey, storedBytes, storedSegment, type StoredSegment } from '../log/stored-segment.ts';
@@ -33,6 +40,8 @@ const TAIL = 16 * 1024;
 const SYNC_EACH = 16 * 2 ** 20;
 /** How often objects may change under a fetch that gets no further. */
 const ATTEMPTS = 3;
+/** Chain value before the first frame of a stream, hex. */
+const NO_CHAIN = '0'.repeat(64);
 /** In this order they are read: each vouches for those behind it, and its writer wrote it after them. */
 const NOTES = ['head.json', 'seen', 'checkpoint'] as const;
 const DEVICE = /^[a-z2-7]{8}$/;
@@ -205,10 +214,31 @@ export class FetchedLog {
     const named = head === undefined || parseSegmentName(head.segment) === undefined ? undefined : head.segment;
     if (named !== undefined && !names.has(`${stream}/${named}`)) names.set(`${stream}/${named}`, '');
     if (this.#storage.listing === 'strong') await this.#dropSegments(device, names, options);
-    for (const [name, key] of [...names].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      await this.#fetchGrowing(name, key, options);
+    for (const name of [...names.keys()].sort()) {
+      // What is between them has not come yet; without it the copy would look damaged.
+      if (!(await this.#follows(name, options))) return;
+      await this.#fetchGrowing(name, names.get(name) ?? '', options);
     }
     await this.#fetchTiles(stream, notes.get('checkpoint'), options);
+  }
+
+  /** Whether a segment, where listings lag behind, goes on where the one before it ends here. */
+  async #follows(name: string, options: Cancellable): Promise<boolean> {
+    if (this.#storage.listing === 'strong' || sizeOf(join(this.#dir, name)) !== undefined) return true;
+    const stored = await storedSegment(this.#storage, name, options);
+    if (stored === undefined) return true;
+    const end = Math.min(SEGMENT_HEADER, stored.size);
+    const bytes = Buffer.concat(await Array.fromAsync(storedBytes(this.#storage, stored, 0, end, options)));
+    const header = decodeSegmentHeader(bytes);
+    // Whatever it is, it is not for here to judge.
+    if (header === undefined || header === 'newer') return true;
+    const dir = join(this.#dir, dirname(name));
+    const before = (await readdir(dir))
+      .filter(segment => parseSegmentName(segment) !== undefined && segment < basename(name))
+      .sort()
+      .at(-1);
+    const chain = before === undefined ? undefined : (await lastFrame(join(dir, before)))?.chain;
+    return (chain ?? NO_CHAIN) === header.previousChain.toString('hex');
   }
 
   /** Gives up segments that the storage does not have, last one first: those without a frame, or all by force. */
