@@ -38,6 +38,8 @@ const MAX_SEGMENT = SEGMENT_SIZE + FRAME_HEADER + 2 * MAX_SECTION;
 const TAIL = 16 * 1024;
 /** So many bytes are made durable at once: no more is fetched twice after a crash. */
 const SYNC_EACH = 16 * 2 ** 20;
+/** Bytes of the disk that no fetch takes. */
+const KEPT_FREE = 256 * 2 ** 20;
 /** How often objects may change under a fetch that gets no further. */
 const ATTEMPTS = 3;
 /** Chain value before the first frame of a stream, hex. */
@@ -88,7 +90,7 @@ export class FetchedLog {
    *
    * @returns False when there was nothing.
    * @throws SyftError LOG_MISSING when there is no log there; LOG_REWRITTEN when the storage lacks what was fetched from it or has other
-   *   changes; LOG_DAMAGED when it holds what no log can; LOG_LOCKED; what the storage says; system errors of the disk. The copy is whole
+   *   changes; LOG_DAMAGED when it holds what no log can; LOG_LOCKED; DISK_FULL when what it lists does not fit; what the storage says; system errors of the disk. The copy is whole
    *   whatever is thrown, and the next call goes on.
    */
   async fetch(options: FetchOptions = {}): Promise<boolean> {
@@ -103,6 +105,7 @@ export class FetchedLog {
     const changed = [...listed].flatMap(([device, { key }]) => (this.#brought.get(device) === key ? [] : [device]));
     if (listing === 'strong') await this.#checkGone(listed, options);
     if (changed.length === 0) return false;
+    await this.#checkRoom(listed);
 
     this.#rewrites = [];
     // All notes come before all segments: a note `seen` says what another stream had.
@@ -173,6 +176,23 @@ export class FetchedLog {
       return;
     }
     await this.#replace(KEY_FILE, file);
+  }
+
+  /** Whoever writes to the storage must not fill the disk of those who follow it. */
+  async #checkRoom(listed: ReadonlyMap<string, ListedStream>): Promise<void> {
+    let more = 0;
+    for (const [device, { bytes, segments }] of listed) {
+      const present = [...segments.keys()].reduce((sum, name) => sum + (sizeOf(join(this.#dir, name)) ?? 0), 0);
+      more += DEVICE.test(device) ? Math.max(0, bytes - present) : 0;
+    }
+    const { bavail, bsize } = await statfs(this.#dir);
+    if (more <= Math.max(0, bavail * bsize - KEPT_FREE)) return;
+    throw new SyftError(
+      'DISK_FULL',
+      `${this.#storage.location} lists ${more} bytes that are not here yet, and of the ${bavail * bsize} that are free at ${this.#dir} ` +
+        `${KEPT_FREE} stay so. Nothing was fetched: free some space, or look who writes there.`,
+      { path: this.#dir }
+    );
   }
 
   async #notes(device: string, options: FetchOptions): Promise<Notes> {

@@ -17,6 +17,8 @@ export interface ListedStream {
   readonly key: string;
   /** Names of segments, in order, with the key of the objects of each. */
   readonly segments: ReadonlyMap<string, string>;
+  /** Bytes of its segments. */
+  readonly bytes: number;
 }
 
 function damaged(storage: Storage, what: string): SyftError {
@@ -107,6 +109,7 @@ function listed(device: string, objects: readonly ObjectInfo[]): ListedStream {
   }
   return {
     key: segmentKey(own),
+    bytes: [...segments.values()].flat().reduce((sum, { size }) => sum + size, 0),
     segments: new Map([...segments].map(([name, pieces]) => [name, segmentKey(pieces)]))
   };
 }

@@ -2,6 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { versionId } from '../../../server/src/core/change.ts';
 import { SyftError } from '../../../server/src/core/errors.ts';
 import { parsePolicy } from '../../../server/src/core/retention-policy.ts';
 import { AppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
@@ -11,7 +12,7 @@ import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
 import { pruneLog } from '../../../server/src/log/prune.ts';
 import { FsStorage } from '../../../server/src/storage/fs.ts';
 import { MemoryStorage } from '../../../server/src/storage/memory.ts';
-import { listAll, MAX_READ, readSmall, type Storage } from '../../../server/src/storage/storage.ts';
+import { listAll, MAX_READ, readSmall, type ObjectInfo, type Storage } from '../../../server/src/storage/storage.ts';
 import { FetchedLog } from '../../../server/src/sync/fetch.ts';
 import { SyftLogReceiver } from '../../../server/src/sync/receiver.ts';
 import type { ReceiverOptions } from '../../../server/src/sync/receiving.ts';
@@ -251,6 +252,68 @@ test('a fetch of what was compacted meanwhile, cut off at any request, has no da
   }
 });
 
+/** Lists what there was at the last `catchUp`, whatever was put or deleted since. */
+function lagging(inner: Storage): { readonly storage: Storage; catchUp(): Promise<void> } {
+  let listed: ObjectInfo[] = [];
+  return {
+    storage: {
+      location: inner.location,
+      listing: 'eventual',
+      maxObjectSize: inner.maxObjectSize,
+      stat: (...all) => inner.stat(...all),
+      read: (...all) => inner.read(...all),
+      put: (...all) => inner.put(...all),
+      delete: (...all) => inner.delete(...all),
+      list: (prefix, { after = '' } = {}) =>
+        Promise.resolve({ objects: listed.filter(({ name }) => name.startsWith(prefix) && name > after) })
+    },
+    catchUp: async () => {
+      listed = await Array.fromAsync(listAll(inner, ''));
+    }
+  };
+}
+
+const recordsIn = async (dir: string): Promise<string[]> => {
+  const reader = await openLogReader({ dir });
+  try {
+    return (await Array.fromAsync(reader.changes())).map(versionId);
+  } finally {
+    await reader.close();
+  }
+};
+
+test('from a storage whose listings lag behind nothing is taken for gone, and all comes once they have caught up', async () => {
+  const inner = new MemoryStorage();
+  const { storage, catchUp } = lagging(inner);
+  let before: string[] = [];
+  for (let round = 0; round < 5; round += 1) {
+    writeFileSync(at('data/a'), noise(round === 0 ? 1_300_000 : 90_000, round));
+    await record(inner);
+    if (round === 3) {
+      await prune('data.log');
+      await record(inner);
+    }
+    for (const caughtUp of [false, true]) {
+      if (caughtUp) await catchUp();
+      const fetched = new FetchedLog(storage, at('copy'));
+      await fetched.fetch().catch((error: unknown) => {
+        // What is listed may be gone already.
+        if (caughtUp) throw error;
+        expect(error).toMatchObject({ code: 'UNAVAILABLE' });
+      });
+      fetched.close();
+      if (round === 0 && !caughtUp) continue;
+      const found = (await damages(at('copy'))) as { kind: string }[];
+      // Before there is the act that dropped contents, the record of a dropped one looks like any other.
+      expect(round === 3 && !caughtUp ? found.filter(({ kind }) => kind !== 'content') : found).toEqual([]);
+      const now = await recordsIn(at('copy'));
+      expect(now.slice(0, before.length)).toEqual(before);
+      if (caughtUp) expect(now).toEqual(await recordsIn(at('data.log')));
+      before = now;
+    }
+  }
+});
+
 test('a fetch brings only what is new, and asks little when there is nothing', async () => {
   const storage = new MemoryStorage();
   writeFileSync(at('data/big'), noise(3_000_000, 1));
@@ -334,6 +397,13 @@ test('what no log can have is refused, and nothing is written outside of the cop
     }
   });
   expect(await fetch(endless)).toBe('LOG_DAMAGED');
+
+  // More than there is room for, in segments of which each could be one.
+  const many = Array.from({ length: 100_000 }, (_, i) => ({
+    name: `log/${device}/${String(i + 1).padStart(20, '0')}-000000.seg`,
+    size: 64 * 2 ** 20
+  }));
+  expect(await fetch(listing(...many))).toBe('DISK_FULL');
 
   // Sizes that fill the disk or the memory.
   const huge = await fetch(
