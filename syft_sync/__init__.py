@@ -1,10 +1,21 @@
-"""Syft Sync for JupyterLab: the Jupyter server extension that runs and proxies the sidecar."""
+"""Syft Sync for JupyterLab: the Jupyter server extension that runs and proxies the sidecar, and SQL for notebooks."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from .query import sql
+from .sql_error import SyftSqlError, SyftSqlTruncated
+
 __version__ = "0.1.0"
+__all__ = ["SyftSqlError", "SyftSqlTruncated", "sql"]
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext syft_sync`: `%syftsql` and `%%syftsql`."""
+    from .magics import SyftSqlMagics
+
+    ipython.register_magics(SyftSqlMagics)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
 from pathlib import Path
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Dict, Int, List, Unicode
 
 from .handlers import handlers
+from .recorder import LOG_NAME, LOG_VARIABLE, ROOT_VARIABLE
 from .sidecar import Sidecar
 
 
@@ -58,8 +60,15 @@ class SyftSync(ExtensionApp):
     def variables(self) -> dict[str, str]:
         return {str(name): str(value) for name, value in self.environment.items()}
 
+    def tell_kernels(self) -> None:
+        """Kernels inherit our environment: where the log is. Who may read its lock finds in it how to ask the sidecar."""
+        root = self.root_path()
+        os.environ[ROOT_VARIABLE] = root
+        os.environ[LOG_VARIABLE] = str(Path(self.log_path).resolve()) if self.log_path else str(Path(root) / LOG_NAME)
+
     def initialize_handlers(self) -> None:
         """Registers the routes and, once the event loop runs, starts the sidecar."""
+        self.tell_kernels()
         self.sidecar = Sidecar(
             self.root_path(),
             self.log,

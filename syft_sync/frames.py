@@ -1,0 +1,134 @@
+"""The bytes of an answer as what people work with: a DataFrame of pandas or polars, an Arrow table, or plain rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from .result_table import Column, show_as_table, summary, table_html
+from .sql_error import SyftSqlError
+
+Kind = Literal["pandas", "polars", "arrow", "rows"]
+KINDS: tuple[Kind, ...] = ("pandas", "polars", "arrow", "rows")
+Wire = Literal["arrow", "json"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a query.
+
+    Attributes:
+        wire: What `body` is: an Arrow IPC stream, or JSON, one array of objects.
+        truncated: Rows were left out.
+        elapsed_ms: How long it took; None where nobody has said.
+    """
+
+    body: bytes
+    wire: Wire
+    truncated: bool
+    elapsed_ms: float | None
+
+
+class Rows(list[dict[str, Any]]):
+    """A result without a DataFrame: one dictionary a row, shown as a table in a notebook."""
+
+    columns: Sequence[Column] = ()
+    summary = ""
+
+    def _repr_html_(self) -> str:
+        def some(begin: int, end: int) -> Iterable[Sequence[Any]]:
+            return ([row.get(column.name) for column in self.columns] for row in self[begin:end])
+
+        return table_html(self.columns, len(self), some, self.summary)
+
+
+def _library(name: str) -> Any:
+    """A library, or None where it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+def choose(asked: str | None) -> tuple[Kind, Wire]:
+    """What a result becomes, and what has to be asked for to make it.
+
+    Raises:
+        ValueError: `asked` is none of KINDS.
+        SyftSqlError: What was asked for is not installed.
+    """
+    if asked is not None and asked not in KINDS:
+        raise ValueError(f"as_ is one of {', '.join(KINDS)}, not {asked!r}")
+    if asked is None:
+        kind: Kind = "pandas" if _library("pandas") else "polars" if _library("polars") else "rows"
+    else:
+        kind = next(each for each in KINDS if each == asked)
+        needed = {"pandas": "pandas", "polars": "polars", "arrow": "pyarrow"}.get(kind)
+        if needed is not None and _library(needed) is None:
+            raise SyftSqlError("SQL_UNAVAILABLE", f'as_="{kind}" needs {needed} in this environment: pip install {needed}')
+    return kind, "arrow" if kind == "polars" or _library("pyarrow") else "json"
+
+
+def result_of(answer: Answer, kind: Kind) -> Any:
+    """An answer as `kind`; see `choose`."""
+    if answer.wire == "json":
+        return _of_json(answer, kind)
+    pyarrow = _library("pyarrow")
+    if pyarrow is None:
+        # polars reads Arrow by itself.
+        return _polars(_library("polars").read_ipc_stream(answer.body), answer)
+    with _library("pyarrow.ipc").open_stream(pyarrow.py_buffer(answer.body)) as stream:
+        table = stream.read_all()
+    columns = [Column(field.name, str(field.type)) for field in table.schema]
+    if kind == "arrow":
+        return table
+    if kind == "rows":
+        return _rows(table.to_pylist(), columns, answer)
+    if kind == "polars":
+        return _polars(_library("polars").from_arrow(table), answer, columns)
+    return _pandas(table.to_pandas(split_blocks=True), answer, columns)
+
+
+def _of_json(answer: Answer, kind: Kind) -> Any:
+    rows = json.loads(answer.body)
+    if kind == "rows":
+        names = list(rows[0]) if rows else []
+        return _rows(rows, [Column(name, _type_in(rows, name)) for name in names], answer)
+    frame = _library("pandas").DataFrame(rows)
+    return _pandas(frame, answer, [Column(str(name), str(frame[name].dtype)) for name in frame.columns])
+
+
+def _type_in(rows: Sequence[dict[str, Any]], name: str) -> str:
+    return next((type(row[name]).__name__ for row in rows if row.get(name) is not None), "")
+
+
+def _foot(rows: int, answer: Answer) -> str:
+    return summary(rows, answer.elapsed_ms, answer.truncated)
+
+
+def _rows(rows: Iterable[dict[str, Any]], columns: Sequence[Column], answer: Answer) -> Rows:
+    made = Rows(rows)
+    made.columns, made.summary = columns, _foot(len(made), answer)
+    return made
+
+
+def _pandas(frame: Any, answer: Answer, columns: Sequence[Column]) -> Any:
+    def rows_of(own: Any, begin: int, end: int) -> Iterable[Sequence[Any]]:
+        some: Iterable[Sequence[Any]] = own.iloc[begin:end].itertuples(index=False, name=None)
+        return some
+
+    show_as_table(frame, columns, _foot(len(frame), answer), rows_of)
+    return frame
+
+
+def _polars(frame: Any, answer: Answer, columns: Sequence[Column] | None = None) -> Any:
+    def rows_of(own: Any, begin: int, end: int) -> Iterable[Sequence[Any]]:
+        some: Iterable[Sequence[Any]] = own.slice(begin, end - begin).rows()
+        return some
+
+    own_columns = columns or [Column(name, str(dtype)) for name, dtype in frame.schema.items()]
+    show_as_table(frame, own_columns, _foot(len(frame), answer), rows_of)
+    return frame
