@@ -9,9 +9,14 @@ import sys
 from .locate import NODE_FLAGS, NotFound, find_bundle, find_node
 
 
+def command_line() -> list[str]:
+    """What runs the command line, but for its arguments. Raises NotFound."""
+    return [find_node().path, *NODE_FLAGS, str(find_bundle())]
+
+
 def main() -> None:
     try:
-        command = [find_node().path, *NODE_FLAGS, str(find_bundle()), *sys.argv[1:]]
+        command = [*command_line(), *sys.argv[1:]]
     except NotFound as missing:
         print(f"syft-sync: {missing} [{missing.reason}]", file=sys.stderr)
         sys.exit(1)

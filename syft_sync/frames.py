@@ -89,7 +89,18 @@ def result_of(answer: Answer, kind: Kind) -> Any:
         return _rows(table.to_pylist(), columns, answer)
     if kind == "polars":
         return _polars(_library("polars").from_arrow(table), answer, columns)
-    return _pandas(table.to_pandas(split_blocks=True), answer, columns)
+    return _pandas(_to_pandas(pyarrow, table), answer, columns)
+
+
+def _to_pandas(pyarrow: Any, table: Any) -> Any:
+    pandas = _library("pandas")
+    frame = table.to_pandas(split_blocks=True)
+    for place, column in enumerate(table.columns):
+        if column.null_count and pyarrow.types.is_integer(column.type):
+            # Otherwise whole numbers would become floating ones, and large ones would become others.
+            exact = str(column.type).replace("u", "U").replace("int", "Int")
+            frame.isetitem(place, column.to_pandas(types_mapper=lambda _, exact=exact: pandas.api.types.pandas_dtype(exact)))
+    return frame
 
 
 def _of_json(answer: Answer, kind: Kind) -> Any:

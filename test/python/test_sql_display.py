@@ -99,6 +99,15 @@ def test_rows_are_dictionaries_of_pythons_own_values() -> None:
     assert rows == [{"n": 1, "name": "a"}, {"n": None, "name": "b"}]
 
 
+def test_whole_numbers_stay_exact_beside_missing_ones() -> None:
+    large = 2**63 - 1
+    frame = result_of(arrow(pa.table({"n": [large, None], "u": pa.array([255, None], pa.uint8()), "all": [1, 2]})), "pandas")
+    assert [str(dtype) for dtype in frame.dtypes] == ["Int64", "UInt8", "int64"]
+    assert int(frame["n"][0]) == large
+    assert frame["n"].isna().tolist() == [False, True]
+    assert f">{large}</td>" in shown(frame)
+
+
 def test_a_result_without_rows_keeps_its_columns() -> None:
     frame = result_of(arrow(pa.table({"path": pa.array([], pa.string())})), "pandas")
     assert list(frame.columns) == ["path"]
