@@ -110,6 +110,10 @@ const OPTIONS = {
     value: 'FORMAT',
     help: 'table, json (one array), ndjson, csv, arrow or parquet; default table, or by the name of the file'
   },
+  request: {
+    type: 'boolean',
+    help: 'read the question from stdin as JSON, with parameters and limits, as POST /api/sql takes it'
+  },
   timeout: { type: 'string', value: 'S', help: 'seconds that the query may take; default 10' },
   memory: { type: 'string', value: 'MB', help: 'megabytes that the query may take; default 1024' }
 } as const satisfies Record<string, OptionSpec>;
@@ -267,7 +271,7 @@ export const COMMANDS = {
   sql: {
     usage: 'sql [QUERY] [-o FILE]',
     does: 'answers a question about the history in SQL, or several at a prompt; it only reads (docs/sql.md)',
-    options: ['format', 'output', 'timeout', 'memory'],
+    options: ['format', 'output', 'timeout', 'memory', 'request'],
     positionals: [0, 1],
     example: `syft-sync sql "SELECT path, count(*) AS versions FROM versions GROUP BY path ORDER BY versions DESC LIMIT 10"`
   },

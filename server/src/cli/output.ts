@@ -142,6 +142,12 @@ export class Output {
     this.#progressShown = false;
   }
 
+  /** How many rows were answered, and whether there are more: on stderr, for stdout is the rows. An object with `--json`. */
+  endOfRows({ rows, truncated }: { rows: number; truncated: boolean }): void {
+    if (this.json) process.stderr.write(jsonLine({ rows, truncated }));
+    else if (truncated) this.note(`The query has more than ${rows} rows; the rest was left out.`);
+  }
+
   /** An error as the contract says: one line with its code; with `--json` an object on stderr too, as the last line. */
   error(error: SyftError): void {
     this.endProgress();

@@ -5,6 +5,8 @@ import { rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
+import { SqlOutcomeSchema, SqlRequestSchema, type SqlRequest } from '../api/contract.ts';
 import { SyftError, type ErrorCode, type TextPosition } from '../core/errors.ts';
 import { ChangeIndex } from '../index/change-index.ts';
 import { SqlEngine } from '../index/sql/engine.ts';
@@ -21,8 +23,9 @@ import { runPrompt } from './sql-prompt.ts';
 const TIMEOUT = 10;
 const MEMORY = 1024;
 const MOST_ROWS = 100_000_000;
-/** Bytes of a query that is read from stdin. */
+/** Bytes that are read from stdin, of a query and of one with its parameters. */
 const LONGEST_QUERY = 500_000;
+const LONGEST_REQUEST = 32_000_000;
 
 const ENDINGS: Readonly<Record<string, Format>> = {
   json: 'json',
@@ -37,20 +40,31 @@ const ENDINGS: Readonly<Record<string, Format>> = {
 const BINARY: ReadonlySet<Format> = new Set(['arrow', 'parquet']);
 
 /** Asks a question; the bytes of the answer, which fail when they end too early. */
-export type Ask = (query: string, format: Format, signal: AbortSignal) => AsyncIterable<Uint8Array>;
+export type Ask = (query: string, format: Format, signal: AbortSignal, more?: More) => AsyncIterable<Uint8Array>;
+
+/** What can be asked beside a text, and who is told how it ended. */
+interface More {
+  readonly parameters?: SqlRequest['parameters'];
+  readonly maxRows?: number;
+  readonly timeoutMs?: number;
+  readonly memoryMb?: number;
+  readonly ended?: (end: { rows: number; truncated: boolean }) => void;
+}
 
 export async function sqlCommand(context: CommandContext): Promise<number> {
   const { invocation, output, cwd } = context;
   const file = invocation.values.get('output');
-  const format = formatOf(context, file);
-  const interactive = invocation.args[0] === undefined && process.stdin.isTTY === true;
+  const request = invocation.flags.has('request') ? await requestFromStdin(context) : undefined;
+  const format = request?.format ?? formatOf(context, file);
+  const interactive = request === undefined && invocation.args[0] === undefined && process.stdin.isTTY === true;
   if (file === undefined && BINARY.has(format) && process.stdout.isTTY === true && !interactive) {
     throw new SyftError('BAD_REQUEST', `${format} is not for a terminal; give -o FILE.`);
   }
   await using asker = await openAsker(context);
   if (interactive) return runPrompt(context, asker.ask, format);
-  const query = invocation.args[0] ?? (await queryFromStdin());
-  const bytes = placed(asker.ask(query, format, context.signal));
+  const query = request?.query ?? invocation.args[0] ?? (await fromStdin(LONGEST_QUERY));
+  if (query.trim() === '') throw new SyftError('BAD_REQUEST', 'Give a query: syft-sync sql "SELECT …", or on stdin.');
+  const bytes = placed(asker.ask(query, format, context.signal, request && moreOf(request, context)));
   if (file === undefined) {
     for await (const piece of bytes) {
       if (output.gone) break;
@@ -74,17 +88,43 @@ function formatOf({ invocation, output }: CommandContext, file: string | undefin
   return byName ?? (output.json ? 'ndjson' : 'table');
 }
 
-async function queryFromStdin(): Promise<string> {
+async function fromStdin(longest: number): Promise<string> {
   const pieces: Buffer[] = [];
   let length = 0;
   for await (const piece of process.stdin) {
     pieces.push(piece as Buffer);
     length += (piece as Buffer).length;
-    if (length > LONGEST_QUERY) throw new SyftError('BAD_REQUEST', 'The query on stdin is longer than 500 kB.');
+    if (length > longest) throw new SyftError('BAD_REQUEST', `What comes on stdin is longer than ${longest / 1000} kB.`);
   }
-  const text = Buffer.concat(pieces).toString('utf8');
-  if (text.trim() === '') throw new SyftError('BAD_REQUEST', 'Give a query: syft-sync sql "SELECT …", or on stdin.');
-  return text;
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+/** For programs: their values are bound, and are not in the list of processes for all to read. */
+async function requestFromStdin({ invocation }: CommandContext): Promise<SqlRequest> {
+  const other = ['format', 'timeout', 'memory'].find(name => invocation.values.has(name));
+  if (other !== undefined || invocation.args.length > 0) {
+    throw new SyftError('BAD_REQUEST', '--request brings the query and its limits; -o is all that goes with it.');
+  }
+  const text = await fromStdin(LONGEST_REQUEST);
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch (error) {
+    throw new SyftError('BAD_REQUEST', 'What comes on stdin is not JSON.', { cause: error });
+  }
+  const request = SqlRequestSchema.safeParse(body);
+  if (request.success) return request.data;
+  throw new SyftError('BAD_REQUEST', `The request is wrong: ${z.prettifyError(request.error)}`);
+}
+
+function moreOf({ parameters, maxRows, timeoutMs, memoryMb }: SqlRequest, { output }: CommandContext): More {
+  return {
+    ...(parameters !== undefined && { parameters }),
+    maxRows,
+    timeoutMs,
+    memoryMb,
+    ended: end => output.endOfRows(end)
+  };
 }
 
 /** Says in the one line of an error where in the query it is. */
@@ -130,7 +170,7 @@ async function openAsker(context: CommandContext): Promise<Asker> {
   if (control !== undefined) {
     output.detail(`asking the recorder, process ${control.pid}`);
     return {
-      async *ask(query, format, signal) {
+      async *ask(query, format, signal, { ended, ...more } = {}) {
         const queryId = randomUUID();
         const call = await findControl(logDir, signal);
         if (call === undefined) throw new SyftError('NOT_RUNNING', 'The recorder has ended; try again.');
@@ -140,6 +180,7 @@ async function openAsker(context: CommandContext): Promise<Asker> {
           timeoutMs,
           memoryMb,
           maxRows: MOST_ROWS,
+          ...more,
           queryId
         });
         try {
@@ -148,6 +189,7 @@ async function openAsker(context: CommandContext): Promise<Asker> {
           if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.', { cause: error });
           throw whyCut(await call.call('GET', `/api/sql/queries/${queryId}`)) ?? error;
         }
+        if (ended !== undefined) ended(SqlOutcomeSchema.parse(await call.call('GET', `/api/sql/queries/${queryId}`)));
       },
       [Symbol.asyncDispose]: () => Promise.resolve()
     };
@@ -171,11 +213,13 @@ async function openAsker(context: CommandContext): Promise<Asker> {
   );
   const kept = opened.move();
   return {
-    async *ask(query, format, signal) {
-      const { bytes, ended } = await engine.query({ query, format, timeoutMs, memoryMb, maxRows: MOST_ROWS }, signal);
+    async *ask(query, format, signal, { ended: tell, ...more } = {}) {
+      const limits = { timeoutMs, memoryMb, maxRows: MOST_ROWS, ...more };
+      const { bytes, ended } = await engine.query({ query, format, ...limits }, signal);
       yield* bytes;
-      const { error } = await ended;
-      if (error !== undefined) throw error;
+      const end = await ended;
+      if (end.error !== undefined) throw end.error;
+      tell?.(end);
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync()
   };

@@ -101,7 +101,7 @@ async function pack(
   levels: Levels
 ): Promise<{ stored: Buffer; codec: BlockCodec }> {
   let stored: Buffer = raw;
-  let codec: BlockCodec = CODEC_RAW;
+  let codec = CODEC_RAW as BlockCodec;
   const attempt = async (on: readonly Base[], level: number): Promise<void> => {
     const packed = await compress(raw, on, level);
     if (packed.length >= stored.length) return;
