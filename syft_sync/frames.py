@@ -24,12 +24,14 @@ class Answer:
         wire: What `body` is: an Arrow IPC stream, or JSON, one array of objects.
         truncated: Rows were left out.
         elapsed_ms: How long it took; None where nobody has said.
+        columns: Names and types, where JSON without a row cannot say them.
     """
 
     body: bytes
     wire: Wire
     truncated: bool
     elapsed_ms: float | None
+    columns: Sequence[tuple[str, str]] = ()
 
 
 class Rows(list[dict[str, Any]]):
@@ -105,11 +107,11 @@ def _to_pandas(pyarrow: Any, table: Any) -> Any:
 
 def _of_json(answer: Answer, kind: Kind) -> Any:
     rows = json.loads(answer.body)
+    empty = [Column(name, type_name) for name, type_name in answer.columns]
     if kind == "rows":
-        names = list(rows[0]) if rows else []
-        return _rows(rows, [Column(name, _type_in(rows, name)) for name in names], answer)
-    frame = _library("pandas").DataFrame(rows)
-    return _pandas(frame, answer, [Column(str(name), str(frame[name].dtype)) for name in frame.columns])
+        return _rows(rows, [Column(name, _type_in(rows, name)) for name in rows[0]] if rows else empty, answer)
+    frame = _library("pandas").DataFrame(rows, columns=None if rows else [column.name for column in empty])
+    return _pandas(frame, answer, [Column(str(name), str(frame[name].dtype)) for name in frame.columns] if rows else empty)
 
 
 def _type_in(rows: Sequence[dict[str, Any]], name: str) -> str:

@@ -211,7 +211,8 @@ for name in sys.argv[2].split(","):
 import syft_sync
 result = syft_sync.sql("SELECT path, size, NULL AS nothing FROM files WHERE path = $p", p="data.csv", workspace=sys.argv[1])
 print(type(result).__name__, result.values.tolist() if hasattr(result, "values") else list(result), "data.csv</td>" in result._repr_html_())
-print(len(syft_sync.sql("SELECT path FROM files WHERE false", workspace=sys.argv[1])))
+empty = syft_sync.sql("SELECT path, size FROM files WHERE path = $p", p="absent", workspace=sys.argv[1])
+print(len(empty), [column if isinstance(column, str) else column.name for column in empty.columns])
 try:
     syft_sync.sql("SELECT 1", as_="arrow", workspace=sys.argv[1])
 except syft_sync.SyftSqlError as error:
@@ -230,7 +231,7 @@ def test_without_pyarrow_and_without_pandas_there_is_less_but_never_nothing(tmp_
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.stdout.splitlines() == [
             first,
-            "0",
+            "0 ['path', 'size']",
             'as_="arrow" needs pyarrow in this environment: pip install pyarrow [SQL_UNAVAILABLE]',
         ], done.stderr
 
@@ -249,7 +250,7 @@ def test_outside_of_jupyter_a_workspace_is_asked_with_and_without_a_recorder(tmp
     nowhere.mkdir()
     with pytest.raises(library.SyftSqlError) as raised:
         library.sql("SELECT 1", workspace=nowhere)
-    assert raised.value.code == "WORKSPACE_NOT_FOUND"
+    assert raised.value.code == "LOG_MISSING"
 
 
 def test_a_lock_that_others_could_have_written_is_not_believed(jupyter: Jupyter, tmp_path: Path) -> None:
