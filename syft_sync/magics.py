@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -10,7 +11,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 
 from .parameters import from_variables
 from .query import run
-from .sql_error import SyftSqlError
+from .sql_error import SyftSqlError, SyftSqlTruncated
 
 USAGE = """%%syftsql [--as pandas|polars|arrow|rows] [--workspace PATH] [--timeout SECONDS] [--max-rows N] [--memory MB] [NAME <<]
 SELECT …"""
@@ -71,7 +72,7 @@ class SyftSqlMagics(Magics):
             raise UsageError(f"there is no query\n{USAGE}")
         try:
             values = from_variables(query, {**shell.user_ns, **(local_ns or {})})
-            result, summary = run(query, values, **options)
+            done = run(query, values, **options)
         except SyftSqlError as error:
             if cell is not None:
                 error.lines_before = 0 if begins_in_line else 1
@@ -81,8 +82,11 @@ class SyftSqlMagics(Magics):
             raise
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
+        if done.left_out:
+            # Python says a warning only once of each place, and all magics are called from one.
+            print(f"{SyftSqlTruncated.__name__}: {done.left_out}", file=sys.stderr)
         if target is None:
-            return result
-        shell.push({target: result})
-        print(f"{target}: {summary}")
+            return done.value
+        shell.push({target: done.value})
+        print(f"{target}: {done.summary}")
         return None

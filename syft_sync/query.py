@@ -11,7 +11,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .command import command_line
@@ -65,7 +65,25 @@ def sql(
         parameters = {**(parameters or {}), **named}
     elif named:
         raise TypeError("Parameters are given in their order or by name, not both.")
-    return run(query, parameters, as_=as_, workspace=workspace, timeout=timeout, max_rows=max_rows, memory_mb=memory_mb)[0]
+    done = run(query, parameters, as_=as_, workspace=workspace, timeout=timeout, max_rows=max_rows, memory_mb=memory_mb)
+    if done.left_out:
+        warnings.warn(done.left_out, SyftSqlTruncated, stacklevel=2)
+    return done.value
+
+
+@dataclass(frozen=True)
+class Done:
+    """A query that was answered.
+
+    Attributes:
+        value: What `as_` says.
+        summary: How many rows it has, and how long it took.
+        left_out: That rows were left out, in words, or nothing.
+    """
+
+    value: Any
+    summary: str
+    left_out: str
 
 
 def run(
@@ -77,8 +95,8 @@ def run(
     timeout: float = 10.0,
     max_rows: int = 1_000_000,
     memory_mb: int = 1024,
-) -> tuple[Any, str]:
-    """As `sql`; besides the result a line that says how many rows it has, and how long it took."""
+) -> Done:
+    """As `sql`, but it leaves it to the caller to say that rows were left out."""
     kind, wire = choose(as_)
     text, _ = named_parameters(query)
     request = {
@@ -98,11 +116,9 @@ def run(
         with contextlib.suppress(SyftSqlError):
             said = json.loads(_ask(place, question, wire, query, timeout + PATIENCE).body)
             answer = replace(answer, columns=tuple((each["column_name"], each["column_type"]) for each in said))
-    if answer.truncated:
-        message = f"The query has more than {max_rows:,} rows; the rest was left out (max_rows)."
-        warnings.warn(message, SyftSqlTruncated, stacklevel=3)
-    result = result_of(answer, kind)
-    return result, summary(len(result), answer.elapsed_ms, answer.truncated)
+    value = result_of(answer, kind)
+    left_out = f"The query has more than {max_rows:,} rows; the rest was left out (max_rows)." if answer.truncated else ""
+    return Done(value, summary(len(value), answer.elapsed_ms, answer.truncated), left_out)
 
 
 def _ask(place: Place, request: dict[str, Any], wire: Wire, query: str, patience: float) -> Answer:
