@@ -94,7 +94,9 @@ async function fromStdin(longest: number): Promise<string> {
   for await (const piece of process.stdin) {
     pieces.push(piece as Buffer);
     length += (piece as Buffer).length;
-    if (length > longest) throw new SyftError('BAD_REQUEST', `What comes on stdin is longer than ${longest / 1000} kB.`);
+    if (length > longest) {
+      throw new SyftError('BAD_REQUEST', `What comes on stdin is longer than ${longest / 1000} kB.`);
+    }
   }
   return Buffer.concat(pieces).toString('utf8');
 }
