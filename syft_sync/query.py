@@ -123,11 +123,15 @@ def run(
 
 def _ask(place: Place, request: dict[str, Any], wire: Wire, query: str, patience: float) -> Answer:
     connection = connect(place.log, patience)
-    if connection is None:
-        return _ask_command_line(place, request, wire, query)
-    # Closing it is what cancels a query that runs.
-    with contextlib.closing(connection):
-        return _ask_recorder(connection, request, wire, query)
+    if connection is not None:
+        # Closing it is what cancels a query that runs. Of one that only reads, who ended meanwhile need not be the last to be asked.
+        with contextlib.closing(connection), contextlib.suppress(_Ended):
+            return _ask_recorder(connection, request, wire, query)
+    return _ask_command_line(place, request, wire, query)
+
+
+class _Ended(Exception):
+    """The recorder ended before it had answered, or breaks off for no reason that it says."""
 
 
 def _ask_command_line(place: Place, request: dict[str, Any], wire: Wire, query: str) -> Answer:
@@ -164,7 +168,7 @@ def _ask_recorder(connection: Connection, request: dict[str, Any], wire: Wire, q
         outcome = _outcome(connection, request["queryId"])
         if "error" in outcome:
             raise SyftSqlError.from_answer(outcome["error"], query) from error
-        raise SyftSqlError("NOT_RUNNING", "The recorder ended before it had answered; try again.", query) from error
+        raise _Ended from error
     if status != 200:
         raise SyftSqlError.from_answer(_error_in(body, status), query)
     outcome = _outcome(connection, request["queryId"])
