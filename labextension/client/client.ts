@@ -10,6 +10,7 @@ import type {
   ChangesPage,
   ChangesQuery,
   Deleted,
+  ErrorDto,
   History,
   MarkRequest,
   MarkResult,
@@ -17,10 +18,15 @@ import type {
   RemoveResult,
   RestoreRequest,
   RestoreResult,
+  SqlFormat,
+  SqlOutcome,
+  SqlRequest,
+  SqlSchema,
   Stats,
   Status
 } from '../../server/src/api/contract';
 import { ClientError } from './errors';
+import type { TextPosition } from './errors';
 
 /** What the server extension says about the process itself, whether it runs or not. */
 export interface ProcessStatus {
@@ -35,6 +41,18 @@ export interface ProcessStatus {
 }
 
 type Query = Record<string, string | number | boolean | undefined>;
+
+/** A query and its limits, those that are left out as the sidecar sets them. */
+export type SqlQuery = Pick<SqlRequest, 'query'> & Partial<Omit<SqlRequest, 'query' | 'format'>>;
+
+const SQL_TYPES: Readonly<Record<SqlFormat, string>> = {
+  arrow: 'application/vnd.apache.arrow.stream',
+  json: 'application/json',
+  ndjson: 'application/x-ndjson',
+  csv: 'text/csv',
+  parquet: 'application/vnd.apache.parquet',
+  table: 'text/plain'
+};
 
 /** Where everything of ours lives, below Jupyter's `base_url`. */
 const PREFIX = 'syft-sync';
@@ -126,6 +144,41 @@ export class SyftClient {
     return this._get('api/stats', {});
   }
 
+  /**
+   * Runs a query; its rows come as an Arrow IPC stream, to be read as it comes.
+   *
+   * The stream may end early without an error: {@link sqlOutcome} of `queryId` says whether it was all.
+   *
+   * @param signal - cancels the query when it is aborted
+   * @throws {ClientError} codes `SQL_…`, with the position; errors that are found before the first row
+   */
+  async sql(request: SqlQuery & { queryId: string }, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const response = await this._sql(request, 'arrow', signal);
+    if (response.body === null) throw new ClientError('The answer has no body.', 'BAD_ANSWER');
+    return response.body;
+  }
+
+  /** The whole result of a query as a file of one of the formats. */
+  async sqlFile(request: SqlQuery, format: SqlFormat, signal: AbortSignal): Promise<Blob> {
+    return (await this._sql(request, format, signal)).blob();
+  }
+
+  /** Tables, columns and macros that a query may name. */
+  sqlSchema(): Promise<SqlSchema> {
+    return this._get('api/sql/schema', {});
+  }
+
+  /** What became of a query; kept for the last hundred. */
+  sqlOutcome(queryId: string): Promise<SqlOutcome> {
+    return this._get(`api/sql/queries/${encodeURIComponent(queryId)}`, {});
+  }
+
+  private _sql(request: SqlQuery, format: SqlFormat, signal: AbortSignal): Promise<Response> {
+    const headers = { 'Content-Type': 'application/json', 'X-Syft-Sync-Request': '1', Accept: SQL_TYPES[format] };
+    const body = JSON.stringify({ ...request, format });
+    return this._request('api/sql', {}, { method: 'POST', headers, body, signal });
+  }
+
   /** The live stream; its body is to be read as it comes. */
   async events(lastEventId: string | undefined, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
@@ -186,7 +239,10 @@ export class SyftClient {
 
     const error = await errorOf(response);
     if (error !== undefined) {
-      throw new ClientError(error.message, error.code, error.path === undefined ? {} : { path: error.path });
+      throw new ClientError(error.message, error.code, {
+        ...(error.path !== undefined && { path: error.path }),
+        ...(error.position !== undefined && { position: error.position })
+      });
     }
     switch (response.status) {
       case 401:
@@ -212,12 +268,23 @@ export namespace SyftClient {
 }
 
 /** The error in an answer's body, when it has the form of the contract. */
-async function errorOf(response: Response): Promise<{ code: string; message: string; path?: string } | undefined> {
+async function errorOf(response: Response): Promise<ErrorDto['error'] | undefined> {
   try {
-    const { error } = (await response.json()) as { error?: { code?: unknown; message?: unknown; path?: unknown } };
+    const { error } = (await response.json()) as { error?: { [name in keyof ErrorDto['error']]: unknown } };
     if (typeof error?.code !== 'string' || typeof error.message !== 'string') return undefined;
-    return { code: error.code, message: error.message, ...(typeof error.path === 'string' && { path: error.path }) };
+    return {
+      code: error.code,
+      message: error.message,
+      ...(typeof error.path === 'string' && { path: error.path }),
+      ...(isPosition(error.position) && { position: error.position })
+    };
   } catch {
     return undefined;
   }
+}
+
+function isPosition(value: unknown): value is TextPosition {
+  if (typeof value !== 'object' || value === null) return false;
+  const { offset, line, column } = value as Partial<TextPosition>;
+  return Number.isInteger(offset) && Number.isInteger(line) && Number.isInteger(column);
 }

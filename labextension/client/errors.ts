@@ -1,6 +1,11 @@
 /** What can go wrong between the panel and the sidecar, with a code that the front end branches on. */
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import type { ErrorDto } from '../../server/src/api/contract';
+
+/** A place in a query. */
+export type TextPosition = NonNullable<ErrorDto['error']['position']>;
+
 /**
  * Codes of the sidecar's own errors are those of the HTTP API (`NOT_FOUND`, `LOCKED`, `DISK_FULL` …); these are added on
  * the way:
@@ -16,15 +21,18 @@ export class ClientError extends Error {
   constructor(
     message: string,
     readonly code: string,
-    options?: ErrorOptions & { path?: string }
+    options?: ErrorOptions & { path?: string; position?: TextPosition }
   ) {
     super(message, options);
     this.name = 'ClientError';
     this.path = options?.path;
+    this.position = options?.position;
   }
 
   /** The file the error is about, when it is about one. */
   readonly path: string | undefined;
+  /** The place in a query that the error is about, when it is about one. */
+  readonly position: TextPosition | undefined;
 }
 
 /** What an error says to the user; the sidecar's own sentences are shown as they come. */
