@@ -17,4 +17,10 @@ export namespace CommandIDs {
   export const captureNow = 'syft-sync:capture-now';
   export const restartSidecar = 'syft-sync:restart-sidecar';
   export const focusFilter = 'syft-sync:focus-filter';
+  export const openSql = 'syft-sync:open-sql';
+  export const runSql = 'syft-sync:run-sql';
+  export const stopSql = 'syft-sync:stop-sql';
+  export const saveSql = 'syft-sync:save-sql';
+  export const exportSql = 'syft-sync:export-sql';
+  export const copySqlCell = 'syft-sync:copy-sql-cell';
 }

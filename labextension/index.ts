@@ -2,8 +2,9 @@
 import { connectionPlugin } from './plugins/connection';
 import { historyPlugin } from './plugins/history';
 import { previewPlugin, restorePlugin } from './plugins/preview';
+import { sqlPlugin } from './plugins/sql';
 import { statusPlugin } from './plugins/status';
 
 export * from './tokens';
 
-export default [connectionPlugin, restorePlugin, previewPlugin, historyPlugin, statusPlugin];
+export default [connectionPlugin, restorePlugin, previewPlugin, historyPlugin, sqlPlugin, statusPlugin];

@@ -198,6 +198,8 @@ function openMenu(app: JupyterFrontEnd, connection: Connection, x: number, y: nu
   menu.addItem({ command: recording ? CommandIDs.pauseRecording : CommandIDs.resumeRecording });
   menu.addItem({ command: CommandIDs.captureNow });
   menu.addItem({ command: CommandIDs.recoverDeleted });
+  // A plugin of its own, which may be switched off.
+  if (commands.hasCommand(CommandIDs.openSql)) menu.addItem({ command: CommandIDs.openSql });
   if (commands.hasCommand('settingeditor:open')) {
     menu.addItem({ type: 'separator' });
     menu.addItem({ command: 'settingeditor:open', args: { query: 'Syft Sync' } });

@@ -133,7 +133,8 @@ export class SqlModel implements IDisposable {
 
   /** The way in which the sidecar would do the query, as it says it. */
   async plan(signal: AbortSignal): Promise<string> {
-    const query = `EXPLAIN ${this._query}`;
+    const given = this._ran ?? this._query;
+    const query = /^\s*explain\b/i.test(given) ? given : `EXPLAIN ${given}`;
     const answer = await this._client.sqlFile({ query, timeoutMs: TIMEOUT }, 'json', signal);
     const rows = JSON.parse(await answer.text()) as Record<string, unknown>[];
     return rows.map(row => String(row['explain_value'] ?? Object.values(row).at(-1) ?? '')).join('\n\n');

@@ -1,0 +1,158 @@
+/** SQL over the history, in JupyterLab, against the real sidecar: from the first question to a million rows. */
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { expect, test } from '@jupyterlab/galata';
+import type { IJupyterLabPageFixture } from '@jupyterlab/galata';
+import type { Locator } from '@playwright/test';
+
+import { axe, bar, execute, panel, rows, showHistory, versions, workspace } from './syft';
+
+const tab = (page: IJupyterLabPageFixture): Locator => page.locator('.jp-SyftSync-sql:visible');
+const editor = (page: IJupyterLabPageFixture): Locator => tab(page).getByRole('textbox', { name: /^Query in SQL/ });
+const status = (page: IJupyterLabPageFixture): Locator => tab(page).locator('.jp-SyftSync-sqlStatus');
+const grid = (page: IJupyterLabPageFixture): Locator => tab(page).getByRole('application', { name: /^Result/ });
+/** What the cursor of the grid is on, as it is read aloud. */
+const cell = (page: IJupyterLabPageFixture): Locator => tab(page).locator('.jp-SyftSync-sqlCell');
+
+async function ask(page: IJupyterLabPageFixture, query: string, run = true): Promise<void> {
+  await execute(page, 'syft-sync:open-sql', { query });
+  await expect(editor(page)).toBeVisible();
+  if (run) await editor(page).press('Shift+Enter');
+}
+
+test('SQL: a first tab offers questions that run as they stand, and its result can be drawn and explained', async ({
+  page
+}) => {
+  await execute(page, 'syft-sync:open-sql');
+  const questions = tab(page).getByRole('region', { name: 'Questions worth asking' }).getByRole('button');
+  await expect(questions).toHaveCount(5);
+  for (let i = 0; i < 5; i++) {
+    const query = (await questions.nth(i).getAttribute('title')) ?? '';
+    const answer = await page.request.post('/syft-sync/api/sql', {
+      data: { query },
+      headers: { 'X-Syft-Sync-Request': '1' }
+    });
+    expect(answer.status(), `${query}\n${await answer.text()}`).toBe(200);
+  }
+  await questions.filter({ hasText: 'How much happened on each day?' }).click();
+  await expect(status(page)).toContainText(/\d+ rows? · /);
+  await tab(page).getByRole('tab', { name: 'Chart' }).click();
+  await expect(
+    tab(page).getByRole('img', { name: 'Chart of the result' }).locator('canvas, svg').first()
+  ).toBeVisible();
+  await tab(page).getByRole('tab', { name: 'Plan' }).click();
+  await expect(tab(page).locator('pre')).toContainText(/AGGREGATE|GROUP_BY/);
+});
+
+test('SQL: all by keyboard, from completion to the history of a file', async ({ page, tmpPath }) => {
+  const path = `${tmpPath}/by-keyboard.csv`;
+  writeFileSync(join(workspace, path), 'a,b\n1,2\n');
+  await showHistory(page, path);
+  await expect(rows(versions(page))).toHaveCount(1);
+  await ask(page, '', false);
+  await page.keyboard.type('SELECT path, version_id FROM fil');
+  await expect(page.locator('.cm-tooltip-autocomplete')).toContainText('files');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type(" WHERE path = '");
+  await page.keyboard.type('by-keyb');
+  await expect(page.locator('.cm-tooltip-autocomplete')).toContainText(path);
+  await page.keyboard.press('Enter');
+  await expect(editor(page)).toContainText(`FROM files WHERE path = '${path}'`);
+  await page.keyboard.press('Shift+Enter');
+  await expect(status(page)).toContainText('1 row ·');
+  await page.keyboard.press('Escape');
+  await expect(grid(page)).toBeFocused();
+  await expect(cell(page)).toContainText(`Row 1, path (text): ${path}`);
+  await page.keyboard.press('ArrowRight');
+  await expect(cell(page)).toContainText(/Row 1, version_id \(text\): .+\.\d+/);
+  await page.keyboard.press('Enter');
+  await expect(bar(page)).toContainText('read-only');
+});
+
+test('SQL: an error stands at its place in the query', async ({ page }) => {
+  await ask(page, 'SELECT path,\n  nonsense\nFROM files');
+  const fault = tab(page).locator('.jp-SyftSync-sqlFault');
+  await expect(fault).toHaveText('nonsense');
+  await expect(tab(page).getByRole('alert')).toContainText('nonsense');
+  await expect(tab(page).getByRole('button', { name: 'Line 2, column 3' })).toBeVisible();
+  await editor(page).press('Delete');
+  await expect(fault).toHaveCount(0);
+});
+
+test('SQL: a query is stopped, and the tab is there for the next one', async ({ page }) => {
+  await ask(page, 'SELECT count(*) FROM range(100000000) a, range(100000) b');
+  await expect(status(page)).toContainText('Running');
+  await tab(page).getByRole('button', { name: 'Stop' }).click();
+  await expect(status(page)).toContainText('Cancelled');
+  await expect(tab(page)).toContainText('The query was cancelled.');
+  await execute(page, 'syft-sync:run-sql');
+  await expect(status(page)).toContainText('Running');
+  await execute(page, 'syft-sync:stop-sql');
+  await expect(status(page)).toContainText('Cancelled');
+});
+
+test('SQL: a million rows come, scroll to their end, and a limit is said', async ({ page }) => {
+  await ask(page, "SELECT range AS n, 'row ' || range AS name FROM range(1000000)");
+  await expect(status(page)).toContainText('1,000,000 rows ·');
+  console.log(`a million rows: ${await status(page).textContent()}`);
+  await grid(page).focus();
+  await page.keyboard.press('Control+ArrowDown');
+  await expect(cell(page)).toContainText('Row 1,000,000, n (int64): 999999');
+  // What a frame takes while it is scrolled with the wheel.
+  const longest = await page.evaluate(async () => {
+    const viewport = document.querySelector('.jp-SyftSync-sql .lm-DataGrid-viewport');
+    let [before, worst] = [performance.now(), 0];
+    for (let frame = 0; frame < 30; frame++) {
+      viewport?.dispatchEvent(new WheelEvent('wheel', { deltaY: -5000, bubbles: true, cancelable: true }));
+      await new Promise(done => requestAnimationFrame(done));
+      const now = performance.now();
+      worst = Math.max(worst, now - before);
+      before = now;
+    }
+    return worst;
+  });
+  console.log(`longest frame while scrolling: ${longest.toFixed(0)} ms`);
+  expect(longest).toBeLessThan(1000);
+  await tab(page).getByRole('combobox', { name: 'Rows at most' }).selectOption({ label: '1,000 rows' });
+  await editor(page).press('Shift+Enter');
+  await expect(status(page)).toContainText('First 1,000 rows, there are more');
+});
+
+test('SQL: a double click on a path shows its history; a result is exported', async ({ page, tmpPath }) => {
+  const path = `${tmpPath}/double.txt`;
+  writeFileSync(join(workspace, path), 'one\n');
+  await showHistory(page, path);
+  await expect(rows(versions(page))).toHaveCount(1);
+  rmSync(join(workspace, path));
+  await expect(rows(versions(page))).toHaveCount(2);
+  await showHistory(page, 'README.md');
+  await ask(page, `SELECT path, kind FROM changes WHERE path = '${path}'`);
+  await expect(status(page)).toContainText('2 rows ·');
+  await grid(page).dblclick({ position: { x: 100, y: 40 } });
+  await expect(panel(page)).toBeVisible();
+  await expect(versions(page)).toHaveAttribute('aria-label', `Versions of ${path}`);
+  const download = page.waitForEvent('download');
+  await execute(page, 'syft-sync:export-sql', { format: 'csv' });
+  expect((await download).suggestedFilename()).toMatch(/^changes-20\d\d-\d\d-\d\d\.csv$/);
+});
+
+test('SQL: for everyone, in every theme and at 320 pixels', async ({ page }) => {
+  await ask(page, "SELECT at, path, size, NULL AS nothing, ['a', 'b'] AS list FROM changes ORDER BY at LIMIT 200");
+  await expect(status(page)).toContainText(/rows? ·/);
+  for (const theme of ['Light', 'Dark', 'High contrast']) {
+    if (theme === 'Light') await page.theme.setLightTheme();
+    else if (theme === 'Dark') await page.theme.setDarkTheme();
+    else await page.theme.setTheme('JupyterLab Dark High Contrast');
+    expect(await axe(page, '.jp-SyftSync-sql'), theme).toEqual([]);
+  }
+  await page.theme.setLightTheme();
+  await page.setViewportSize({ width: 420, height: 700 });
+  await page.sidebar.close('left');
+  await expect(tab(page).getByRole('tree')).toBeHidden();
+  for (const name of ['Grid', 'Chart', 'Plan']) {
+    await expect(tab(page).getByRole('tab', { name })).toBeInViewport({ ratio: 1 });
+  }
+  await expect(grid(page)).toBeInViewport();
+  await expect(tab(page).getByRole('button', { name: 'Run' })).toBeInViewport({ ratio: 1 });
+});
