@@ -116,8 +116,9 @@ function scalarText(data: Data, index: number): string {
     return timestampText(BigInt(data.values[index]), perSecond(type.unit), type.timezone != null);
   }
   if (DataType.isDate(type)) {
-    const days = type.unit === DateUnit.DAY ? Number(data.values[index]) : Number(data.values[index]) / 86_400_000;
-    return dateText(new Date(days * 86_400_000), false) ?? infinity(days < 0);
+    const value = Number(data.values[index]);
+    if (type.unit !== DateUnit.DAY) return dateText(Math.floor(value / (DAY * 1000)));
+    return Math.abs(value) === INFINITE_DAYS ? infinity(value < 0) : dateText(value);
   }
   if (DataType.isTime(type)) return timeText(BigInt(data.values[index]), perSecond(type.unit));
   if (DataType.isDecimal(type)) {
@@ -185,17 +186,31 @@ function perSecond(unit: TimeUnit): number {
 
 const pad = (value: number, length = 2): string => String(value).padStart(length, '0');
 
+const DAY = 86_400;
+/** How DuckDB writes infinity: the largest values of 32 and 64 bits. */
+const INFINITE_DAYS = 2 ** 31 - 1;
+const INFINITE_TIME = 2n ** 63n - 1n;
+
 const infinity = (negative: boolean): string => (negative ? '-infinity' : 'infinity');
 
-/** Undefined when JavaScript's dates do not reach that far. */
-function dateText(date: Date, local: boolean): string | undefined {
-  const year = local ? date.getFullYear() : date.getUTCFullYear();
-  if (Number.isNaN(year)) return undefined;
-  const month = (local ? date.getMonth() : date.getUTCMonth()) + 1;
-  const day = local ? date.getDate() : date.getUTCDate();
-  const shown =
-    year <= 0 ? `${pad(1 - year, 4)}-${pad(month)}-${pad(day)} (BC)` : `${pad(year, 4)}-${pad(month)}-${pad(day)}`;
-  return shown;
+/**
+ * Days since 1970 in the Gregorian calendar, as far as SQL goes: JavaScript's dates end in the year 275760.
+ *
+ * See https://howardhinnant.github.io/date_algorithms.html#civil_from_days
+ */
+function dateText(days: number): string {
+  const shifted = days + 719_468;
+  const era = Math.floor(shifted / 146_097);
+  const dayOfEra = shifted - era * 146_097;
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365
+  );
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const fromMarch = Math.floor((5 * dayOfYear + 2) / 153);
+  const day = dayOfYear - Math.floor((153 * fromMarch + 2) / 5) + 1;
+  const month = fromMarch < 10 ? fromMarch + 3 : fromMarch - 9;
+  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
+  return `${pad(year <= 0 ? 1 - year : year, 4)}-${pad(month)}-${pad(day)}${year <= 0 ? ' (BC)' : ''}`;
 }
 
 /** Fractions as far as they are not zero, in groups of three digits. */
@@ -206,15 +221,19 @@ function fraction(value: number, per: number): string {
 }
 
 function timestampText(value: bigint, per: number, local: boolean): string {
+  if (value === INFINITE_TIME || value === -INFINITE_TIME) return infinity(value < 0n);
   const unit = BigInt(per);
   const rest = ((value % unit) + unit) % unit;
-  const date = new Date(Number((value - rest) / unit) * 1000);
-  const day = dateText(date, local);
-  if (day === undefined) return infinity(value < 0n);
-  const time = local
-    ? [date.getHours(), date.getMinutes(), date.getSeconds()]
-    : [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()];
-  return `${day} ${time.map(part => pad(part)).join(':')}${fraction(Number(rest), per)}`;
+  let seconds = Number((value - rest) / unit);
+  if (local) {
+    const offset = new Date(seconds * 1000).getTimezoneOffset();
+    // Beyond JavaScript's dates there is no zone: it stays UTC.
+    if (!Number.isNaN(offset)) seconds -= offset * 60;
+  }
+  const days = Math.floor(seconds / DAY);
+  const time = seconds - days * DAY;
+  const parts = [Math.floor(time / 3600), Math.floor(time / 60) % 60, time % 60];
+  return `${dateText(days)} ${parts.map(part => pad(part)).join(':')}${fraction(Number(rest), per)}`;
 }
 
 function timeText(value: bigint, per: number): string {

@@ -77,18 +77,24 @@ describe('a cell shows', () => {
     ]);
     expect(fixed(new arrow.TimestampNanosecond(), BigInt64Array.of(1n), 1)).toEqual(['1970-01-01 00:00:00.000000001']);
     expect(fixed(new arrow.TimestampSecond(), BigInt64Array.of(60n), 1)).toEqual(['1970-01-01 00:01:00']);
-    expect(fixed(new arrow.TimestampMicrosecond(), BigInt64Array.of(2n ** 63n - 1n, -(2n ** 63n) + 1n), 2)).toEqual([
-      'infinity',
-      '-infinity'
-    ]);
+    const ends = BigInt64Array.of(2n ** 63n - 1n, -(2n ** 63n) + 1n, 2n ** 63n - 2n);
+    for (const zone of [undefined, 'UTC']) {
+      expect(fixed(new arrow.TimestampMicrosecond(zone), ends, 3)).toEqual([
+        'infinity',
+        '-infinity',
+        '294247-01-10 04:00:54.775806'
+      ]);
+    }
   });
 
   test('dates, times of day, intervals', () => {
-    expect(fixed(new arrow.DateDay(), Int32Array.of(0, -1, 20785, -800_000), 4)).toEqual([
+    expect(fixed(new arrow.DateDay(), Int32Array.of(0, -1, 20785, -800_000, 2 ** 31 - 2, -(2 ** 31) + 1), 6)).toEqual([
       '1970-01-01',
       '1969-12-31',
       '2026-11-28',
-      '0222-09-04 (BC)'
+      '0222-09-04 (BC)',
+      '5881580-07-10',
+      '-infinity'
     ]);
     expect(fixed(new arrow.TimeMicrosecond(), BigInt64Array.of(86_399_000_001n), 1)).toEqual(['23:59:59.000001']);
     const interval = new arrow.IntervalMonthDayNano();
