@@ -95,29 +95,33 @@ function compress(raw: Buffer, bases: readonly Base[], level: number): Promise<B
   });
 }
 
-async function pack(
-  raw: Buffer,
-  bases: readonly Base[],
-  levels: Levels
-): Promise<{ stored: Buffer; codec: BlockCodec }> {
-  let stored: Buffer = raw;
-  let codec = CODEC_RAW as BlockCodec;
-  const attempt = async (on: readonly Base[], level: number): Promise<void> => {
-    const packed = await compress(raw, on, level);
-    if (packed.length >= stored.length) return;
-    stored = packed;
-    codec = on.length > 0 ? CODEC_DELTA : CODEC_ZSTD;
-  };
+/** How bytes are stored. */
+interface Packed {
+  readonly stored: Buffer;
+  readonly codec: BlockCodec;
+}
+
+/** The smaller of what there is and another attempt. */
+async function smaller(best: Packed, raw: Buffer, bases: readonly Base[], level: number): Promise<Packed> {
+  const stored = await compress(raw, bases, level);
+  if (stored.length >= best.stored.length) return best;
+  return { stored, codec: bases.length > 0 ? CODEC_DELTA : CODEC_ZSTD };
+}
+
+async function pack(raw: Buffer, bases: readonly Base[], levels: Levels): Promise<Packed> {
+  let best: Packed = { stored: raw, codec: CODEC_RAW };
   if (raw.length > 0) {
-    await attempt([], levels.level);
+    best = await smaller(best, raw, [], levels.level);
     // What has enough in itself gains nothing from a dictionary, and may lose.
-    if (bases.length > 0) await attempt(bases, levels.level);
-    if (await paysHighest(raw, levels)) await attempt(codec === CODEC_DELTA ? bases : [], levels.highest);
+    if (bases.length > 0) best = await smaller(best, raw, bases, levels.level);
+    if (await paysHighest(raw, levels)) {
+      best = await smaller(best, raw, best.codec === CODEC_DELTA ? bases : [], levels.highest);
+    }
   }
-  if (unpacked(stored, codec, bases, raw.length)?.equals(raw) !== true) {
+  if (unpacked(best.stored, best.codec, bases, raw.length)?.equals(raw) !== true) {
     throw new SyftError('INTERNAL', 'A block could not be packed anew; nothing was changed.');
   }
-  return { stored, codec };
+  return best;
 }
 
 function unpacked(stored: Buffer, codec: BlockCodec, bases: readonly Base[], length: number): Buffer | undefined {
