@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { parentOf } from '../../../server/src/core/path-name.ts';
 import { Inventory } from '../../../server/src/log/inventory.ts';
-import { usageOf, type Usage } from '../../../server/src/log/usage.ts';
+import { groupedBy, usageOf, type Usage, type UsageRow } from '../../../server/src/log/usage.ts';
 import { quickDirectory, Scratch, sha256, version } from './scratch.ts';
 import type { Append, LogWriter } from '../../../server/src/log/types.ts';
 
@@ -16,10 +16,14 @@ function chunked(log: LogWriter, path: string, chunks: readonly Buffer[]): Appen
   return { draft: one.draft, chunks: [...chunks.map(chunk => ({ id: sha256(chunk), bytes: chunk })), ...more] };
 }
 
-async function usage(scratch: Scratch, key: (inventory: Inventory) => (version: number) => string): Promise<Usage> {
+async function usage(
+  scratch: Scratch,
+  key: (inventory: Inventory) => (version: number) => string
+): Promise<Omit<Usage, 'rows'> & { rows: UsageRow[] }> {
   const inventory = await Inventory.read(scratch.dir);
   try {
-    return usageOf(inventory, key(inventory));
+    const found = usageOf(inventory, groupedBy(key(inventory)));
+    return { ...found, rows: [...found.rows] };
   } finally {
     inventory.close();
   }
@@ -35,7 +39,7 @@ test('alone, shared and the fair part, which add up to what is in the segments',
   await log.close();
 
   const found = await usage(scratch, inventory => v => inventory.path(v));
-  const row = (key: string): Usage['rows'][number] => found.rows.find(each => each.key === key)!;
+  const row = (key: string): UsageRow => found.rows.find(each => each.key === key)!;
   const near = (bytes: number): unknown => expect.closeTo(bytes, -3);
   expect(row('x/one')).toMatchObject({ versions: 1, contentBytes: 100_000, aloneBytes: near(40_000) });
   expect(row('x/one').sharedBytes).toEqual(near(60_000));

@@ -8,7 +8,7 @@ import { parseMoment } from '../../core/time-text.ts';
 import type { LogKeys } from '../../crypto/log-keys.ts';
 import { Inventory } from '../../log/inventory.ts';
 import type { LogReader } from '../../log/types.ts';
-import { usageOf } from '../../log/usage.ts';
+import { byPath, usageOf } from '../../log/usage.ts';
 import type { HistoryIndex } from '../change-index.ts';
 import { isVersionPrefix, resolvePath } from '../history-queries.ts';
 import type { ContentRequest } from './protocol.ts';
@@ -104,8 +104,8 @@ export async function extraRows(
     try {
       if (tables.includes('chunks')) out.push({ table: 'chunks', rows: chunkRows(inventory) });
       if (tables.includes('storage_rows')) {
-        const usage = usageOf(inventory, version => displayPath(inventory.path(version)));
-        const rows = usage.rows.map(row => [
+        const usage = usageOf(inventory, byPath(inventory));
+        const rows = Array.from(usage.rows, row => [
           ...[row.key, row.versions, row.contentBytes, row.storedBytes, row.aloneBytes, row.sharedBytes]
         ]);
         out.push({ table: 'storage_rows', rows });
