@@ -1,6 +1,7 @@
 /**
- * Restart on files that are recorded: from the start of the process to `{"ready":true}`, from where on every change will be recorded; resident memory then. Beside
- * it the limit, one process that only lists the directories and looks at each file, and `git status` on the same files.
+ * Restart on files that are recorded: from the start of the process to `{"ready":true}`, from where on every change will be recorded;
+ * processor time until then, and resident memory. Beside it the limit, one process that only lists the directories and looks at
+ * each file, and `git status` on the same files.
  *
  *   node bench/restart.mjs [--files 100000] [--runs 5]
  *
@@ -17,6 +18,7 @@ import {
   median,
   peers,
   printRatios,
+  processorSeconds,
   residentMegabytes,
   startUntil,
   syftSync,
@@ -45,6 +47,7 @@ const present = peers({ git: ['git', ['--version']] });
 console.log(`${files} files in ${files / 10} directories, ${values.runs} runs, medians`);
 
 const megabytes = [];
+const processor = [];
 async function restart() {
   const started = performance.now();
   const { child, match } = await startUntil(
@@ -54,6 +57,7 @@ async function restart() {
     { env }
   );
   const seconds = (performance.now() - started) / 1000;
+  processor.push(processorSeconds(child.pid));
   if (Number(match[1]) !== files) throw new Error(`${match[1]} files are recorded, not ${files}`);
   await sleep(500);
   megabytes.push(residentMegabytes(child.pid));
@@ -81,7 +85,7 @@ if (present.git) {
 }
 // The first start records, the second finds the checkpoint of the first.
 await restart();
-megabytes.length = 0;
+megabytes.length = processor.length = 0;
 const contestants = {
   'syft-sync watch, ready': restart,
   'the limit: look at each file': () => time(process.execPath, ['-e', looking]),
@@ -94,4 +98,5 @@ for (let run = 0; run < Number(values.runs); run++) {
   for (const [name, contest] of Object.entries(contestants)) seconds[name].push(await contest());
 }
 printRatios(seconds);
+console.log(`processor time until ready, all threads: ${median(processor).toFixed(2)} s`);
 console.log(`resident half a second after ready: ${median(megabytes).toFixed(0)} MB`);
