@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { SyftError } from '../core/errors.ts';
 import { DEVICE, listing } from './fsck/bytes.ts';
 import type { CheckedLog } from './fsck/checked-log.ts';
+import { ChunkMap } from './fsck/chunk-map.ts';
+import { ContentList } from './fsck/content-list.ts';
 import { checkContents } from './fsck/contents.ts';
 import { checkLayout } from './fsck/layout.ts';
 import { checkMemory } from './fsck/memory.ts';
@@ -53,8 +55,8 @@ function* check(dir: string, options: FsckOptions): Generator<Damage | undefined
     sealed: options.masters !== undefined,
     epochs: 0,
     opener: undefined,
-    chunks: new Map(),
-    contents: [],
+    chunks: new ChunkMap(),
+    contents: new ContentList(),
     drops: [],
     streams: new Map(),
     pruned: version => options.onPruned?.(version),

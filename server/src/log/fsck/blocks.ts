@@ -76,7 +76,7 @@ export function* checkBlocks(
         const id = body.toString('hex', i * 36, i * 36 + 32);
         const size = body.readUInt32LE(i * 36 + 32);
         if (!log.chunks.has(id)) {
-          log.chunks.set(id, { block, start, size });
+          log.chunks.add(id, { block, start, size });
         }
         start += size;
       }

@@ -1,5 +1,6 @@
 /** What a check knows of a log, and collects in passing. */
-import type { ChunkSpot } from './contents.ts';
+import type { ChunkMap } from './chunk-map.ts';
+import type { ContentList } from './content-list.ts';
 import type { LeafList, SignedTree } from './tree.ts';
 import type { Content } from './records.ts';
 import type { Opener } from './sealed.ts';
@@ -44,8 +45,8 @@ export interface CheckedLog {
   epochs: number;
   /** Opens what is sealed; `undefined` without the keys. */
   opener: Opener | undefined;
-  readonly chunks: Map<string, ChunkSpot>;
-  readonly contents: Content[];
+  readonly chunks: ChunkMap;
+  readonly contents: ContentList;
   /** Acts that say that contents are gone, as what they list. */
   readonly drops: Content[];
   readonly streams: Map<string, CheckedStream>;

@@ -6,6 +6,7 @@ import { zstdDecompressSync } from 'node:zlib';
 import type { Damage } from '../types.ts';
 import { bytesAt, MOST_BELOW, MOST_DEPTH, MOST_DICTIONARY, sha256 } from './bytes.ts';
 import type { CheckedLog } from './checked-log.ts';
+import type { ChunkMap } from './chunk-map.ts';
 import { isBefore, type Content, type Place } from './records.ts';
 import type { Opener, SealedPlace } from './sealed.ts';
 
@@ -35,7 +36,8 @@ export function* checkContents(log: CheckedLog): Generator<Damage | undefined> {
   const grounds = new Grounds(log.chunks);
   try {
     const drops = signedDrops(log, read);
-    for (const [i, content] of log.contents.entries()) {
+    for (let i = 0; i < log.contents.length; i += 1) {
+      const content = log.contents.at(i);
       if (i % 256 === 0) yield undefined;
       log.tick(0);
       const damage = (why: string): Damage => ({
@@ -130,11 +132,11 @@ function signedDrops(log: CheckedLog, read: BlockReader): Map<string, Place> {
 /** Reads chunks; keeps the last few blocks, for neighbours are asked for one after the other. */
 /** What is wrong below a chunk: with those its block is based on, and those below them. */
 class Grounds {
-  readonly #chunks: ReadonlyMap<string, ChunkSpot>;
+  readonly #chunks: ChunkMap;
   readonly #judged = new Map<CheckedBlock, { problem: string | undefined; depth: number }>();
   readonly #open = new Set<CheckedBlock>();
 
-  constructor(chunks: ReadonlyMap<string, ChunkSpot>) {
+  constructor(chunks: ChunkMap) {
     this.#chunks = chunks;
   }
 
@@ -178,7 +180,7 @@ const KEPT_BYTES = 32 * 1024 * 1024;
 /** Reads chunks; keeps the last blocks, for neighbours are asked for one after the other. */
 class BlockReader {
   readonly #dir: string;
-  readonly #chunks: ReadonlyMap<string, ChunkSpot>;
+  readonly #chunks: ChunkMap;
   readonly #opener: Opener | undefined;
   readonly #files = new Map<string, number>();
   readonly #blocks = new Map<CheckedBlock, Buffer | undefined>();
@@ -187,7 +189,7 @@ class BlockReader {
   /** What the blocks below the present one have unpacked to. */
   #below = 0;
 
-  constructor(dir: string, chunks: ReadonlyMap<string, ChunkSpot>, opener: Opener | undefined) {
+  constructor(dir: string, chunks: ChunkMap, opener: Opener | undefined) {
     this.#dir = dir;
     this.#chunks = chunks;
     this.#opener = opener;

@@ -111,7 +111,7 @@ function noteChunks(
   let start = 0;
   for (const [i, size] of sizes.entries()) {
     const id = table.toString('hex', i * 36, i * 36 + 32);
-    if (!log.chunks.has(id)) log.chunks.set(id, { block, start, size });
+    if (!log.chunks.has(id)) log.chunks.add(id, { block, start, size });
     start += size;
   }
   return undefined;

@@ -136,7 +136,7 @@ export function* checkSegment(
       const found = [...frameDamage(log, fd, device, where, offset, frame, state, place)];
       if (found.length > 0 && tail) {
         // A frame whose sync never came back may be torn inside; nobody was told that it is there.
-        log.contents.length = before.contents;
+        log.contents.truncate(before.contents);
         log.drops.length = before.drops;
         state.leaves.length = before.leafCount;
         state.chain = before.chain;
