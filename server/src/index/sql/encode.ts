@@ -1,10 +1,11 @@
 /** A result in the format that was asked for, piece by piece, no more rows than were asked for. */
 import type * as DuckdbApi from '@duckdb/node-api';
-import type { DuckDBDataChunk, DuckDBValue } from '@duckdb/node-api';
-import { jsonWriter, type Writer } from './json.ts';
+import type { DuckDBDataChunk } from '@duckdb/node-api';
+import { jsonWriter } from './json.ts';
 import type { Format } from './protocol.ts';
 import type { SqlRows } from './session.ts';
 import { encodeTable, TABLE_ROWS } from './text-table.ts';
+import { plainWriter, written } from './written.ts';
 
 type Api = typeof DuckdbApi;
 
@@ -77,13 +78,6 @@ async function* limited(
   }
 }
 
-/** Columns of a chunk, each as written values; `undefined` is null. */
-export function written(chunk: DuckDBDataChunk, writers: readonly Writer[]): (string | undefined)[][] {
-  return writers.map((write, i) =>
-    chunk.getColumnValues(i).map((value: DuckDBValue) => (value === null ? undefined : write(value)))
-  );
-}
-
 async function* encodeJson(
   api: Api,
   result: SqlRows,
@@ -128,14 +122,4 @@ function orNothing(text: string | undefined): string {
 
 function field(text: string): string {
   return text === '' || /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-/** As JSON, without the quotes around a text. */
-export function plainWriter(api: Api, type: DuckdbApi.DuckDBType): Writer {
-  const write = jsonWriter(api, type);
-  return value => {
-    if (typeof value === 'string') return value;
-    const json = write(value);
-    return json.startsWith('"') ? String(JSON.parse(json)) : json;
-  };
 }

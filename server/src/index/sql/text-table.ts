@@ -1,8 +1,9 @@
 /** A result as a table for a terminal. */
 import type * as DuckdbApi from '@duckdb/node-api';
 import type { DuckDBDataChunk } from '@duckdb/node-api';
-import { plainWriter, written } from './encode.ts';
+
 import type { SqlRows } from './session.ts';
+import { plainWriter, written } from './written.ts';
 
 type Api = typeof DuckdbApi;
 
