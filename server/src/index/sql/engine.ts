@@ -58,6 +58,8 @@ export class SqlEngine implements AsyncDisposable {
   readonly #options: SqlEngineOptions;
   readonly #idle: { readonly process: SqlProcess; readonly timer: NodeJS.Timeout }[] = [];
   readonly #busy = new Set<SqlProcess>();
+  /** Told to end, and not gone yet. */
+  readonly #ending = new Set<Promise<void>>();
   /** Queries that have their turn, with a process or about to. */
   #turns = 0;
   readonly #waiting: (() => void)[] = [];
@@ -167,17 +169,23 @@ export class SqlEngine implements AsyncDisposable {
   #leave(process: SqlProcess | undefined): void {
     this.#turns -= 1;
     if (process !== undefined) this.#busy.delete(process);
-    if (this.#closed || process?.failed === true) process?.kill();
+    if (process !== undefined && (this.#closed || process.failed)) this.#end(process);
     else if (process !== undefined) {
       const timer = setTimeout(() => {
         const at = this.#idle.findIndex(each => each.process === process);
         if (at >= 0) this.#idle.splice(at, 1);
-        process.kill();
+        this.#end(process);
       }, KEEP_IDLE);
       timer.unref();
       this.#idle.push({ process, timer });
     }
     this.#wake();
+  }
+
+  #end(process: SqlProcess): void {
+    const ending = process.kill();
+    this.#ending.add(ending);
+    void ending.then(() => this.#ending.delete(ending));
   }
 
   /** The directory of this engine; those of processes that are no more go away. */
@@ -288,10 +296,11 @@ export class SqlEngine implements AsyncDisposable {
     this.#closed = true;
     for (const { process, timer } of this.#idle.splice(0)) {
       clearTimeout(timer);
-      process.kill();
+      this.#end(process);
     }
-    for (const process of this.#busy) process.kill();
+    for (const process of this.#busy) this.#end(process);
     this.#wake();
+    await Promise.all(this.#ending);
     const directory = await this.#directory?.catch(() => undefined);
     await this.#copying;
     if (directory !== undefined) await rm(directory, { recursive: true, force: true, maxRetries: 5 });

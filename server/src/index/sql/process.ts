@@ -39,6 +39,7 @@ export class SqlProcess {
   readonly #child: ChildProcess;
   readonly #rows: Readable;
   readonly #ready: Promise<void>;
+  readonly #gone = Promise.withResolvers<undefined>();
   #next = 1;
   #failed: SyftError | undefined;
   #current: Current | undefined;
@@ -55,7 +56,7 @@ export class SqlProcess {
     this.#rows.on('error', () => undefined);
     this.#ready = new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.kill();
+        void this.kill();
         reject(unavailable('it did not start in time'));
       }, START_TIMEOUT);
       const fail = (why: string, cause?: unknown): void => {
@@ -64,8 +65,15 @@ export class SqlProcess {
         reject(this.#failed);
         this.#current?.gone(this.#failed);
       };
-      this.#child.on('error', error => fail(error.message, error));
-      this.#child.on('exit', (code, signal) => fail(`it ended (${signal ?? `exit ${code}`})`));
+      this.#child.on('error', error => {
+        // One that could not be started does not exit either.
+        if (this.#child.pid === undefined) this.#gone.resolve(undefined);
+        fail(error.message, error);
+      });
+      this.#child.on('exit', (code, signal) => {
+        this.#gone.resolve(undefined);
+        fail(`it ended (${signal ?? `exit ${code}`})`);
+      });
       this.#child.on('message', (message: FromWorker) => {
         if (message.kind === 'ready') {
           clearTimeout(timer);
@@ -98,7 +106,7 @@ export class SqlProcess {
       rows: this.#rows,
       provide,
       say: message => this.#say(message),
-      kill: () => this.kill(),
+      kill: () => void this.kill(),
       // The worker stops by itself at its time; this is for one that cannot.
       killAfter: request.timeoutMs + STOP_TIMEOUT
     });
@@ -119,10 +127,11 @@ export class SqlProcess {
     if (this.#child.connected) this.#child.send(message, () => undefined);
   }
 
-  /** Ends it, whatever it does. */
-  kill(): void {
+  /** Ends it, whatever it does. Resolves when it is gone. */
+  async kill(): Promise<void> {
     this.#failed ??= unavailable('it was ended');
     this.#child.kill('SIGKILL');
+    await this.#gone.promise;
   }
 }
 
