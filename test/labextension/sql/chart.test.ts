@@ -1,12 +1,12 @@
 /** @jest-environment node */
 /** What a chart shows of many rows: sums that are right, and never more points than can be seen. */
 import { expect, test } from '@jest/globals';
+import { nullTranslator } from '@jupyterlab/translation';
 import * as arrow from 'apache-arrow';
 
 import { ArrowTable } from '../../../labextension/sql/arrow-table';
 import { chartOf, likelyChoice } from '../../../labextension/sql/chart';
 import { leadOf, notebookCell, questions } from '../../../labextension/sql/questions';
-import { nullTranslator } from '@jupyterlab/translation';
 
 function tableOf(columns: Record<string, arrow.Vector>): ArrowTable {
   const read = arrow.tableFromIPC(arrow.tableToIPC(new arrow.Table(columns)));

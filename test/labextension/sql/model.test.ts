@@ -57,14 +57,14 @@ function stream(response: ServerResponse): ServerResponse {
 
 test('rows come as they are sent, over every border of the pieces', async () => {
   const bytes = numbers(20, 100);
-  rows = async response => {
-    stream(response);
+  const send = async (response: ServerResponse): Promise<void> => {
     for (let at = 0; at < bytes.length; at += 997) {
       response.write(bytes.subarray(at, at + 997));
       await new Promise(done => setImmediate(done));
     }
     response.end();
   };
+  rows = response => void send(stream(response));
   outcome = { rows: 2000 };
   const model = new SqlModel({ client: server.client, query: 'FROM range(2000)', maxRows: 5000 });
   let arrivals = 0;
