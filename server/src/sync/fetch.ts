@@ -319,7 +319,12 @@ export class FetchedLog {
     if (length === 0 || (length <= stored.size && (await this.#sameTail(name, stored, length, options)))) {
       await this.#grow(name, stored, length, options);
     } else if (length > stored.size && this.#storage.listing === 'eventual') {
-      // What is missing has not come yet.
+      // What is missing has not come yet, unless it is another file: without dropped contents a segment is shorter.
+      if (tiles || (await this.#sameTail(name, stored, stored.size, options))) return;
+      await this.#rewrite(name, stored, length, options).catch((error: unknown) => {
+        // Of that one, too, not all may be listed.
+        if (!(error instanceof SyftError && error.code === 'LOG_REWRITTEN')) throw error;
+      });
     } else if (tiles) {
       await this.#replaceTiles(name, stored, options);
     } else {
