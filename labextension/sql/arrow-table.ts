@@ -95,7 +95,7 @@ export interface ReadOptions {
 export async function readTable(stream: ReadableStream<Uint8Array>, options: ReadOptions): Promise<boolean> {
   let taken = 0;
   let full = false;
-  let failure: unknown;
+  let failure: Error | undefined;
   const reader = stream.getReader();
   async function* chunks(): AsyncGenerator<Uint8Array> {
     // Whatever stops the reader of Arrow, the request ends; and an error of the stream is not lost in it.
@@ -113,7 +113,7 @@ export async function readTable(stream: ReadableStream<Uint8Array>, options: Rea
         }
       }
     } catch (error) {
-      failure = error;
+      failure = error instanceof Error ? error : new Error(String(error));
     }
   }
   try {
@@ -133,7 +133,7 @@ export async function readTable(stream: ReadableStream<Uint8Array>, options: Rea
     }
   } catch (error) {
     // A message that is cut is no error where it was cut on purpose.
-    if (!full) throw failure ?? error;
+    if (!full) throw failure ?? (error instanceof Error ? error : new Error(String(error)));
   } finally {
     reader.cancel().catch(() => undefined);
   }

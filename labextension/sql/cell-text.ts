@@ -3,8 +3,8 @@
  *
  * Text, not numbers, because that is all a grid shows: 64-bit integers, decimals and microseconds keep every digit.
  */
-import { DataType, DateUnit, IntervalUnit, TimeUnit } from 'apache-arrow';
-import type { Data, Field } from 'apache-arrow';
+import { DataType, DateUnit, IntervalUnit } from 'apache-arrow';
+import type { Data, Field, Timestamp, TimeUnit } from 'apache-arrow';
 
 /** Bytes of a binary value that are shown. */
 const SHOWN_BYTES = 64;
@@ -69,15 +69,15 @@ function jsonOf(data: Data, index: number): Json {
   if (DataType.isMap(type) && child !== undefined) {
     const [keys, values] = child.children;
     if (keys === undefined || values === undefined) return null;
-    const object: Record<string, Json> = Object.create(null) as Record<string, Json>;
+    const object = Object.create(null) as Record<string, Json>;
     for (let i = Number(data.valueOffsets[index]); i < Number(data.valueOffsets[index + 1]); i++) {
       object[cellText(keys, i) ?? 'null'] = jsonOf(values, i);
     }
     return object;
   }
   if (DataType.isStruct(type)) {
-    const object: Record<string, Json> = Object.create(null) as Record<string, Json>;
-    (type.children as Field[]).forEach((field, i) => {
+    const object = Object.create(null) as Record<string, Json>;
+    type.children.forEach((field, i) => {
       const member = children[i];
       if (member !== undefined) object[field.name] = jsonOf(member, index);
     });
@@ -113,7 +113,7 @@ function scalarText(data: Data, index: number): string {
   if (DataType.isFloat(type)) return type.precision === 1 ? float32Text(data.values[index]) : floatText(data, index);
   if (DataType.isInt(type)) return String(data.values[index]);
   if (DataType.isTimestamp(type)) {
-    return timestampText(BigInt(data.values[index]), perSecond(type.unit), type.timezone != null);
+    return timestampText(BigInt(data.values[index]), perSecond(type.unit), hasZone(type));
   }
   if (DataType.isDate(type)) {
     const value = Number(data.values[index]);
@@ -180,6 +180,11 @@ function decimalText(words: Uint32Array, scale: number): string {
 }
 
 /** Units of a time in one second. */
+/** Arrow has null where there is no zone, though its type says otherwise. */
+function hasZone({ timezone }: Timestamp): boolean {
+  return ![undefined, null, ''].includes(timezone);
+}
+
 function perSecond(unit: TimeUnit): number {
   return 10 ** (unit * 3);
 }
@@ -272,7 +277,7 @@ function intervalText(data: Data, index: number, unit: IntervalUnit): string {
 /** What a column's type is called, in words of SQL. */
 export function typeName(type: DataType): string {
   if (DataType.isUtf8(type) || DataType.isLargeUtf8(type)) return 'text';
-  if (DataType.isTimestamp(type)) return type.timezone != null ? 'time, local' : 'time';
+  if (DataType.isTimestamp(type)) return hasZone(type) ? 'time, local' : 'time';
   if (DataType.isDate(type)) return 'date';
   if (DataType.isTime(type)) return 'time of day';
   if (DataType.isInt(type)) return type.isSigned ? `int${type.bitWidth}` : `uint${type.bitWidth}`;

@@ -1,5 +1,7 @@
 /** The rows of a result in JupyterLab's grid, which draws those in sight only. */
 import type { TranslationBundle } from '@jupyterlab/translation';
+// This module comes with the tab, which is loaded by import().
+// eslint-disable-next-line jupyter/prefer-lazy-imports
 import {
   BasicKeyHandler,
   BasicMouseHandler,
@@ -244,7 +246,7 @@ export class ResultGrid extends Widget {
   private _open(row: number, column: number): void {
     const lead = this._leads[column];
     const text = this._table?.text(row, column);
-    if (lead !== undefined && text != null) this._options.open(lead, text);
+    if (lead !== undefined && text !== null && text !== undefined) this._options.open(lead, text);
   }
 
   private _say(row: number, column: number): void {

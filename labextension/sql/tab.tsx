@@ -41,6 +41,7 @@ import type { SchemaState } from './schema-list';
 
 /** Pixels below which the list of tables would leave the query no room. */
 const NARROW = 620;
+const NO_ARGUMENTS = { type: 'object', properties: {} } as const;
 /** Paths that are offered between quotes. */
 const PATHS = 50;
 const RECENT_SHOWN = 15;
@@ -283,7 +284,11 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
     const commands = new CommandRegistry();
     const menu = new Menu({ commands });
     for (const format of Object.keys(EXPORTS) as ExportFormat[]) {
-      commands.addCommand(format, { label: EXPORTS[format].name, execute: () => this.export(format) });
+      commands.addCommand(format, {
+        label: EXPORTS[format].name,
+        describedBy: { args: NO_ARGUMENTS },
+        execute: () => this.export(format)
+      });
       menu.addItem({ command: format });
     }
     this._openMenu(menu, 'export');
@@ -298,7 +303,13 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
     let count = 0;
     const add = (label: string, caption: string, execute: () => unknown, isEnabled = true): void => {
       const id = String(count++);
-      commands.addCommand(id, { label, caption, isEnabled: () => isEnabled, execute });
+      commands.addCommand(id, {
+        label,
+        caption,
+        describedBy: { args: NO_ARGUMENTS },
+        isEnabled: () => isEnabled,
+        execute
+      });
       menu.addItem({ command: id });
     };
     const section = (label: string, queries: readonly { name: string; query: string }[]): void => {

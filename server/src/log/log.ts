@@ -966,7 +966,7 @@ class OpenedWriter extends OpenedLog implements OpenWriter {
         },
         begin: async () => {
           // At this moment nothing is on its way: a clean close, though the stream goes on.
-          if (this.#segment === undefined) await this.#write(await this.#prepare([]), FLAG_CLOSE);
+          if (this.#segment === undefined) await this.#write(this.#prepare([]), FLAG_CLOSE);
         },
         sign: async () => {
           await this.#tree.settle();
