@@ -4,7 +4,7 @@
  * Text, not numbers, because that is all a grid shows: 64-bit integers, decimals and microseconds keep every digit.
  */
 import { DataType, DateUnit, IntervalUnit } from 'apache-arrow';
-import type { Data, Field, Timestamp, TimeUnit } from 'apache-arrow';
+import type { Data, Timestamp, TimeUnit } from 'apache-arrow';
 
 /** Bytes of a binary value that are shown. */
 const SHOWN_BYTES = 64;

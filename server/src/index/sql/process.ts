@@ -130,6 +130,8 @@ export class SqlProcess {
   /** Ends it, whatever it does. Resolves when it is gone. */
   async kill(): Promise<void> {
     this.#failed ??= unavailable('it was ended');
+    // Who waits for its end must live to see it.
+    this.#child.ref();
     this.#child.kill('SIGKILL');
     await this.#gone.promise;
   }
