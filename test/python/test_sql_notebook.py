@@ -107,10 +107,10 @@ def test_a_cell_asks_the_sidecar_of_its_server_with_nothing_configured(kernel: K
     assert environment_of(kernel.pid)["JPY_PARENT_PID"] == str(kernel.jupyter.pid)
     for place in ("", "import os; os.chdir('/')"):
         kernel.run(place)
-        done = kernel.run("%%syftsql\nSELECT path, size, at FROM files WHERE path LIKE '%.csv' ORDER BY size")
+        done = kernel.run("%%syftsql\nSELECT path, size, changed_at FROM files WHERE path LIKE '%.csv' ORDER BY size")
         assert "data.csv" in done.text
         # What IPython shows is a DataFrame, and ours by how it looks.
-        assert kernel.run("type(_).__name__, list(_['size']), str(_['at'].dt.tz)").text == "('DataFrame', [2, 8], 'UTC')"
+        assert kernel.run("type(_).__name__, list(_['size']), str(_['changed_at'].dt.tz)").text == "('DataFrame', [2, 8], 'UTC')"
     page = done.data["text/html"]
     assert "2 rows in " in page
     assert "timestamp[us, tz=UTC]" in page

@@ -64,7 +64,9 @@ export async function sqlCommand(context: CommandContext): Promise<number> {
   if (interactive) return runPrompt(context, asker.ask, format);
   const query = request?.query ?? invocation.args[0] ?? (await fromStdin(LONGEST_QUERY));
   if (query.trim() === '') throw new SyftError('BAD_REQUEST', 'Give a query: syft-sync sql "SELECT …", or on stdin.');
-  const bytes = placed(asker.ask(query, format, context.signal, request && moreOf(request, context)));
+  const answer = asker.ask(query, format, context.signal, request && moreOf(request, context));
+  // A program is told the place in a member of its own.
+  const bytes = request === undefined ? placed(answer) : answer;
   if (file === undefined) {
     for await (const piece of bytes) {
       if (output.gone) break;
