@@ -86,12 +86,19 @@ export class Committer {
     return pending === undefined ? this.#options.tree.has(path) : pending.kind !== 'deleted';
   }
 
-  /** The next change of `path` with this content carries `cause`. */
-  expect(path: PathName, hash: string | undefined, cause: Cause): void {
+  /** The next change of `path` with this content carries `cause`. Returns what takes that back, if it has not come yet. */
+  expect(path: PathName, hash: string | undefined, cause: Cause): () => void {
+    const entry = { hash, cause };
     const list = this.#expected.get(path) ?? [];
-    list.push({ hash, cause });
+    list.push(entry);
     if (list.length > 8) list.shift();
     this.#expected.set(path, list);
+    return () => {
+      const left = this.#expected.get(path)?.filter(other => other !== entry);
+      if (left === undefined) return;
+      if (left.length === 0) this.#expected.delete(path);
+      else this.#expected.set(path, left);
+    };
   }
 
   /** A receiver has said that it deletes `path`, and no deletion was recorded since. */

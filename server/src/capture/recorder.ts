@@ -482,9 +482,13 @@ export class Recorder extends EventEmitter<RecorderEvents> {
     return !this.#rules.excludesDeep(path, isDirectory);
   }
 
-  /** The next recorded change of `path` with this content carries `cause`. Without `hash`: its deletion. */
-  expect(path: PathName, hash: string | undefined, cause: Cause): void {
-    this.#committer.expect(path, hash, cause);
+  /**
+   * The next recorded change of `path` with this content carries `cause`. Without `hash`: its deletion.
+   *
+   * @returns Takes it back, if that change has not come yet.
+   */
+  expect(path: PathName, hash: string | undefined, cause: Cause): () => void {
+    return this.#committer.expect(path, hash, cause);
   }
 
   /** Stops recording until {@link resume}. What was seen is not lost: the scan at resume finds it. */

@@ -27,7 +27,7 @@ const OUTSIDE: RecordingBeforeRestore = {
   recordsFirst: false,
   tree: new Map(),
   captureNow: () => Promise.resolve([]),
-  expect: () => undefined
+  expect: () => () => undefined
 };
 
 function isRestoreResult(value: unknown): value is RestoreResult {

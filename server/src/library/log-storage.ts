@@ -134,5 +134,5 @@ export class LogStorage implements AsyncDisposable {
 const NOT_RECORDING: RecordingBeforeRestore = {
   tree: new Map(),
   captureNow: () => Promise.resolve([]),
-  expect: () => undefined
+  expect: () => () => undefined
 };

@@ -43,7 +43,8 @@ export interface RecordingBeforeRestore {
   readonly recordsFirst?: false;
   readonly tree: ReadonlyTree;
   captureNow(paths: readonly PathName[], cause?: Cause): Promise<Change[]>;
-  expect(path: PathName, hash: string, cause: Cause): void;
+  /** Returns what takes it back, if the change has not come yet. */
+  expect(path: PathName, hash: string, cause: Cause): () => void;
 }
 
 /** Where the content of a version comes from: the log, or a verified file that is being imported. */
@@ -369,36 +370,46 @@ export async function restoreVersion(
         : (options.cause ?? undefined);
     const parent = inside ? absolute(place.root, parentOf(path)) : dirname(resolve(options.toAbsolute ?? ''));
 
-    if (version.type === 'directory') {
-      if (before !== undefined) await rm(target);
-      await mkdir(target);
-      if (version.mode !== undefined) await chmod(target, version.mode);
-      await syncDirectory(parent);
-    } else {
-      const placed = await placeFile(place, version, target, parent, before, options.signal);
-      if (placed === 'changed') {
-        if (attempt < ATTEMPTS) continue;
-        throw new SyftError(
-          'RESTORE_NOT_RECORDED',
-          `${shown} keeps changing while it is being restored; try again when it is at rest.`,
-          {
-            path: shown
-          }
-        );
+    // Announced before it is there: a hint may have it recorded before this goes on.
+    const withdraw =
+      inside && version.hash !== undefined && cause !== undefined
+        ? place.recorder.expect(path, version.hash, cause)
+        : undefined;
+    let isThere = false;
+    try {
+      if (version.type === 'directory') {
+        if (before !== undefined) await rm(target);
+        await mkdir(target);
+        if (version.mode !== undefined) await chmod(target, version.mode);
+        await syncDirectory(parent);
+      } else {
+        const placed = await placeFile(place, version, target, parent, before, options.signal);
+        if (placed === 'changed') {
+          if (attempt < ATTEMPTS) continue;
+          throw new SyftError(
+            'RESTORE_NOT_RECORDED',
+            `${shown} keeps changing while it is being restored; try again when it is at rest.`,
+            {
+              path: shown
+            }
+          );
+        }
       }
+      isThere = true;
+      if (!inside) return { path, version, unchanged: false, created: before === undefined };
+      const changes = await place.recorder.captureNow([path], cause);
+      const change = changes.findLast(candidate => candidate.path === path) ?? place.recorder.tree.get(path);
+      return {
+        path,
+        version,
+        unchanged: false,
+        created: before === undefined,
+        ...(replaced !== undefined && { replaced }),
+        ...(change !== undefined && { change })
+      };
+    } finally {
+      if (!isThere) withdraw?.();
     }
-    if (!inside) return { path, version, unchanged: false, created: before === undefined };
-    if (version.hash !== undefined && cause !== undefined) place.recorder.expect(path, version.hash, cause);
-    const changes = await place.recorder.captureNow([path], cause);
-    const change = changes.findLast(candidate => candidate.path === path) ?? place.recorder.tree.get(path);
-    return {
-      path,
-      version,
-      unchanged: false,
-      created: before === undefined,
-      ...(replaced !== undefined && { replaced }),
-      ...(change !== undefined && { change })
-    };
   }
 }
 

@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { versionId } from '../../../server/src/core/change.ts';
-import { removeRecorded, replaceRecorded } from '../../../server/src/library/restore.ts';
+import { removeRecorded, replaceRecorded, restoreVersion } from '../../../server/src/library/restore.ts';
 import { Workspace } from '../../../server/src/library/workspace.ts';
 import { ownPlace } from './place.ts';
 
@@ -70,4 +70,37 @@ test('what a killed restore left behind is gone at the next start, but no file o
   await using workspace = await Workspace.open({ root: at('ws'), hints: 'none' });
   expect(workspace.stagingDir).toBe(staging);
   expect(readdirSync(staging)).toEqual(['old-0123456789abcdef01']);
+});
+
+test('what is restored is announced before it is there, so that nothing records it as an edit; and not at all when it fails', async () => {
+  writeFileSync(at('ws/a'), 'old');
+  await using workspace = await Workspace.open({ root: at('ws'), hints: 'none' });
+  await workspace.capture();
+  const version = workspace.tree.get('a');
+  if (version === undefined) throw new Error('not recorded');
+  writeFileSync(at('ws/a'), 'new');
+  await workspace.capture();
+  const { recorder, log, root, logDir } = workspace;
+  let stood = '';
+  const place = {
+    ...{ root, log, logDir },
+    recorder: {
+      tree: workspace.tree,
+      captureNow: recorder.captureNow.bind(recorder),
+      expect: (...announced: Parameters<typeof recorder.expect>) => {
+        stood = readFileSync(at('ws/a'), 'utf8');
+        return recorder.expect(...announced);
+      }
+    }
+  };
+  const stopped = AbortSignal.abort(new Error('stopped on the way'));
+  await expect(restoreVersion(place, version, { signal: stopped })).rejects.toThrow();
+  writeFileSync(at('ws/a'), 'old');
+  expect((await recorder.captureNow(['a'])).map(({ cause }) => cause)).toEqual([undefined]);
+  writeFileSync(at('ws/a'), 'new');
+  await workspace.capture();
+
+  const { change } = await restoreVersion(place, version);
+  expect(stood).toBe('new');
+  expect(change?.cause).toEqual({ kind: 'restore', version: versionId(version) });
 });
