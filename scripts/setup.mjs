@@ -254,11 +254,12 @@ export function installPython() {
     return;
   }
   say('Linking our Python package into .venv');
+  // JupyterLab reads the front end straight from the build's output; what pip puts there must not come into it.
+  const shared = join(venv, 'share/jupyter/labextensions/syft-sync-jupyterlab');
+  rmSync(shared, { recursive: true, force: true });
   run(venvPython, ['-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--editable', '.'], {
     what: 'pip install --editable'
   });
-  // JupyterLab reads the front end straight from the build's output.
-  const shared = join(venv, 'share/jupyter/labextensions/syft-sync-jupyterlab');
   rmSync(shared, { recursive: true, force: true });
   mkdirSync(dirname(shared), { recursive: true });
   symlinkSync(join(root, 'syft_sync/labextension'), shared, windows ? 'junction' : 'dir');
