@@ -5,7 +5,7 @@ import { rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SqlOutcomeSchema, SqlRequestSchema, type SqlRequest } from '../api/contract.ts';
 import { SyftError, type ErrorCode, type TextPosition } from '../core/errors.ts';
 import { ChangeIndex } from '../index/change-index.ts';
