@@ -1,6 +1,6 @@
 // Two projects: the server's tests run as native ES modules on Node, the front end's as CommonJS in jsdom.
-const swc = (type, parser, target) => [
-  '@swc/jest',
+const swc = (transformer, type, parser, target) => [
+  transformer,
   {
     swcrc: false,
     sourceMaps: 'inline',
@@ -16,6 +16,7 @@ export default {
   testTimeout: 120_000,
   // Modules stay in memory from one file to the next.
   workerIdleMemoryLimit: '2GB',
+  testSequencer: '<rootDir>/test/longest-first.mjs',
   globalSetup: '<rootDir>/test/bundle.mjs',
   projects: [
     {
@@ -23,7 +24,7 @@ export default {
       testEnvironment: 'node',
       testMatch: ['<rootDir>/test/server/**/*.test.ts'],
       extensionsToTreatAsEsm: ['.ts', '.tsx'],
-      transform: { '\\.tsx?$': swc('es6', esm, 'esnext') },
+      transform: { '\\.tsx?$': swc('<rootDir>/test/transform.mjs', 'es6', esm, 'esnext') },
       modulePathIgnorePatterns: ['<rootDir>/(lib|build|server/dist|syft_sync|\\.[^/]+)/']
     },
     {
@@ -37,9 +38,9 @@ export default {
         '\\.svg$': '<rootDir>/test/labextension/asset.cjs'
       },
       transform: {
-        '\\.tsx$': swc('commonjs', { syntax: 'typescript', tsx: true }, 'es2022'),
-        '\\.ts$': swc('commonjs', { syntax: 'typescript' }, 'es2022'),
-        '\\.m?js$': swc('commonjs', { syntax: 'ecmascript' }, 'es2022')
+        '\\.tsx$': swc('@swc/jest', 'commonjs', { syntax: 'typescript', tsx: true }, 'es2022'),
+        '\\.ts$': swc('@swc/jest', 'commonjs', { syntax: 'typescript' }, 'es2022'),
+        '\\.m?js$': swc('@swc/jest', 'commonjs', { syntax: 'ecmascript' }, 'es2022')
       },
       transformIgnorePatterns: [
         '/node_modules/(?!(@jupyterlab|@jupyter|@lumino|@microsoft|@codemirror|@lezer|@rjsf|exenv-es6|lib0|yjs|y-protocols|nanoid|vscode-ws-jsonrpc|marked|robust-predicates|internmap|d3[^/]*|delaunator)/)'

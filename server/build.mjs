@@ -8,16 +8,27 @@
  * `--bundle-only` leaves tsc out.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync
+} from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const require = createRequire(import.meta.url);
-const WORKER = /new URL\(\s*(['"])(\.{1,2}\/[^'"]*-worker)\.ts\1,\s*import\.meta\.url\s*\)/g;
+/** How code refers to a worker. */
+export const WORKER = /new URL\(\s*(['"])(\.{1,2}\/[^'"]*-worker)\.ts\1,\s*import\.meta\.url\s*\)/g;
 
 /** Every file below a directory; Node 20 has no fs.globSync. */
 function files(dir) {
@@ -88,8 +99,12 @@ function licencesOf(inputs) {
   return `The programs in this directory contain parts of these packages.${rule}${parts.map(part => part.text).join(rule)}\n`;
 }
 
-async function buildBundle() {
-  const entryPoints = { 'syft-sync': join(here, 'src/cli/main.ts') };
+/**
+ * Bundles programs, and with them every worker, into a directory that takes the place of what was there.
+ * @param programs Their sources, by the name each gets (`name.mjs`).
+ */
+export async function bundle(programs, outdir) {
+  const entryPoints = { ...programs };
   for (const file of files(join(here, 'src'))) {
     if (file.endsWith('-worker.ts')) {
       const name = basename(file, '.ts');
@@ -99,7 +114,6 @@ async function buildBundle() {
       entryPoints[name] = file;
     }
   }
-  const outdir = join(here, 'dist/bundle');
   const staged = `${outdir}.new`;
   rmSync(staged, { recursive: true, force: true });
   const { metafile } = await build({
@@ -127,12 +141,34 @@ async function buildBundle() {
     }
   });
   writeFileSync(join(staged, 'THIRD-PARTY-LICENSES.txt'), licencesOf(Object.keys(metafile.inputs)));
+  if (sameFiles(staged, outdir)) {
+    // Someone may be running it.
+    rmSync(staged, { recursive: true });
+    const now = new Date();
+    for (const file of files(outdir)) utimesSync(file, now, now);
+    return;
+  }
   mkdirSync(dirname(outdir), { recursive: true });
   rmSync(outdir, { recursive: true, force: true });
   renameSync(staged, outdir);
 }
 
-if (!process.argv.includes('--bundle-only')) {
-  buildLibrary();
+function sameFiles(one, other) {
+  if (!existsSync(other)) return false;
+  const names = dir =>
+    files(dir)
+      .map(file => relative(dir, file))
+      .sort();
+  const found = names(one);
+  return (
+    found.join('\n') === names(other).join('\n') &&
+    found.every(name => readFileSync(join(one, name)).equals(readFileSync(join(other, name))))
+  );
 }
-await buildBundle();
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  if (!process.argv.includes('--bundle-only')) {
+    buildLibrary();
+  }
+  await bundle({ 'syft-sync': join(here, 'src/cli/main.ts') }, join(here, 'dist/bundle'));
+}

@@ -2,11 +2,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { COMPILED } from '../program.ts';
 
 /** The command line as it is installed; `test/bundle.mjs` builds it before the first test. */
 export const MAIN = fileURLToPath(new URL('../../../server/dist/bundle/syft-sync.mjs', import.meta.url));
-/** Modules are compiled once, not in each of the many processes. */
-const COMPILED = fileURLToPath(new URL('../../../.cache/compiled', import.meta.url));
 
 export interface Finished {
   readonly status: number | null;

@@ -8,11 +8,7 @@ const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).di
 
 /** Bytes that look random and are the same every time. */
 function noise(length: number, seed: number): Buffer {
-  const out = Buffer.alloc(length);
-  for (let at = 0, block = 0; at < length; at += 32, block += 1) {
-    createHash('sha256').update(`${seed}:${block}`).digest().copy(out, at);
-  }
-  return out;
+  return createHash('shake256', { outputLength: length }).update(String(seed)).digest();
 }
 
 const ids = (bytes: Uint8Array, notebook = false): Set<string> =>
@@ -38,7 +34,9 @@ describe('chunks', () => {
     const bytes = noise(3_000_000, 7);
     const whole = chunkContent(bytes, { notebook: false }).map(chunk => chunk.id);
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 1, max: 500_000 }), { minLength: 1, maxLength: 20 }), sizes => {
+      fc.property(fc.array(fc.integer({ min: 1, max: 500_000 }), { maxLength: 20 }), some => {
+        // Small pieces alone would be millions.
+        const sizes = [...some, 100_000];
         const chunker = new StreamChunker(bytes.length);
         const found: string[] = [];
         for (let at = 0, i = 0; at < bytes.length; i += 1) {

@@ -29,6 +29,7 @@ import {
   PASSPHRASE,
   type FoundPart
 } from './encrypted-log.ts';
+import { COMPILED, program } from '../program.ts';
 import { all, quickDirectory, Scratch, sha256, version } from './scratch.ts';
 
 const code = (name: string): unknown => expect.objectContaining({ code: name });
@@ -398,7 +399,7 @@ test('no nonce is used twice with a key: two openings, a rotation, a prune, and 
   expect(new Set(parts.map(nonceOf)).size).toBe(parts.length);
 });
 
-const CHILD = fileURLToPath(new URL('./fault-child.ts', import.meta.url));
+const CHILD = program('fault-child');
 
 test('what a write that failed has left, and what took its place, are under different nonces', async () => {
   using scratch = new Scratch(quickDirectory());
@@ -406,11 +407,10 @@ test('what a write that failed has left, and what took its place, are under diff
   for (let k = 33; k <= 63; k += 6) {
     const dir = join(scratch.base, `fail-${k}`);
     const transcript = join(scratch.base, `transcript-${k}`);
-    const child = spawnSync(
-      process.execPath,
-      ['--disable-warning=ExperimentalWarning', CHILD, dir, scratch.keys, 'fail', String(k), 'encrypted'],
-      { encoding: 'utf8', env: { ...process.env, SYFT_FAULT_TRANSCRIPT: transcript } }
-    );
+    const child = spawnSync(process.execPath, [CHILD, dir, scratch.keys, 'fail', String(k), 'encrypted'], {
+      encoding: 'utf8',
+      env: { ...process.env, NODE_COMPILE_CACHE: COMPILED, SYFT_FAULT_TRANSCRIPT: transcript }
+    });
     expect([child.stderr, child.signal]).toEqual(['', null]);
     if (child.stdout.includes('refused')) retried += 1;
     // Everything that was handed to the disk, whether or not it is still there.

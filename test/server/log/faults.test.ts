@@ -7,15 +7,13 @@ import { describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { SyftError } from '../../../server/src/core/errors.ts';
 import { isDrop } from '../../../server/src/core/retention-act.ts';
 import { compactLog } from '../../../server/src/log/compact.ts';
+import { COMPILED, program } from '../program.ts';
 import { all, quickDirectory, Scratch, sha256, version } from './scratch.ts';
 
-/** Types are stripped once, not in each of hundreds of processes. */
-const COMPILED = fileURLToPath(new URL('../../../.cache/compiled', import.meta.url));
-const CHILD = fileURLToPath(new URL('./fault-child.ts', import.meta.url));
+const CHILD = program('fault-child');
 
 interface Run {
   readonly acknowledged: readonly { seq: number; path: string; hash: string }[];
@@ -28,7 +26,7 @@ interface Run {
 }
 
 async function run(dir: string, keys: string, mode: string, k: number, scenario = 'write'): Promise<Run> {
-  const options = ['--disable-warning=ExperimentalWarning', CHILD, dir, keys, mode, String(k), scenario];
+  const options = [CHILD, dir, keys, mode, String(k), scenario];
   const env = { ...process.env, NODE_COMPILE_CACHE: COMPILED };
   const child = spawn(process.execPath, options, { stdio: ['ignore', 'pipe', 'pipe'], env });
   let text = '';
@@ -72,7 +70,7 @@ async function goesOn(scratch: Scratch, dir: string, before: Run): Promise<void>
 const EVERY = process.env['SYFT_FAULT_STRIDE'] === undefined ? undefined : Number(process.env['SYFT_FAULT_STRIDE']);
 
 async function everyCall(mode: 'kill' | 'tear' | 'fail', check: (run: Run, k: number) => void): Promise<void> {
-  using scratch = new Scratch();
+  using scratch = new Scratch(quickDirectory());
   const whole = await run(join(scratch.base, 'whole'), scratch.keys, 'count', 0);
   expect(whole.stderr).toBe('');
   const total = whole.calls ?? 0;

@@ -4,10 +4,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { COMPILED, program } from '../program.ts';
 import { Scratch } from './scratch.ts';
 
-const CHILD = fileURLToPath(new URL('./lock-child.ts', import.meta.url));
+const CHILD = program('lock-child');
 
 interface Contender {
   readonly process: ChildProcess;
@@ -17,10 +17,10 @@ interface Contender {
 function contend(scratch: Scratch): Contender {
   const process_ = spawn(
     process.execPath,
-    ['--disable-warning=ExperimentalWarning', CHILD, scratch.dir, scratch.keys],
+    [CHILD, scratch.dir, scratch.keys],
     {
       stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, NODE_OPTIONS: '' }
+      env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: COMPILED }
     }
   );
   const said = (async () => {

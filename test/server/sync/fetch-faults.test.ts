@@ -7,7 +7,6 @@
 import { expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { versionId } from '../../../server/src/core/change.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { openLogReader, openLogWriter } from '../../../server/src/log/log.ts';
@@ -25,11 +24,10 @@ import {
   wasReached,
   type Fault
 } from '../log/strace.ts';
+import { COMPILED, program } from '../program.ts';
 
 const at = ownPlace('copy');
-const CHILD = fileURLToPath(new URL('./fetch-child.ts', import.meta.url));
-/** Types are stripped once, not in each of the processes. */
-const COMPILED = fileURLToPath(new URL('../../../.cache/compiled', import.meta.url));
+const CHILD = program('fetch-child');
 const ALL = process.env['SYFT_FAULTS'] === 'all';
 const FAULTS: readonly Fault[] = ['KILL', 'EIO', 'ENOSPC'];
 const SAMPLE = 10;
@@ -56,8 +54,8 @@ async function contents(dir: string): Promise<Map<string, string>> {
 }
 
 function fetchUnder(command: readonly string[]): string {
-  const [program = '', ...rest] = [...command, process.execPath, '--disable-warning=ExperimentalWarning', CHILD];
-  const done = spawnSync(program, [...rest, at('bucket'), at('copy')], {
+  const [executable = '', ...rest] = [...command, process.execPath, CHILD];
+  const done = spawnSync(executable, [...rest, at('bucket'), at('copy')], {
     encoding: 'utf8',
     env: { ...process.env, ...TRACEABLE, NODE_COMPILE_CACHE: COMPILED }
   });

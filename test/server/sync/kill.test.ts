@@ -3,19 +3,20 @@ import { expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { SyftLogReceiver } from '../../../server/src/sync/receiver.ts';
+import { COMPILED, program } from '../program.ts';
 import { seen, sha256, World, type HandLog } from './worlds.ts';
 
-const CHILD = fileURLToPath(new URL('./receive-child.ts', import.meta.url));
+const CHILD = program('receive-child');
 const FILES = 500;
 const KILLS = 30;
 
 /** Runs the child and kills it some time after it has printed `after`. Resolves to how far it had come. */
 function runAndKill(log: string, out: string, after: string, delayMs: number): Promise<'before' | 'applying' | 'done'> {
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, log, out], {
-      stdio: ['ignore', 'pipe', 'inherit']
+    const child = spawn(process.execPath, [CHILD, log, out], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, NODE_COMPILE_CACHE: COMPILED }
     });
     let text = '';
     let armed = false;

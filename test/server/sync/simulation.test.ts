@@ -9,10 +9,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { quickDirectory } from '../log/scratch.ts';
+import { COMPILED, program } from '../program.ts';
 
-const CHILD = fileURLToPath(new URL('./simulation-child.ts', import.meta.url));
+const CHILD = program('simulation-child');
 const SEED = process.env['SYFT_SIM_SEED'];
 const MORE = process.env['SYFT_SIM_RUNS'];
 const RUNS = Number(MORE ?? 6);
@@ -23,9 +23,9 @@ const BAD_ONCE = [358645869, 362989354];
 async function simulate(seed: number): Promise<string> {
   const base = mkdtempSync(join(quickDirectory(), 'syft-sync-simulation-'));
   try {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, String(seed), base], {
+    const child = spawn(process.execPath, [CHILD, String(seed), base], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_OPTIONS: '', UV_THREADPOOL_SIZE: '1' }
+      env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: COMPILED, UV_THREADPOOL_SIZE: '1' }
     });
     let out = '';
     let err = '';

@@ -6,11 +6,11 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { queueLimit } from '../../../../server/src/capture/hints/drain.ts';
+import { program } from '../../program.ts';
 import { until } from '../workspace.ts';
 
-const CHILD = fileURLToPath(new URL('./hints-child.ts', import.meta.url));
+const CHILD = program('hints-child');
 const sha = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 let base: string;
@@ -46,8 +46,7 @@ async function start(command: string, args: string[]): Promise<void> {
   await until(() => told.some(({ ready }) => ready === true), 'the child is ready');
 }
 
-const run = (what: string, name: string): Promise<void> =>
-  start(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, what, name, base]);
+const run = (what: string, name: string): Promise<void> => start(process.execPath, [CHILD, what, name, base]);
 
 const isTold = (path: string): boolean =>
   told.some(({ paths }) => Array.isArray(paths) && paths.some(each => each === path));
@@ -110,16 +109,7 @@ const confined = spawnSync('unshare', ['-Ur', 'sh', '-c', `echo 20 > ${WATCHES}`
 
 (confined ? describe : describe.skip)('the system gives no more watches', () => {
   const runConfined = (what: string, limit: string): Promise<void> =>
-    start('unshare', [
-      '-Ur',
-      process.execPath,
-      '--disable-warning=ExperimentalWarning',
-      CHILD,
-      what,
-      'fs-watch',
-      base,
-      limit
-    ]);
+    start('unshare', ['-Ur', process.execPath, CHILD, what, 'fs-watch', base, limit]);
 
   test('it says how many directories are scanned instead, records in all of them, and heals when there are watches again', async () => {
     for (let i = 0; i < 60; i += 1) mkdirSync(at(`d${i}/e`), { recursive: true });
