@@ -62,6 +62,10 @@ export default tseslint.config(
         {
           selector: "CallExpression[callee.name='readFileSync'][arguments.length>1]",
           message: 'Use readText of storage/read-text.ts.'
+        },
+        {
+          selector: "ImportDeclaration[source.value='zod'] > ImportSpecifier",
+          message: 'import * as z: by its name all of zod comes into what each command loads.'
         }
       ]
     }

@@ -41,6 +41,17 @@ function options() {
   return { only, grep: values.grep };
 }
 
+/** Ends what runs now, for Ctrl-C. */
+const endings = new Set();
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    for (const end of endings) {
+      end();
+    }
+    process.exit(130);
+  });
+}
+
 /** Runs a command to its end; resolves with its exit code and, when buffered, its output. Killed after limitMinutes. */
 function execute(command, args, { env = {}, buffered = false, limitMinutes = 40 } = {}) {
   return new Promise(done => {
@@ -65,15 +76,11 @@ function execute(command, args, { env = {}, buffered = false, limitMinutes = 40 
       console.error(`${command} ${args.join(' ')}: stopped after ${limitMinutes} minutes`);
       killGroup();
     }, limitMinutes * 60_000);
-    const interrupt = () => {
-      killGroup();
-      process.exit(130);
-    };
-    process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+    endings.add(killGroup);
     child.on('error', error => (output += error.message));
     child.on('close', code => {
       clearTimeout(timer);
-      process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+      endings.delete(killGroup);
       done({ code: code ?? 1, output });
     });
   });
@@ -221,11 +228,11 @@ function has(folder, name) {
   );
 }
 
-async function unit(grep) {
+async function jest(grep) {
   testPrograms();
   // Hundreds of short processes of ours are started: compiled once for all of them.
   const env = { NODE_COMPILE_CACHE: join(cache, 'compiled') };
-  const jest = join(results, 'jest.json');
+  const report = join(results, 'jest.json');
   const filter = grep === undefined ? [] : ['-t', grep];
   await suite(
     'jest',
@@ -236,18 +243,21 @@ async function unit(grep) {
       'node_modules/jest/bin/jest.js',
       '--maxWorkers=2',
       '--json',
-      `--outputFile=${jest}`,
+      `--outputFile=${report}`,
       ...filter
     ],
-    { env, report: jest, read: readJest, grep }
+    { env, report, read: readJest, grep }
   );
+}
+
+async function pytest(grep) {
   if (!has('test/python', /^test_.*\.py$/)) {
     return;
   }
-  const pytest = join(results, 'pytest.xml');
+  const report = join(results, 'pytest.xml');
   const selected = grep === undefined ? [] : ['test/python', `--grep=${grep}`];
-  await suite('pytest', venvPython, ['-m', 'pytest', '-q', `--junitxml=${pytest}`, ...selected], {
-    report: pytest,
+  await suite('pytest', venvPython, ['-m', 'pytest', '-q', `--junitxml=${report}`, ...selected], {
+    report,
     read: readJUnit,
     grep
   });
@@ -297,7 +307,6 @@ async function packaging(grep) {
     read: readJUnit,
     grep
   });
-  await playwright('installs in JupyterLab', 'install', { grep });
 }
 
 /** A step before the tests: when it fails, that is one failure, and the rest cannot run. */
@@ -321,32 +330,35 @@ async function main() {
   const since = Date.now();
   mkdirSync(results, { recursive: true });
   const wanted = group => only.includes(group);
+  const runs = wanted('unit') || wanted('ui') || wanted('packaging');
+  const aside = runs ? execute(process.execPath, ['scripts/set-up-aside.mjs']) : undefined;
   const installed = prepare('install', installPackages);
-  const running = installed && (wanted('unit') || wanted('ui') || wanted('packaging'));
-  const aside = running ? execute(process.execPath, ['scripts/set-up-aside.mjs']) : undefined;
+  // The checks read sources, and begin beside the build.
+  const checked = installed && wanted('lint') && grep === undefined ? lint() : undefined;
   const built =
-    running &&
+    installed &&
+    runs &&
     // Without the library, for a wrong type, the sidecar may still be built and tested.
     (prepare('library', () => buildServer({ library: true })) || prepare('build', () => buildServer())) &&
     prepare('build', buildLabextension);
-  if (installed && wanted('lint') && grep === undefined) {
-    await lint();
-  }
+  await checked;
   await aside;
   if (built && prepare('python', installPython)) {
-    if (wanted('unit')) {
-      await unit(grep);
+    const browser = (wanted('ui') || wanted('packaging')) && prepare('chromium', chromium);
+    await Promise.all([
+      wanted('unit') && jest(grep),
+      // These wait for servers and downloads more than they compute.
+      (async () => {
+        if (wanted('unit')) await pytest(grep);
+        if (wanted('packaging') && browser) await playwright('installs in JupyterLab', 'install', { grep });
+      })()
+    ]);
+    if (wanted('ui') && browser && has('ui-tests', /^(?!install).*\.spec\.ts$/)) {
+      await Promise.all(
+        ['1/2', '2/2'].map(shard => playwright(`JupyterLab in Chromium, ${shard}`, 'ui', { grep, shard }))
+      );
     }
-    if ((wanted('ui') || wanted('packaging')) && prepare('chromium', chromium)) {
-      if (wanted('ui') && has('ui-tests', /^(?!install).*\.spec\.ts$/)) {
-        await Promise.all(
-          ['1/2', '2/2'].map(shard => playwright(`JupyterLab in Chromium, ${shard}`, 'ui', { grep, shard }))
-        );
-      }
-      if (wanted('packaging')) {
-        await packaging(grep);
-      }
-    }
+    if (wanted('packaging')) await packaging(grep);
   }
   console.log(`\nall in ${seconds(since)}`);
   for (const failure of tally.failures) {

@@ -83,7 +83,7 @@ export default defineConfig({
   },
   projects: [
     install
-      ? { name: 'install', testMatch: /install.*\.spec\.ts/, timeout: 600_000 }
+      ? { name: 'install', testMatch: /install.*\.spec\.ts/, timeout: 1_200_000 }
       : { name: 'ui', testMatch: /\.spec\.ts/, testIgnore: /install.*\.spec\.ts/ }
   ],
   ...(install ? {} : { webServer: server })
