@@ -6,6 +6,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { SyftError } from '../../../server/src/core/errors.ts';
 import { isDrop } from '../../../server/src/core/retention-act.ts';
@@ -87,6 +88,8 @@ async function everyCall(mode: 'kill' | 'tear' | 'fail', check: (run: Run, k: nu
       try {
         check(done, k);
         await goesOn(scratch, dir, done);
+        // There may be little room where syncing costs nothing.
+        rmSync(dir, { recursive: true });
       } catch (error) {
         throw new Error(`${mode} at ${k} of ${last}: ${String(error)}\n${done.stderr}`, { cause: error });
       }

@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { appendFileSync, cpSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Scratch, version } from './scratch.ts';
+import { quickDirectory, Scratch, version } from './scratch.ts';
 
 /** A closed log with a little of everything, small enough to be changed at every byte. */
 async function small(scratch: Scratch): Promise<void> {
@@ -17,7 +17,7 @@ async function small(scratch: Scratch): Promise<void> {
 }
 
 test('no byte of a closed log can change without being named', async () => {
-  using scratch = new Scratch();
+  using scratch = new Scratch(quickDirectory());
   await small(scratch);
   expect(await scratch.fsck()).toEqual([]);
   const guarded = scratch
@@ -38,13 +38,12 @@ test('no byte of a closed log can change without being named', async () => {
     const path = join(scratch.dir, file);
     const bytes = readFileSync(path);
     for (let at = 0; at < bytes.length; at += 1) {
-      for (const mask of [0x01, 0x80]) {
-        const changed = Buffer.from(bytes);
-        changed[at] = changed[at]! ^ mask;
-        writeFileSync(path, changed);
-        const found = await scratch.fsck().catch((error: unknown) => [error]);
-        if (found.length === 0) unnoticed.push(`${file}:${at}`);
-      }
+      const changed = Buffer.from(bytes);
+      // One bit of each byte, every bit in its turn.
+      changed[at] = changed[at]! ^ (1 << (at % 8));
+      writeFileSync(path, changed);
+      const found = await scratch.fsck().catch((error: unknown) => [error]);
+      if (found.length === 0) unnoticed.push(`${file}:${at}`);
     }
     writeFileSync(path, bytes);
   }

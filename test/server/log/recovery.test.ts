@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { FRAME_HEADER } from '../../../server/src/log/layout.ts';
 import type { Damage } from '../../../server/src/log/types.ts';
-import { all, Scratch, version } from './scratch.ts';
+import { all, quickDirectory, Scratch, version } from './scratch.ts';
 
 /** A log that was not closed, and its length after each append. */
 async function crashed(scratch: Scratch): Promise<{ lengths: number[]; headless: string }> {
@@ -41,7 +41,7 @@ const headOf = (segment: string): string => join(segment, '..', 'head.json');
 
 describe('a tail that was torn', () => {
   test('at any byte of the last frame: all before it stays, and writing goes on behind it', async () => {
-    using scratch = new Scratch();
+    using scratch = new Scratch(quickDirectory());
     const { lengths, headless } = await crashed(scratch);
     const segment = segmentOf(scratch, headless);
     const whole = readFileSync(segment);
