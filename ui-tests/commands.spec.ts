@@ -2,8 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { expect, test } from '@jupyterlab/galata';
-
+import { expect, test } from './lab';
 import { bar, execute, openPanel, panel, rows, showHistory, versions, workspace } from './syft';
 
 test('every command says what it does and what it takes, for menus, shortcuts and assistants', async ({ page }) => {

@@ -1,11 +1,10 @@
 /** The versions of a file and what they were: else a user could not find the state to go back to. */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-
-import { expect, test } from '@jupyterlab/galata';
+import { basename, join } from 'node:path';
 
 import { repository } from './jupyter';
+import { expect, test } from './lab';
 import { axe, bar, execute, onDisk, openPanel, panel, rowOf, rows, showHistory, versions, workspace } from './syft';
 
 test('“Show history” in the file browser shows how each version came about, and its size', async ({
@@ -108,19 +107,20 @@ test('a version of a notebook opens read-only, with its outputs and without a ke
   expect(JSON.stringify(await sessions.json())).not.toContain('syft-history');
 });
 
-for (const [name, selector] of [
-  ['results/model.png', '.jp-ImageViewer img'],
-  ['data/counts.csv', '.jp-CSVViewer'],
-  ['README.md', '.jp-MarkdownViewer h1, .jp-FileEditor .cm-content'],
-  ['data/clean.parquet', '.jp-SyftSync-details']
-] as const) {
-  test(`a version of ${name} opens in the viewer of its type`, async ({ page }) => {
+test('a version of a picture, a table, a text and a Parquet file opens in the viewer of its type', async ({ page }) => {
+  for (const [name, selector] of [
+    ['results/model.png', '.jp-ImageViewer img'],
+    ['data/counts.csv', '.jp-CSVViewer'],
+    ['README.md', '.jp-MarkdownViewer h1, .jp-FileEditor .cm-content'],
+    ['data/clean.parquet', '.jp-SyftSync-details']
+  ] as const) {
     await showHistory(page, name);
+    await expect(versions(page)).toHaveAttribute('aria-label', `Versions of ${name}`);
     await rows(versions(page)).first().click();
-    await expect(bar(page)).toBeVisible();
-    await expect(page.locator(selector).first()).toBeVisible();
-  });
-}
+    await expect(page.getByRole('toolbar', { name: `Version of ${basename(name)}` })).toBeVisible();
+    await expect(page.locator(`:is(${selector}):visible`).first()).toBeVisible();
+  }
+});
 
 test('looking at versions uses one tab; a double click keeps one', async ({ page, tmpPath }) => {
   const file = join(workspace, tmpPath, 'tabs.txt');

@@ -13,6 +13,8 @@ export const venvPython = join(repository, '.venv', process.platform === 'win32'
 export interface JupyterOptions {
   /** Folder that JupyterLab serves; a new empty one that `stop` removes when absent. */
   root?: string;
+  /** Taken when it is free; any other when absent. */
+  port?: number;
   /** Starts and ends with `/`; `/` when absent. */
   baseUrl?: string;
   /** With a token, XSRF is checked too, as in real life. Without one, anybody may come in and no XSRF is checked. */
@@ -54,7 +56,7 @@ export async function startJupyter(options: JupyterOptions = {}): Promise<Jupyte
     'jupyterlab',
     '--no-browser',
     '--allow-root',
-    '--ServerApp.port=0',
+    `--ServerApp.port=${options.port ?? 0}`,
     `--ServerApp.root_dir=${root}`,
     `--ServerApp.base_url=${options.baseUrl ?? '/'}`,
     `--IdentityProvider.token=${token}`,

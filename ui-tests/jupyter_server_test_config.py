@@ -8,3 +8,5 @@ configure_jupyter_server(c)  # noqa: F821
 
 c.ServerApp.port = int(os.environ["SYFT_UI_PORT"])  # noqa: F821
 c.ServerApp.allow_root = True  # noqa: F821
+# As elsewhere: galata would leave a folder behind.
+c.LabApp.workspaces_dir = os.environ["JUPYTERLAB_WORKSPACES_DIR"]  # noqa: F821

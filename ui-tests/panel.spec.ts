@@ -3,8 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { expect, test } from '@jupyterlab/galata';
-
+import { expect, test } from './lab';
 import { changes, openPanel, panel, rowOf, rows, workspace } from './syft';
 
 test.beforeEach(async ({ page }) => {

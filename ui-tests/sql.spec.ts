@@ -2,10 +2,10 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { expect, test } from '@jupyterlab/galata';
 import type { IJupyterLabPageFixture } from '@jupyterlab/galata';
 import type { Locator } from '@playwright/test';
 
+import { expect, test } from './lab';
 import { axe, bar, execute, panel, rows, showHistory, versions, workspace } from './syft';
 
 const tab = (page: IJupyterLabPageFixture): Locator => page.locator('.jp-SyftSync-sql:visible');

@@ -3,18 +3,21 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { expect, test } from '@playwright/test';
 import type { Page } from '@playwright/test';
 
 import { startJupyter } from './jupyter';
 import type { Jupyter, JupyterOptions } from './jupyter';
+import { expect, plainTest as test } from './lab';
 import { axe, changes, openPanel, panel, rowOf, rows, versions } from './syft';
 
 const running: Jupyter[] = [];
+const ports: number[] = [];
 const homes: string[] = [];
 
 async function start(options: JupyterOptions): Promise<Jupyter> {
-  const jupyter = await startJupyter(options);
+  // On the ports of the test before, where the browser has all of JupyterLab already.
+  const jupyter = await startJupyter({ port: ports[running.length] ?? 0, ...options });
+  ports[running.length] = Number(new URL(jupyter.url).port);
   running.push(jupyter);
   return jupyter;
 }
