@@ -263,14 +263,10 @@ async function pytest(grep) {
   });
 }
 
-/** @param shard Which part of the specs, as `1/2`; each part has a JupyterLab of its own. */
-async function playwright(name, project, { grep, shard }) {
-  const part = shard === undefined ? project : `${project}-${shard.replace('/', '-of-')}`;
+/** @param specs Which files, where it is not all; @param part what they are together. Each part has a JupyterLab of its own. */
+async function playwright(name, project, { grep, specs = [], part = project }) {
   const report = join(results, `playwright-${part}.json`);
-  const filter = [
-    ...(shard === undefined ? [] : [`--shard=${shard}`]),
-    ...(grep === undefined ? [] : ['--grep', grep, '--pass-with-no-tests'])
-  ];
+  const filter = [...specs, ...(grep === undefined ? [] : ['--grep', grep, '--pass-with-no-tests'])];
   await suite(
     name,
     pinnedNode(),
@@ -294,6 +290,21 @@ async function playwright(name, project, { grep, shard }) {
       read: readPlaywright,
       grep
     }
+  );
+}
+
+/** Those that start a JupyterLab in each test, and two more: about half of the time. */
+const HALF = ['looks.spec.ts', 'sql.spec.ts', 'states.spec.ts'];
+
+async function ui(grep) {
+  const specs = readdirSync(join(root, 'ui-tests')).filter(file => /^(?!install).*\.spec\.ts$/.test(file));
+  const halves = [specs.filter(file => !HALF.includes(file)), specs.filter(file => HALF.includes(file))];
+  await Promise.all(
+    halves
+      .filter(half => half.length > 0)
+      .map((half, i) =>
+        playwright(`JupyterLab in Chromium, ${i + 1} of 2`, 'ui', { grep, specs: half, part: `ui-${i + 1}-of-2` })
+      )
   );
 }
 
@@ -354,9 +365,7 @@ async function main() {
       })()
     ]);
     if (wanted('ui') && browser && has('ui-tests', /^(?!install).*\.spec\.ts$/)) {
-      await Promise.all(
-        ['1/2', '2/2'].map(shard => playwright(`JupyterLab in Chromium, ${shard}`, 'ui', { grep, shard }))
-      );
+      await ui(grep);
     }
     if (wanted('packaging')) await packaging(grep);
   }

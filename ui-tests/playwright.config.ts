@@ -1,6 +1,6 @@
 /**
  * Two projects. `ui`: every spec against one JupyterLab from .venv, on a copy of examples/, the real sidecar recording; the
- * specs look at the newest of what is recorded, so one runs after the other, and only shards side by side.
+ * specs look at the newest of what is recorded, so one runs after the other, and only halves of them side by side.
  * `install`: the specs named install*.spec.ts, which install the extension in both ways and start their own.
  */
 import { execFileSync } from 'node:child_process';
