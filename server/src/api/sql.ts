@@ -75,9 +75,13 @@ async function answer(
       // A proxy that collects first would keep rows back.
       'X-Accel-Buffering': 'no'
     });
+    // Whoever does not read is not waited for when the query has failed, by its time for one.
+    const failed = new AbortController();
+    void ended.then(end => end.error !== undefined && failed.abort());
+    const over = AbortSignal.any([controller.signal, failed.signal]);
     for await (const piece of bytes) {
-      if (controller.signal.aborted) break;
-      if (!res.write(piece)) await drained(res, controller.signal);
+      if (over.aborted) break;
+      if (!res.write(piece)) await drained(res, over);
     }
     const end = await ended;
     outcome.end(end);

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { tableFromIPC } from 'apache-arrow';
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -149,18 +149,47 @@ describe('a query', () => {
         response.on('error', reject);
       });
       const query = 'SELECT range, repeat(range::VARCHAR, 20) FROM range(1000000000)';
-      req.end(JSON.stringify({ query, format: 'csv', maxRows: 300_000, timeoutMs: 60_000, queryId: 'gone' }));
+      req.end(JSON.stringify({ query, format: 'csv', maxRows: 100_000_000, timeoutMs: 60_000, queryId: 'gone' }));
     });
     while ((await outcome('gone')).state === 'running') await new Promise(resolve => setTimeout(resolve, 20));
     expect(await outcome('gone')).toMatchObject({ state: 'cancelled' });
     expect(await rows('SELECT 1 AS one')).toEqual([{ one: 1 }]);
   }, 30_000);
 
+  test('is not held up by who has stopped to read it', async () => {
+    const stalled = await new Promise<IncomingMessage>((resolve, reject) => {
+      const headers = { host: 'localhost', 'x-syft-sync-secret': SECRET, 'content-type': 'application/json' };
+      const req = request({
+        socketPath,
+        path: '/api/sql',
+        method: 'POST',
+        headers: { ...headers, 'x-syft-sync-request': '1' }
+      });
+      req.on('error', reject);
+      req.on('response', response => resolve(response.pause()));
+      const query = 'SELECT range, repeat(range::VARCHAR, 20) FROM range(1000000000)';
+      req.end(JSON.stringify({ query, format: 'csv', maxRows: 100_000_000, timeoutMs: 700, queryId: 'stalled' }));
+    });
+    const cut = new Promise(resolve => stalled.on('error', resolve));
+    while ((await outcome('stalled')).state === 'running') await new Promise(resolve => setTimeout(resolve, 20));
+    expect(await outcome('stalled')).toMatchObject({ state: 'failed', error: { code: 'SQL_TIMEOUT' } });
+    stalled.resume();
+    expect(await cut).toMatchObject({ code: 'ECONNRESET' });
+  }, 30_000);
+
   test('that fails at its last row is an error, and no shorter table', async () => {
-    const query = `SELECT CASE WHEN range = 99999 THEN error('bad row') ELSE range::VARCHAR END AS r FROM range(100000)`;
-    const failed = await sql({ query, queryId: 'bad', format: 'ndjson' });
+    const failing = (last: number): string =>
+      `SELECT CASE WHEN range = ${last} THEN error('bad row') ELSE range::VARCHAR END AS r FROM range(${last + 1})`;
+    const failed = await sql({ query: failing(2999), queryId: 'bad', format: 'ndjson' });
     expect([failed.status, failed.json]).toMatchObject([400, { error: { code: 'SQL_INVALID' } }]);
-    expect(await outcome('bad')).toMatchObject({ state: 'failed', rows: 0, error: { code: 'SQL_INVALID' } });
+    expect(await outcome('bad')).toMatchObject({ state: 'failed', error: { code: 'SQL_INVALID' } });
+    // Of a large one rows have left by then: the answer is cut off before its end.
+    const late = await sql({ query: failing(199_999), queryId: 'late', format: 'ndjson' });
+    expect([late.status, late.cut]).toEqual([200, true]);
+    expect(await outcome('late')).toMatchObject({
+      state: 'failed',
+      error: { code: 'SQL_INVALID', message: expect.stringContaining('bad row') as unknown }
+    });
     expect((await ask({ socketPath }, '/api/sql/queries/never')).status).toBe(404);
   });
 

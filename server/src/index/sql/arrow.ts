@@ -8,13 +8,19 @@
 import type { DuckDBDataChunk, DuckDBType, DuckDBVector } from '@duckdb/node-api';
 import type * as DuckdbApi from '@duckdb/node-api';
 import * as arrow from 'apache-arrow';
-import { SyftError } from '../../core/errors.ts';
-import type { SqlRows } from './session.ts';
-import { farBytes, memoryOf, type Items, type Validity } from './vector-memory.ts';
+import type { SqlRows } from './result-stream.ts';
+import {
+  gatherBytes,
+  isValid,
+  layoutChanged,
+  memoryOf,
+  viewOf,
+  type Items,
+  type Rows,
+  type Validity
+} from './vector-memory.ts';
 
 type Api = typeof DuckdbApi;
-/** Rows to take, in order; `undefined`: all. */
-type Rows = Uint32Array | undefined;
 
 /** How a column leaves: its Arrow type, and its data out of a vector. */
 interface Column {
@@ -68,12 +74,6 @@ export async function* encodeArrow(
   yield writer.take();
 }
 
-function isValid({ data, offset }: Validity, row: number): boolean {
-  if (data === null) return true;
-  const bit = offset + row;
-  return ((data[bit >> 6] as bigint) & (1n << BigInt(bit & 63))) !== 0n;
-}
-
 interface Nulls {
   readonly nullCount: number;
   readonly nullBitmap: Uint8Array | undefined;
@@ -118,16 +118,6 @@ function itemsOf(vector: DuckDBVector, count: number, rows: Rows): Items {
   const taken = new Taken(count);
   for (let i = 0; i < count; i++) taken[i] = items[rows[i] as number] as never;
   return taken;
-}
-
-function layoutChanged(): SyftError {
-  return new SyftError('INTERNAL', 'The DuckDB client holds vectors in another way than is known.');
-}
-
-function viewOf(vector: DuckDBVector): DataView {
-  const { dataView } = memoryOf(vector);
-  if (dataView === undefined) throw layoutChanged();
-  return dataView;
 }
 
 /** Values that DuckDB holds as Arrow does. */
@@ -212,60 +202,13 @@ const UHUGEINT = fixed(
   words32
 );
 
-/**
- * Strings and bytes, put one behind the other. Short ones stand in the vector itself. Longer ones stand elsewhere, most often one
- * behind the other as well, so that one copy brings many; one that many rows share is copied from where it was put first.
- */
+/** Strings and bytes, put one behind the other. */
 function bytesColumn(type: arrow.DataType): Column {
   return {
     type,
     data: (vector, count, rows) => {
-      const { validity = { data: null, offset: 0 } } = memoryOf(vector);
-      const from = viewOf(vector);
-      const offsets = new Int32Array(count + 1);
-      let total = 0;
-      for (let i = 0; i < count; i++) {
-        const row = rows === undefined ? i : (rows[i] as number);
-        if (isValid(validity, row)) total += from.getUint32(row * 16, true);
-        if (total > 0x7fff_ffff) {
-          throw new SyftError('SQL_MEMORY', 'The texts of one column are too large to be sent at once.');
-        }
-        offsets[i + 1] = total;
-      }
-      const data = Buffer.allocUnsafe(total);
-      const put = new Map<number, number>();
-      let run: { row: number; start: number; length: number } | undefined;
-      let next = -1;
-      const flush = (): void => {
-        if (run !== undefined) data.set(farBytes(from, run.row, run.length), run.start);
-        run = undefined;
-      };
-      for (let i = 0; i < count; i++) {
-        const start = offsets[i] as number;
-        const length = (offsets[i + 1] as number) - start;
-        if (length === 0) continue;
-        const row = rows === undefined ? i : (rows[i] as number);
-        if (length <= 12) {
-          flush();
-          const at = row * 16 + 4;
-          for (let k = 0; k < length; k++) data[start + k] = from.getUint8(at + k);
-          continue;
-        }
-        // Addresses have 48 bits or a few more: a number holds them.
-        const address = from.getUint32(row * 16 + 8, true) + from.getUint32(row * 16 + 12, true) * 2 ** 32;
-        if (run !== undefined && address === next) run.length += length;
-        else {
-          flush();
-          const before = put.get(address);
-          // What is shared has one length too.
-          if (before !== undefined) data.copy(data, start, before, before + length);
-          else run = { row, start, length };
-        }
-        if (!put.has(address)) put.set(address, start);
-        next = address + length;
-      }
-      flush();
-      return make(type, count, nullsOf(validity, count, rows), { valueOffsets: offsets, data });
+      const { offsets, data } = gatherBytes(vector, count, rows);
+      return make(type, count, nullsOf(memoryOf(vector).validity, count, rows), { valueOffsets: offsets, data });
     }
   };
 }

@@ -3,7 +3,7 @@ import type * as DuckdbApi from '@duckdb/node-api';
 import type { DuckDBDataChunk } from '@duckdb/node-api';
 import { jsonWriter } from './json.ts';
 import type { Format } from './protocol.ts';
-import type { SqlRows } from './session.ts';
+import type { SqlRows } from './result-stream.ts';
 import { encodeTable, TABLE_ROWS } from './text-table.ts';
 import { plainWriter, written } from './written.ts';
 
@@ -14,6 +14,8 @@ export interface EncodeOptions {
   readonly maxRows: number;
   /** Directory for a file on the way; `undefined`: none may be written. */
   readonly scratch: string | undefined;
+  /** Megabytes that what is made of the rows may take. */
+  readonly memoryMb: number;
   /** Kept up to date. */
   readonly counts: { rows: number; truncated: boolean };
 }
@@ -35,7 +37,7 @@ export async function* encodeRows(
     }
     case 'parquet': {
       const { encodeParquet } = await import('./parquet.ts');
-      yield* encodeParquet(api, result, chunks, options.scratch);
+      yield* encodeParquet(api, result, chunks, options);
       return;
     }
     case 'json':

@@ -48,7 +48,7 @@ export class SqlProcess {
     this.#child = fork(fileURLToPath(new URL('./sql-worker.ts', import.meta.url)), {
       // Nothing of this process's environment: secrets are in it.
       env: process.env['SystemRoot'] === undefined ? {} : { SystemRoot: process.env['SystemRoot'] },
-      execArgv: ['--disable-warning=ExperimentalWarning'],
+      execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc'],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', process.env['SYFT_SYNC_DEBUG'] === undefined ? 'ignore' : 'inherit', 'ipc', 'pipe']
     });
@@ -165,7 +165,7 @@ class Current implements Run {
   #taken = 0;
   #cancelled = false;
   #reading = false;
-  #discarding = false;
+  #discarding: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
   constructor(options: CurrentOptions) {
@@ -218,9 +218,9 @@ class Current implements Run {
     clearTimeout(this.#stopTimer);
     if (this.#end.error === undefined) this.#begun.resolve(undefined);
     else this.#begun.reject(this.#end.error);
+    // Rows that break off are of no use, and whoever reads them may have stopped for good: the process is for others now.
+    if (this.#end.error !== undefined) void this.#discard();
     this.#wake?.();
-    // Nobody reads rows that were never announced, or that nobody wants any more.
-    if (!this.#reading && (this.#cancelled || this.#end.error !== undefined)) void this.#discard();
   }
 
   get bytes(): AsyncIterable<Uint8Array> {
@@ -229,10 +229,9 @@ class Current implements Run {
 
   async *#read(): AsyncGenerator<Uint8Array> {
     if (this.#reading) throw new Error('the rows are read once');
-    if (this.#discarding) return;
     this.#reading = true;
     try {
-      for (;;) {
+      while (this.#discarding === undefined) {
         const piece = this.#take();
         if (piece !== undefined) {
           yield piece;
@@ -283,8 +282,12 @@ class Current implements Run {
   }
 
   /** What is left of the rows is read and thrown away: the next query's begin behind them. */
-  async #discard(): Promise<void> {
-    this.#discarding = true;
+  #discard(): Promise<void> {
+    this.#discarding ??= this.#discardAll();
+    return this.#discarding;
+  }
+
+  async #discardAll(): Promise<void> {
     while (this.#end === undefined || this.#taken < this.#end.bytes) {
       if (this.#take() === undefined) await this.#more();
     }
@@ -296,7 +299,7 @@ class Current implements Run {
     if (this.#cancelled) return;
     this.#cancelled = true;
     if (this.#end !== undefined) {
-      if (!this.#reading) void this.#discard();
+      void this.#discard();
       return;
     }
     const { id, say, kill } = this.#options;

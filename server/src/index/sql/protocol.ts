@@ -76,6 +76,6 @@ export type FromWorker =
       readonly rows: number;
       readonly truncated: boolean;
       readonly error?: WireError;
-      /** The process ends with this query. */
+      /** The process is not to be asked again. */
       readonly last?: true;
     };

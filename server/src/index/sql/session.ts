@@ -6,16 +6,15 @@
 import type * as DuckdbApi from '@duckdb/node-api';
 import type {
   DuckDBConnection,
-  DuckDBDataChunk,
   DuckDBInstance,
   DuckDBPreparedStatement,
-  DuckDBResult,
   DuckDBType,
   DuckDBValue
 } from '@duckdb/node-api';
 import { availableParallelism } from 'node:os';
 import { SyftError } from '../../core/errors.ts';
 import { sqlError, type QueryText } from './errors.ts';
+import { BrokenOffError, ResultStream, type SqlRows } from './result-stream.ts';
 import { readStatement, type Statement } from './statement.ts';
 import { words } from './words.ts';
 import { definitions, EXTRA_TABLES, type ExtraTable } from './tables.ts';
@@ -42,14 +41,6 @@ export interface SqlSessionOptions {
 export interface ExtraRows {
   readonly table: ExtraTable;
   readonly rows: readonly (readonly (string | number | boolean | null)[])[];
-}
-
-/** A result whose first rows are there. */
-export interface SqlRows {
-  readonly names: readonly string[];
-  readonly types: readonly DuckDBType[];
-  /** Rows in portions of DuckDB's; each is valid until the next is asked for. */
-  chunks(): AsyncGenerator<DuckDBDataChunk>;
 }
 
 const CATALOG = 'log_index';
@@ -91,6 +82,9 @@ export class SqlSession {
       threads: String(Math.max(1, Math.min(MAX_THREADS, availableParallelism()))),
       // What does not fit into memory fails: nothing is spilled to a disk.
       temp_directory: '',
+      // What a query needed goes back to the system after it.
+      allocator_flush_threshold: '1MB',
+      allocator_bulk_deallocation_flush_threshold: '1MB',
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
       allow_community_extensions: 'false'
@@ -158,9 +152,7 @@ export class SqlSession {
   }
 
   /**
-   * Runs a query and hands its rows to `use`.
-   *
-   * Rows are not handed on while DuckDB works: its client ends a stream that fails as it ends one that is whole.
+   * Runs a query and hands its rows to `use` while DuckDB works out the next: it waits for who reads, and holds a few portions.
    *
    * @param options.lenient Values for parameters that the query does not have are no mistake.
    * @param options.maxRows No more than one row beyond is worked out.
@@ -183,21 +175,61 @@ export class SqlSession {
       timer ??= setInterval(() => connection.interrupt(), INTERRUPT_EVERY);
     };
     signal.addEventListener('abort', interrupt);
+    let rows: ResultStream | undefined;
     try {
       if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.');
       await this.#narrow(connection, statement);
       await connection.run('BEGIN TRANSACTION READ ONLY');
       const prepared = await this.#prepared(connection, query.run);
       bind(this.#api, prepared, parameters, options.lenient === true);
-      return await use(rowsOf(await prepared.run()));
+      // What explains a query is one row, and worked out by then.
+      const result = await (statement.explain ? prepared.run() : prepared.stream());
+      rows = new ResultStream(this.#api, connection, result);
+      return await use(rows);
     } catch (error) {
       if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.', { cause: error });
+      if (error instanceof BrokenOffError) {
+        throw await this.#whyBrokenOff(connection, query, parameters, signal, options.lenient === true, error);
+      }
       throw sqlError(error, query);
     } finally {
       signal.removeEventListener('abort', interrupt);
       clearInterval(timer);
+      await rows?.leave();
       connection.closeSync();
     }
+  }
+
+  /**
+   * Why a query failed after its first rows. DuckDB's client keeps it to itself, so the query is run once more without handing
+   * on a row: `EXPLAIN ANALYZE` keeps none and fails with words.
+   */
+  async #whyBrokenOff(
+    connection: DuckDBConnection,
+    query: QueryText,
+    parameters: Parameters | undefined,
+    signal: AbortSignal,
+    lenient: boolean,
+    cause: BrokenOffError
+  ): Promise<SyftError> {
+    const before = 'EXPLAIN ANALYZE ';
+    const again: QueryText = {
+      written: query.written,
+      run: `${before}${query.run}`,
+      place: offset => query.place(Math.max(0, offset - before.length))
+    };
+    const unknown = (why: string): SyftError =>
+      new SyftError('SQL_INVALID', `The query failed after its first rows, and ${why}. Ask again.`, { cause });
+    try {
+      await connection.run('ROLLBACK');
+      await connection.run('BEGIN TRANSACTION READ ONLY');
+      const prepared = await this.#prepared(connection, again.run);
+      bind(this.#api, prepared, parameters, lenient);
+      await prepared.run();
+    } catch (error) {
+      return signal.aborted ? unknown('there was no time left to find out why') : sqlError(error, again);
+    }
+    return unknown('did not when it was run again');
   }
 
   /** Tables without the joins behind columns that the query does not name. */
@@ -252,20 +284,6 @@ function limited({ query, explain }: Statement, maxRows: number | undefined): Qu
     // On a line of its own: the query may end in a comment.
     run: `${before}${query.run.slice(0, end)}\n) LIMIT ${maxRows + 1}`,
     place: offset => query.place(Math.min(Math.max(0, offset - before.length), end))
-  };
-}
-
-function rowsOf(result: DuckDBResult): SqlRows {
-  return {
-    names: result.deduplicatedColumnNames(),
-    types: result.columnTypes(),
-    async *chunks() {
-      for (;;) {
-        const chunk = await result.fetchChunk();
-        if (chunk === null || chunk.rowCount === 0) return;
-        yield chunk;
-      }
-    }
   };
 }
 

@@ -10,7 +10,8 @@ import { SyftError } from '../../core/errors.ts';
 import { overContents, resolveCalls, type ResolvedCall } from './contents.ts';
 import { encodeRows } from './encode.ts';
 import type { ContentFile, FromWorker, RunRequest, ToWorker, WireError } from './protocol.ts';
-import { SqlSession, type ExtraRows, type SqlRows } from './session.ts';
+import type { SqlRows } from './result-stream.ts';
+import { SqlSession, type ExtraRows } from './session.ts';
 import type { Statement } from './statement.ts';
 import type { ExtraTable } from './tables.ts';
 
@@ -19,7 +20,12 @@ const ROWS_FD = 4;
 /** Milliseconds between looks at the memory. */
 const MEMORY_WATCH = 50;
 /** Megabytes beyond DuckDB's own limit: this process itself, and what DuckDB does not count. */
-const MEMORY_SLACK = 384;
+const MEMORY_SLACK = 448;
+/** A process that has become so large, against what it may, is not kept: not all that a query took comes back. */
+const SPENT = 0.6;
+/** Bytes of rows, and milliseconds, that are waited for before the first row leaves. */
+const HELD_BACK_BYTES = 64 << 10;
+const HELD_BACK_MS = 100;
 
 const rows = new Socket({ fd: ROWS_FD, readable: false, writable: true });
 let session: { readonly key: string; readonly session: SqlSession } | undefined;
@@ -131,13 +137,48 @@ async function answer(request: RunRequest, signal: AbortSignal, counts: Counts):
   else await overContents(api, request.database, request, statement, calls, contents, output);
 }
 
+/**
+ * Sends rows while the next are worked out. The first are held back for a moment: a query that fails soon is answered with an error,
+ * and not with rows that break off.
+ */
 async function sendRows(request: RunRequest, result: SqlRows, signal: AbortSignal, counts: Counts): Promise<void> {
-  const { format, maxRows, scratch } = request;
-  let begun = false;
-  for await (const piece of encodeRows(api, result, { format, maxRows, scratch, counts })) {
-    if (!begun) say({ kind: 'begin', id: request.id });
-    begun = true;
-    await send(piece, signal, counts);
+  const { format, maxRows, scratch, memoryMb } = request;
+  const pieces = encodeRows(api, result, { format, maxRows, scratch, memoryMb, counts });
+  let held: (Uint8Array | string)[] | undefined = [];
+  let size = 0;
+  let sooner: NodeJS.Timeout | undefined;
+  const letGo = async (): Promise<void> => {
+    if (held === undefined) return;
+    clearTimeout(sooner);
+    const first = held;
+    held = undefined;
+    say({ kind: 'begin', id: request.id });
+    for (const piece of first) await send(piece, signal, counts);
+  };
+  try {
+    let next = pieces.next();
+    for (;;) {
+      const late = Promise.withResolvers<'late'>();
+      if (held !== undefined && size > 0) {
+        sooner = setTimeout(() => late.resolve('late'), HELD_BACK_MS);
+        if ((await Promise.race([next, late.promise])) === 'late') await letGo();
+        clearTimeout(sooner);
+      }
+      const { done, value } = await next;
+      if (done === true) break;
+      next = pieces.next();
+      // It fails at the next turn, and not while nobody looks.
+      next.catch(() => undefined);
+      size += value.length;
+      if (held === undefined) await send(value, signal, counts);
+      else {
+        held.push(value);
+        if (size >= HELD_BACK_BYTES) await letGo();
+      }
+    }
+    await letGo();
+  } finally {
+    await pieces.return(undefined);
   }
 }
 
@@ -153,6 +194,8 @@ async function run(request: RunRequest): Promise<void> {
     controller.abort();
   }, request.timeoutMs);
   const watch = setInterval(() => {
+    if (process.memoryUsage.rss() <= limit) return;
+    globalThis.gc?.();
     if (process.memoryUsage.rss() <= limit) return;
     // DuckDB does not count all that it takes, and gives nothing back while it runs: this process goes, at once.
     const message = `The query needs more memory than the ${request.memoryMb} MB it may take.`;
@@ -175,7 +218,8 @@ async function run(request: RunRequest): Promise<void> {
     given = undefined;
     running = undefined;
   }
-  say({ kind: 'end', id: request.id, ...counts, ...(error !== undefined && { error }) });
+  const spent = process.memoryUsage.rss() > limit * SPENT;
+  say({ kind: 'end', id: request.id, ...counts, ...(spent && { last: true }), ...(error !== undefined && { error }) });
 }
 
 process.on('message', (message: ToWorker) => {

@@ -2,7 +2,7 @@
 import type * as DuckdbApi from '@duckdb/node-api';
 import type { DuckDBDataChunk } from '@duckdb/node-api';
 
-import type { SqlRows } from './session.ts';
+import type { SqlRows } from './result-stream.ts';
 import { plainWriter, written } from './written.ts';
 
 type Api = typeof DuckdbApi;

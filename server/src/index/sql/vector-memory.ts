@@ -4,6 +4,7 @@
  */
 import type { DuckDBVector } from '@duckdb/node-api';
 import { createRequire } from 'node:module';
+import { SyftError } from '../../core/errors.ts';
 
 /** Bit set: there is a value. No array: there are values everywhere. */
 export interface Validity {
@@ -66,4 +67,76 @@ let bindings: Bindings | undefined;
 export function farBytes(headers: DataView, row: number, length: number): Uint8Array {
   bindings ??= loadBindings();
   return bindings.get_data_from_pointer(headers.buffer, headers.byteOffset + row * 16 + 8, length);
+}
+
+/** Rows to take, in order; `undefined`: all. */
+export type Rows = Uint32Array | undefined;
+
+export function isValid({ data, offset }: Validity, row: number): boolean {
+  if (data === null) return true;
+  const bit = offset + row;
+  return ((data[bit >> 6] as bigint) & (1n << BigInt(bit & 63))) !== 0n;
+}
+
+export function layoutChanged(): SyftError {
+  return new SyftError('INTERNAL', 'The DuckDB client holds vectors in another way than is known.');
+}
+
+export function viewOf(vector: DuckDBVector): DataView {
+  const { dataView } = memoryOf(vector);
+  if (dataView === undefined) throw layoutChanged();
+  return dataView;
+}
+
+/**
+ * Strings and bytes of a vector, put one behind the other. Short ones stand in the vector itself. Longer ones stand elsewhere, most
+ * often one behind the other as well, so that one copy brings many; one that many rows share is copied from where it was put first.
+ */
+export function gatherBytes(vector: DuckDBVector, count: number, rows: Rows): { offsets: Int32Array; data: Buffer } {
+  const { validity = { data: null, offset: 0 } } = memoryOf(vector);
+  const from = viewOf(vector);
+  const offsets = new Int32Array(count + 1);
+  let total = 0;
+  for (let i = 0; i < count; i++) {
+    const row = rows === undefined ? i : (rows[i] as number);
+    if (isValid(validity, row)) total += from.getUint32(row * 16, true);
+    if (total > 0x7fff_ffff) {
+      throw new SyftError('SQL_MEMORY', 'The texts of one column are too large to be sent at once.');
+    }
+    offsets[i + 1] = total;
+  }
+  const data = Buffer.allocUnsafe(total);
+  const put = new Map<number, number>();
+  let run: { row: number; start: number; length: number } | undefined;
+  let next = -1;
+  const flush = (): void => {
+    if (run !== undefined) data.set(farBytes(from, run.row, run.length), run.start);
+    run = undefined;
+  };
+  for (let i = 0; i < count; i++) {
+    const start = offsets[i] as number;
+    const length = (offsets[i + 1] as number) - start;
+    if (length === 0) continue;
+    const row = rows === undefined ? i : (rows[i] as number);
+    if (length <= 12) {
+      flush();
+      const at = row * 16 + 4;
+      for (let k = 0; k < length; k++) data[start + k] = from.getUint8(at + k);
+      continue;
+    }
+    // Addresses have 48 bits or a few more: a number holds them.
+    const address = from.getUint32(row * 16 + 8, true) + from.getUint32(row * 16 + 12, true) * 2 ** 32;
+    if (run !== undefined && address === next) run.length += length;
+    else {
+      flush();
+      const before = put.get(address);
+      // What is shared has one length too.
+      if (before !== undefined) data.copy(data, start, before, before + length);
+      else run = { row, start, length };
+    }
+    if (!put.has(address)) put.set(address, start);
+    next = address + length;
+  }
+  flush();
+  return { offsets, data };
 }

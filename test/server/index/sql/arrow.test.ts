@@ -26,7 +26,7 @@ async function encoded(query: string, format: Format = 'arrow', maxRows = 1_000_
   const pieces: Buffer[] = [];
   await session.run(await session.read(query), undefined, AbortSignal.timeout(20_000), async rows => {
     const counts = { rows: 0, truncated: false };
-    for await (const piece of encodeRows(api, rows, { format, maxRows, scratch: index.dir, counts })) {
+    for await (const piece of encodeRows(api, rows, { format, maxRows, scratch: index.dir, memoryMb: 256, counts })) {
       pieces.push(Buffer.from(piece));
     }
   });

@@ -92,6 +92,90 @@ test('no more rows than were asked for, and it is said that there were more', as
   expect(await ended).toEqual({ rows: 3, truncated: true });
 });
 
+describe('rows leave while the next are worked out', () => {
+  const ENDLESS = `SELECT range AS n, repeat('x', 1000) AS t FROM range(1000000000000)`;
+  const open = (query: string, more: Partial<SqlQuery> = {}, signal = new AbortController().signal) =>
+    engine.query({ query, format: 'arrow', maxRows: 100_000_000, timeoutMs: 20_000, memoryMb: 64, ...more }, signal);
+
+  test.each(['arrow', 'ndjson', 'csv', 'json'] as const)('as %s, until nobody wants them', async format => {
+    const controller = new AbortController();
+    const { bytes, ended } = await open(ENDLESS, { format }, controller.signal);
+    let size = 0;
+    for await (const piece of bytes) {
+      size += piece.length;
+      if (size > 1_000_000) controller.abort();
+    }
+    expect(await ended).toMatchObject({ error: { code: 'CANCELLED' } });
+  });
+
+  test.each([
+    ['arrow', `SELECT range AS n, repeat('x', 1000) AS t FROM range(600000)`, 600_000_000],
+    ['parquet', `SELECT range AS n, hash(range) AS h, hash(-range) AS i FROM range(6000000)`, 100_000_000]
+  ] as const)(
+    'and a result larger than the memory arrives whole as %s',
+    async (format, query, least) => {
+      const { bytes, ended } = await open(query, { format, timeoutMs: 60_000 });
+      let size = 0;
+      for await (const piece of bytes) size += piece.length;
+      expect(await ended).toEqual({ rows: Number(/range\((\d+)\)$/.exec(query)?.[1]), truncated: false });
+      expect(size).toBeGreaterThan(least);
+    },
+    60_000
+  );
+
+  test('a reader that does not read holds up the query, until its time is up', async () => {
+    const { bytes, ended } = await open(ENDLESS, { timeoutMs: 700 });
+    const reading = bytes[Symbol.asyncIterator]();
+    expect((await reading.next()).done).toBe(false);
+    const end = await ended;
+    expect(end.error).toMatchObject({ code: 'SQL_TIMEOUT' });
+    // A few portions wait for their reader, and no more are worked out.
+    expect(end.rows).toBeLessThan(50_000);
+    expect(await reading.next()).toEqual({ done: true, value: undefined });
+    expect(await run('SELECT 1 AS one')).toBe('[{"one":1}]\n');
+  });
+
+  const bad = (last: string): string =>
+    `SELECT CASE WHEN range = 200000 THEN ${last} ELSE 'a' END AS r FROM range(300000)`;
+  test.each([
+    [
+      'a conversion',
+      "SELECT CASE WHEN range = 200000 THEN 'x' ELSE range::VARCHAR END::BIGINT FROM range(300000)",
+      /Could not convert string 'x'/
+    ],
+    ['an overflow', 'SELECT range + 9223372036854575807 FROM range(300000)', /Overflow in addition/],
+    ['an error of its own', bad(`error('bad row')`), /bad row/],
+    // By this one DuckDB does not even abort the transaction.
+    [
+      'a parser',
+      `SELECT json_deserialize_sql(CASE WHEN range = 200000 THEN '{"error":true,"error_type":"parser","error_message":"odd"}' ELSE json_serialize_sql('SELECT 1') END) FROM range(300000)`,
+      /odd/
+    ],
+    [
+      'what does not happen again',
+      bad(`error(CASE WHEN current_query() LIKE 'EXPLAIN%' THEN NULL ELSE 'once' END)`),
+      /did not when it was run again/
+    ]
+  ])('rows that break off by %s say why, and are not taken for all', async (_, query, why) => {
+    const { bytes, ended } = await open(query);
+    for await (const piece of bytes) expect(piece.length).toBeGreaterThan(0);
+    const end = await ended;
+    expect(end.error).toMatchObject({
+      code: expect.stringMatching(/^SQL_(INVALID|SYNTAX)$/) as unknown,
+      message: expect.stringMatching(why) as unknown
+    });
+    expect(end.rows).toBeGreaterThan(0);
+  });
+
+  test('and a query that needs too much after its first rows is stopped', async () => {
+    const query = `SELECT length(repeat('x', CASE WHEN range > 200000 THEN 1500000000 ELSE 1 END)) AS n FROM range(300000)`;
+    const { bytes, ended } = await open(query);
+    for await (const piece of bytes) expect(piece.length).toBeGreaterThan(0);
+    expect((await ended).error).toMatchObject({ code: 'SQL_MEMORY' });
+    expect(await run('SELECT 1 AS one')).toBe('[{"one":1}]\n');
+  });
+});
+
 test('a change that has just come is in the next answer', async () => {
   const before = await run('SELECT max(number) AS n FROM changes');
   const log = new ListLog(SAMPLE);
