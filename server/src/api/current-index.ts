@@ -2,7 +2,7 @@
 import type { Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
-import type { HistoryIndex, IndexStatus } from '../index/change-index.ts';
+import type { HistoryIndex, IndexStatus, IndexTables } from '../index/change-index.ts';
 import type {
   ChangeCounts,
   ChangeRecord,
@@ -98,5 +98,9 @@ export class CurrentIndex implements HistoryIndex {
     const index = await this.#queries();
     if (index.copyTo !== undefined) return index.copyTo(file, known);
     throw new SyftError('SQL_UNAVAILABLE', 'Another process records this folder: syft-sync sql asks it.');
+  }
+
+  async tables(): Promise<IndexTables | undefined> {
+    return (await this.#queries()).tables?.();
   }
 }

@@ -14,6 +14,7 @@
 import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type * as DuckdbApi from '@duckdb/node-api';
+import type { DuckDBDataChunk } from '@duckdb/node-api';
 import type { Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import type { PathName } from '../core/path-name.ts';
@@ -55,6 +56,20 @@ export interface HistoryIndex extends HistoryQueries {
    * @throws SyftError SQL_UNAVAILABLE where the index is in no file.
    */
   copyTo?(file: string, known: string | undefined): Promise<string>;
+  /**
+   * Its tables, up to date, where they are in memory only; `undefined`: they are in a file, see `copyTo`.
+   *
+   * @throws SyftError SQL_UNAVAILABLE where there are none.
+   */
+  tables?(): Promise<IndexTables | undefined>;
+}
+
+/** The tables of an index in memory (schema.ts). What stands in the rows of changes, paths and hashes stays as it is. */
+export interface IndexTables {
+  /** Another one: the index was built anew, and what was read of it before is of no use. */
+  readonly id: object;
+  /** Rows as DuckDB holds them, all of one moment. Each is a SELECT over the tables. */
+  select(statements: readonly string[]): Promise<DuckDBDataChunk[][]>;
 }
 
 /** What the index says about itself; one line each. */
@@ -64,8 +79,8 @@ export interface IndexLogger {
 }
 
 export interface ChangeIndexOptions {
-  /** Directory of the index: `index` below the log directory. */
-  readonly dir: string;
+  /** Directory of the index: `index` below the log directory. `undefined`: it is in memory, and nothing on disk is touched. */
+  readonly dir: string | undefined;
   /** The log it is derived from. */
   readonly log: Pick<LogReader, 'changes' | 'workspaceId'> & Partial<Pick<LogReader, 'changesAfter' | 'marks'>>;
   /** Keys of an encrypted log: nothing of the index is written then. */
@@ -230,7 +245,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
     } catch (error) {
       throw new UnavailableError(`DuckDB is not available on this machine (${messageOf(error)})`, { cause: error });
     }
-    if (keys !== undefined) return this.#openInMemory(api);
+    if (keys !== undefined || dir === undefined) return this.#openInMemory(api);
     const marker = join(dir, OPENING_FILE);
     try {
       await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -261,7 +276,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
   async #openInMemory(api: typeof DuckdbApi): Promise<DuckdbHistory> {
     const { dir, log, memoryMost = MEMORY_MOST_WITHOUT_FILE } = this.#options;
     try {
-      await rm(dir, { recursive: true, force: true });
+      if (dir !== undefined) await rm(dir, { recursive: true, force: true });
     } catch (error) {
       throw new UnavailableError(`what is in ${dir} cannot be removed (${messageOf(error)})`, { cause: error });
     }
@@ -276,7 +291,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
   /** The doubtful files get another name: one generation is kept for whoever wants to know what happened. */
   async #putAside(): Promise<void> {
     const { dir, keys } = this.#options;
-    if (keys !== undefined) return;
+    if (keys !== undefined || dir === undefined) return;
     for (const file of [DATABASE_FILE, `${DATABASE_FILE}.wal`]) {
       const from = join(dir, file);
       await rm(`${from}${DOUBTFUL_SUFFIX}`, { recursive: true, force: true });
@@ -300,7 +315,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
   /** What follows the marks that were kept with the index as it is; `undefined`: there are none, or the log has others. */
   async #behindMarks(duckdb: DuckdbHistory): Promise<AsyncIterable<Change> | undefined> {
     const { dir, log, keys } = this.#options;
-    if (keys !== undefined) return undefined;
+    if (keys !== undefined || dir === undefined) return undefined;
     try {
       const kept = JSON.parse(await readFile(join(dir, MARKS_FILE), 'utf8')) as KeptMarks;
       if (kept.count !== duckdb.count || kept.fingerprint !== duckdb.fingerprint) return undefined;
@@ -330,7 +345,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
   /** Keeps the log's marks with the index, when it has all that they stand for and no more. */
   async #keepMarks(duckdb: DuckdbHistory): Promise<void> {
     const { dir, log, keys } = this.#options;
-    if (keys !== undefined) return;
+    if (keys !== undefined || dir === undefined) return;
     const marks = log.marks?.();
     if (marks?.length !== duckdb.positions.size) return;
     if (!marks.every(mark => duckdb.positions.get(mark.device) === mark.seq)) return;
@@ -489,14 +504,22 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
     return this.#ask(engine => engine.firstKnown(paths, options), options);
   }
 
+  tables(): Promise<IndexTables | undefined> {
+    return this.#ask(engine => {
+      const duckdb = this.#forSql(engine);
+      const select: IndexTables['select'] = statements => duckdb.select(statements);
+      return Promise.resolve(duckdb.inMemory ? { id: duckdb, select } : undefined);
+    }, undefined);
+  }
+
+  #forSql(engine: HistoryEngine): DuckdbHistory {
+    if (engine instanceof DuckdbHistory) return engine;
+    throw new SyftError('SQL_UNAVAILABLE', `SQL needs the index, which cannot be used: ${this.#status.detail ?? ''}.`);
+  }
+
   copyTo(file: string, known: string | undefined): Promise<string> {
-    return this.#ask(async engine => {
-      if (!(engine instanceof DuckdbHistory)) {
-        throw new SyftError(
-          'SQL_UNAVAILABLE',
-          `SQL needs the index, which cannot be used: ${this.#status.detail ?? ''}.`
-        );
-      }
+    return this.#ask(async asked => {
+      const engine = this.#forSql(asked);
       const stamp = `${engine.count} ${engine.fingerprint}`;
       if (stamp === known) return stamp;
       await engine.copyTo(file);

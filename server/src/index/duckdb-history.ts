@@ -5,7 +5,7 @@
  * Holds no list of paths or changes in memory; what a batch needs is looked up by joins.
  */
 import type * as DuckdbApi from '@duckdb/node-api';
-import type { DuckDBConnection, DuckDBInstance, DuckDBType, DuckDBValue } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBType, DuckDBValue } from '@duckdb/node-api';
 import { constants } from 'node:fs';
 import { chmod, copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -692,6 +692,20 @@ export class DuckdbHistory implements HistoryEngine {
       for (const path of paths) if ((await this.#pathId(path)) !== undefined) return path;
       return undefined;
     }, options.signal);
+  }
+
+  /** It is in memory only. */
+  get inMemory(): boolean {
+    return this.#options.dir === undefined;
+  }
+
+  /** Rows of the tables, as DuckDB holds them, of one moment: for a copy in another memory. Each is a SELECT of ours. */
+  select(statements: readonly string[]): Promise<DuckDBDataChunk[][]> {
+    return this.#exclusive(async () => {
+      const out: DuckDBDataChunk[][] = [];
+      for (const sql of statements) out.push(await (await this.#connection.run(sql)).fetchAllChunks());
+      return out;
+    });
   }
 
   /** Copies the file, as it is with all that was applied, for somebody else to read. Only where there is a file. */

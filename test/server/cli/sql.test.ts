@@ -1,7 +1,7 @@
 /** `sql` on the command line: scripts get rows or an error that they can tell from rows, whether a recorder runs or not. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readFile, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CommandLine, type Finished } from './run.ts';
@@ -68,6 +68,36 @@ describe('without a recorder', () => {
     expect((await sql('SELECT 1', '--memory', '1')).status).toBe(2);
   }, 60_000);
 });
+
+test('of an encrypted log too, and nothing in the clear comes to a disk', async () => {
+  const keyed = new CommandLine(join(dir, 'sealed'), join(dir, 'sealed-home'));
+  const places = ['tmp', 'sealed', 'log'].map(name => join(dir, name));
+  for (const place of places) await mkdir(place);
+  keyed.env['TMPDIR'] = join(dir, 'tmp');
+  keyed.env['SYFT_SYNC_PASSPHRASE'] = 'correct horse battery staple';
+  const log = ['--log', join(dir, 'log', 'own')];
+  await writeFile(join(dir, 'sealed', 'hidden-name.csv'), 'n,word\n1,hidden-word\n41,other\n');
+  await keyed.ok(...log, 'capture', '--encrypt');
+  const query = `SELECT c.path, sum(v.n)::INT AS total FROM version_of('hidden-name.csv') v, changes c GROUP BY ALL`;
+  const asked = async (): Promise<void> => {
+    expect(await keyed.ok(...log, 'sql', query)).toEqual([{ path: 'hidden-name.csv', total: 42 }]);
+    for (const place of [join(dir, 'tmp'), join(dir, 'log')]) {
+      for (const name of await readdir(place, { recursive: true })) {
+        expect(name).not.toContain('hidden');
+        if (!(await lstat(join(place, name))).isFile()) continue;
+        expect((await readFile(join(place, name))).toString('latin1')).not.toContain('hidden');
+      }
+    }
+  };
+  await asked();
+  const watch = await keyed.watch(...log);
+  try {
+    await asked();
+  } finally {
+    expect(await watch.end()).toBe(0);
+  }
+  expect(await readdir(join(dir, 'tmp'))).toEqual([]);
+}, 60_000);
 
 test('a recorder that runs is asked, and answers the same', async () => {
   const watch = await cli.watch();

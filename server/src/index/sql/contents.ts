@@ -11,8 +11,9 @@ import { cellRows, CELL_COLUMNS } from './cells.ts';
 import { dataDiff } from './data-diff.ts';
 import { sqlError, type QueryText } from './errors.ts';
 import type { ContentFile, ContentRequest } from './protocol.ts';
+import { withFedFile } from './fed-file.ts';
 import { tableOver } from './readers.ts';
-import { SqlSession, type Parameters, type SqlSessionOptions } from './session.ts';
+import type { Parameters, SqlSession, SqlSessionOptions } from './session.ts';
 import { readStatement, type Statement } from './statement.ts';
 import { replaceParts, words, type Replaced, type Word } from './words.ts';
 
@@ -163,31 +164,45 @@ function withTables(query: QueryText, calls: readonly ResolvedCall[]): Replaced 
   return { text: replaced.text, place: offset => query.place(replaced.place(offset)) };
 }
 
+/** The contents of the calls of a statement. */
+export interface Contents {
+  readonly calls: readonly ResolvedCall[];
+  /** Of all calls, in order. */
+  readonly files: readonly ContentFile[];
+  /** Where they are in no file: the bytes of one of them, by its place in `files`; from the first, whenever it is called. */
+  readonly bytes?: ((content: number) => AsyncIterable<Uint8Array>) | undefined;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Runs a statement over contents.
  *
- * @param files The contents of all calls, in order.
+ * @param open Opens the session for it.
  */
 export async function overContents<T>(
   api: Api,
-  database: string,
+  open: (options: SqlSessionOptions) => Promise<SqlSession>,
   options: SqlSessionOptions,
   statement: Statement,
-  calls: readonly ResolvedCall[],
-  files: readonly ContentFile[],
+  { calls, files: found, bytes, signal }: Contents,
   work: (session: SqlSession, statement: Statement) => Promise<T>
 ): Promise<T> {
   const { written } = statement.query;
   const replaced = withTables(statement.query, calls);
-  const session = await SqlSession.open(api, database, {
+  // A pipe brings one content once.
+  const files = bytes === undefined ? found : found.map((each, i) => ({ ...each, file: `${each.file}-${i + 1}` }));
+  const session = await open({
     ...options,
-    readable: files.map(({ file }) => file),
+    readable: bytes === undefined ? files.map(({ file }) => file) : [],
     prepare: async own => {
       let next = 0;
-      for (const [i, { name, key, contents }] of calls.entries()) {
+      for (const [i, call] of calls.entries()) {
+        const { contents } = call;
         const used = files.slice(next, next + contents.length);
+        const first = next;
         next += contents.length;
-        await define(api, own, tableName(i), name, used, key);
+        const fed = bytes && { bytes: (k: number) => bytes(first + k), signal };
+        await define(api, own, tableName(i), call, used, fed);
       }
     }
   });
@@ -205,21 +220,35 @@ async function define(
   api: Api,
   own: DuckDBConnection,
   table: string,
-  name: string,
+  { name, key }: ResolvedCall,
   files: readonly ContentFile[],
-  key: readonly string[] | undefined
+  fed: { readonly bytes: (content: number) => AsyncIterable<Uint8Array>; readonly signal: AbortSignal } | undefined
 ): Promise<void> {
   const [first, second] = files;
   if (first === undefined) throw new SyftError('INTERNAL', 'A content is missing.');
   try {
+    const reading = <T>(k: number, use: (content: ContentFile) => Promise<T>): Promise<T> => {
+      const content = files[k] as ContentFile;
+      if (fed === undefined) return use(content);
+      return withFedFile({ ...content, bytes: () => fed.bytes(k) }, fed.signal, file => use({ ...content, file }));
+    };
+    // What comes through a pipe comes once: a table is made of it.
+    const over = async (k: number): Promise<string> => {
+      if (fed === undefined) return tableOver(own, files[k] as ContentFile);
+      const made = `${table}_${k + 1}`;
+      await reading(k, async content =>
+        own.run(`CREATE TABLE ${made} AS SELECT * FROM ${await tableOver(own, content)}`)
+      );
+      return made;
+    };
     if (name === 'cells_of') {
       await own.run(`CREATE TABLE ${table} (${CELL_COLUMNS})`);
-      await appendCells(api, own, table, await cellRows(first));
+      await appendCells(api, own, table, await reading(0, cellRows));
       return;
     }
-    const over = await tableOver(own, first);
-    if (name === 'version_of' || second === undefined) await own.run(`CREATE VIEW ${table} AS SELECT * FROM ${over}`);
-    else await own.run(`CREATE VIEW ${table} AS ${await dataDiff(own, over, await tableOver(own, second), key)}`);
+    const before = await over(0);
+    if (name === 'version_of' || second === undefined) await own.run(`CREATE VIEW ${table} AS SELECT * FROM ${before}`);
+    else await own.run(`CREATE VIEW ${table} AS ${await dataDiff(own, before, await over(1), key)}`);
   } catch (error) {
     if (error instanceof SyftError) throw error;
     const shown = files.reduce((text, each) => text.replaceAll(each.file, each.path), messageOf(error));

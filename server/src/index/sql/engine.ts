@@ -6,12 +6,13 @@
  */
 import { createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { versionId } from '../../core/change.ts';
+import { versionId, type Change } from '../../core/change.ts';
 import { SyftError } from '../../core/errors.ts';
 import { displayPath } from '../../core/path-name.ts';
-import type { Ended, SqlProcess } from './process.ts';
+import type { Ended, Provided, SqlProcess } from './process.ts';
 import type { ContentFile, ContentRequest, Format } from './protocol.ts';
 import { endingOf } from './readers.ts';
 import type { Parameters } from './session.ts';
@@ -45,6 +46,8 @@ const KEEP_IDLE = 120_000;
 /** Bytes of contents that one query may have put on disk. */
 const CONTENT_LIMIT = 4 * 2 ** 30;
 const SCRATCH = /^sql-(\d+)-/;
+/** How the directory for queries is called in one that is not ours alone. */
+const ELSEWHERE = 'syft-sync-';
 
 interface Copy {
   readonly file: string;
@@ -63,7 +66,7 @@ export class SqlEngine implements AsyncDisposable {
   /** Queries that have their turn, with a process or about to. */
   #turns = 0;
   readonly #waiting: (() => void)[] = [];
-  #directory: Promise<string> | undefined;
+  readonly #directories = new Map<string, Promise<string>>();
   #copy: Copy | undefined;
   #copying: Promise<unknown> = Promise.resolve();
   #copies = 0;
@@ -80,40 +83,56 @@ export class SqlEngine implements AsyncDisposable {
    * @throws SyftError SQL_*, VERSION_*, PATH_*, CANCELLED, NOT_RUNNING: whatever is wrong before the first row.
    */
   async query(query: SqlQuery, signal: AbortSignal): Promise<SqlAnswer> {
-    if (this.#options.keys() !== undefined) {
-      throw new SyftError(
-        'SQL_UNAVAILABLE',
-        'The log is encrypted, and what SQL runs over would come to a disk in the clear. log, history and tree answer here.'
-      );
-    }
     await this.#turn(signal);
     let process: SqlProcess | undefined;
     let copy: Copy | undefined;
-    let scratch: string | undefined;
+    let scratch: Promise<string> | undefined;
     let left = false;
     const leave = async (): Promise<void> => {
       left = true;
       this.#leave(process);
       if (copy !== undefined) await this.#release(copy);
-      if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
+      const dir = await scratch?.catch(() => undefined);
+      if (dir !== undefined) await rm(dir, { recursive: true, force: true });
     };
     try {
       process = await this.#take();
       this.#busy.add(process);
-      copy = await this.#current();
+      const sealed = this.#options.keys() !== undefined;
+      const tables = await this.#options.index.tables?.();
+      if (sealed && tables === undefined) {
+        throw new SyftError(
+          'SQL_UNAVAILABLE',
+          'The log is encrypted, and its index is not in memory: it is not copied.'
+        );
+      }
+      const about = {
+        workspaceId: this.#options.log().workspaceId,
+        timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone
+      };
+      if (tables === undefined) copy = await this.#current();
+      else {
+        const { carryIndex } = await import('./carry-index.ts');
+        await carryIndex(tables, process, { ...about, memoryMb: query.memoryMb }, signal);
+      }
       if (signal.aborted) throw new SyftError('CANCELLED', 'The query was cancelled.');
-      scratch = this.#options.keys() === undefined ? await mkdtemp(join(await this.#scratch(), 'query-')) : undefined;
+      const inMemory = tables !== undefined;
+      const ownScratch = (): Promise<string> =>
+        (scratch ??= this.#scratch(inMemory).then(dir => mkdtemp(join(dir, 'query-'))));
       const run = process.run(
         {
           ...query,
-          database: copy.file,
-          workspaceId: this.#options.log().workspaceId,
-          timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-          scratch
+          ...about,
+          database: copy?.file,
+          sealed,
+          // Only Parquet is written by way of a file.
+          scratch: query.format === 'parquet' && !sealed ? await ownScratch() : undefined
         },
-        async (tables, contents) => ({
-          extras: await (await import('./source.ts')).extraRows(this.#options, tables, signal),
-          contents: await this.#contents(contents, scratch, signal)
+        async (extras, contents) => ({
+          extras: await (await import('./source.ts')).extraRows(this.#options, extras, signal),
+          ...(contents.length === 0
+            ? { contents: [] }
+            : await this.#contents(contents, { dir: await ownScratch(), sealed }, signal))
         })
       );
       const cancel = (): void => run.cancel();
@@ -131,6 +150,7 @@ export class SqlEngine implements AsyncDisposable {
       return { bytes: run.bytes, ended };
     } catch (error) {
       if (!left) await leave();
+      if (signal.aborted && !(error instanceof SyftError)) throw new SyftError('CANCELLED', 'The query was cancelled.');
       throw error;
     }
   }
@@ -188,35 +208,41 @@ export class SqlEngine implements AsyncDisposable {
     void ending.then(() => this.#ending.delete(ending));
   }
 
-  /** The directory of this engine; those of processes that are no more go away. */
-  #scratch(): Promise<string> {
-    this.#directory ??= (async () => {
-      const dir = this.#options.dir();
-      await mkdir(dir, { recursive: true, mode: 0o700 });
+  /**
+   * The directory of this engine; those of processes that are no more go away.
+   *
+   * @param elsewhere The index is in memory, because the log is encrypted or another process writes it: nothing is put beside it.
+   */
+  #scratch(elsewhere: boolean): Promise<string> {
+    const dir = elsewhere ? tmpdir() : this.#options.dir();
+    const begin = elsewhere ? ELSEWHERE : '';
+    let made = this.#directories.get(dir);
+    if (made !== undefined) return made;
+    made = (async () => {
+      if (!elsewhere) await mkdir(dir, { recursive: true, mode: 0o700 });
       for (const name of await readdir(dir)) {
-        const pid = Number(SCRATCH.exec(name)?.[1] ?? 0);
+        if (!name.startsWith(begin)) continue;
+        const pid = Number(SCRATCH.exec(name.slice(begin.length))?.[1] ?? 0);
         if (pid > 0 && pid !== process.pid && !isAlive(pid)) {
-          await rm(join(dir, name), { recursive: true, force: true });
+          // One of another user is not ours to take away.
+          await rm(join(dir, name), { recursive: true, force: true }).catch(() => undefined);
         }
       }
-      return mkdtemp(join(dir, `sql-${process.pid}-`));
+      return mkdtemp(join(dir, `${begin}sql-${process.pid}-`));
     })().catch((error: unknown) => {
-      this.#directory = undefined;
-      throw new SyftError(
-        'SQL_UNAVAILABLE',
-        `SQL needs a private directory below ${this.#options.dir()}, which cannot be made.`,
-        {
-          cause: error
-        }
-      );
+      this.#directories.delete(dir);
+      throw new SyftError('SQL_UNAVAILABLE', `SQL needs a private directory below ${dir}, which cannot be made.`, {
+        cause: error
+      });
     });
-    return this.#directory;
+    this.#directories.set(dir, made);
+    return made;
   }
 
   /** A copy of the index as it is now; one is made when there is none yet. */
   #current(): Promise<Copy> {
     const current = this.#copying.then(async () => {
-      const file = join(await this.#scratch(), `index-${++this.#copies}.duckdb`);
+      const file = join(await this.#scratch(false), `index-${++this.#copies}.duckdb`);
       const copyTo = this.#options.index.copyTo?.bind(this.#options.index);
       if (copyTo === undefined) throw new SyftError('SQL_UNAVAILABLE', 'There is no index that could be queried.');
       let stamp: string;
@@ -250,21 +276,15 @@ export class SqlEngine implements AsyncDisposable {
     if (copy.replaced && copy.users === 0) await rm(copy.file, { force: true }).catch(() => undefined);
   }
 
-  /** Puts contents where the query, and nothing else, reads them. */
+  /** Puts contents where the query, and nothing else, reads them. Those of an encrypted log go to no file: they are handed over. */
   async #contents(
     requests: readonly ContentRequest[],
-    scratch: string | undefined,
+    { dir, sealed }: { readonly dir: string; readonly sealed: boolean },
     signal: AbortSignal
-  ): Promise<ContentFile[]> {
-    if (requests.length === 0) return [];
-    if (scratch === undefined) {
-      throw new SyftError(
-        'SQL_FORBIDDEN',
-        'The contents of an encrypted log cannot be queried: they would come to a disk in the clear. syft-sync show writes one where you want it.'
-      );
-    }
+  ): Promise<Pick<Provided, 'contents' | 'bytes'>> {
     const { checkContent, findVersion } = await import('./source.ts');
     const out: ContentFile[] = [];
+    const changes: Change[] = [];
     const there = new Map<string, ContentFile>();
     let total = 0;
     for (const request of requests) {
@@ -278,16 +298,20 @@ export class SqlEngine implements AsyncDisposable {
           throw new SyftError('SQL_INVALID', 'The versions that the query asks for are larger than 4 GiB in all.');
         }
         const path = displayPath(change.path);
-        const file = join(scratch, `content-${there.size + 1}${endingOf(path)}`);
-        await pipeline(this.#options.log().content(change), createWriteStream(file, { flags: 'wx', mode: 0o600 }), {
-          signal
-        });
-        found = { file, path, versionId: id };
+        const file = join(dir, `content-${there.size + 1}${sealed ? '' : endingOf(path)}`);
+        if (!sealed) {
+          await pipeline(this.#options.log().content(change), createWriteStream(file, { flags: 'wx', mode: 0o600 }), {
+            signal
+          });
+        }
+        found = { file, path, versionId: id, size: change.size ?? 0 };
         there.set(id, found);
       }
       out.push(found);
+      changes.push(change);
     }
-    return out;
+    if (!sealed) return { contents: out };
+    return { contents: out, bytes: content => this.#options.log().content(changes[content] as Change) };
   }
 
   /** Ends all queries, and removes what was on disk for them. */
@@ -301,9 +325,11 @@ export class SqlEngine implements AsyncDisposable {
     for (const process of this.#busy) this.#end(process);
     this.#wake();
     await Promise.all(this.#ending);
-    const directory = await this.#directory?.catch(() => undefined);
     await this.#copying;
-    if (directory !== undefined) await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+    for (const made of this.#directories.values()) {
+      const directory = await made.catch(() => undefined);
+      if (directory !== undefined) await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

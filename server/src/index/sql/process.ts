@@ -3,6 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { SyftError } from '../../core/errors.ts';
+import type { Held } from './carry-index.ts';
 import type { ContentFile, ContentRequest, FromWorker, RunRequest, ToWorker, WireError } from './protocol.ts';
 import type { ExtraRows } from './session.ts';
 import type { ExtraTable } from './tables.ts';
@@ -15,10 +16,14 @@ export interface Ended {
 }
 
 /** Gives what a query needs and the index does not have. */
-export type Provide = (
-  extras: readonly ExtraTable[],
-  contents: readonly ContentRequest[]
-) => Promise<{ extras: readonly ExtraRows[]; contents: readonly ContentFile[] }>;
+export type Provide = (extras: readonly ExtraTable[], contents: readonly ContentRequest[]) => Promise<Provided>;
+
+export interface Provided {
+  readonly extras: readonly ExtraRows[];
+  readonly contents: readonly ContentFile[];
+  /** The bytes of a content that is in no file, by its place in `contents`. */
+  readonly bytes?: (content: number) => AsyncIterable<Uint8Array>;
+}
 
 /** A query under way. */
 export interface Run {
@@ -41,6 +46,8 @@ export class SqlProcess {
   readonly #ready: Promise<void>;
   readonly #gone = Promise.withResolvers<undefined>();
   #next = 1;
+  /** What it holds of an index in memory. */
+  held: Held | undefined;
   #failed: SyftError | undefined;
   #current: Current | undefined;
 
@@ -127,6 +134,16 @@ export class SqlProcess {
     if (this.#child.connected) this.#child.send(message, () => undefined);
   }
 
+  /** Tells it something beside a query. Resolves when it is on its way, or there is nobody to be told. */
+  async send(message: ToWorker): Promise<void> {
+    // A query finds out why, and says it.
+    await this.#ready.catch(() => undefined);
+    if (!this.#child.connected) return;
+    this.#child.channel?.ref();
+    await new Promise<void>(resolve => this.#child.send(message, () => resolve()));
+    if (this.#current === undefined) this.#child.channel?.unref();
+  }
+
   /** Ends it, whatever it does. Resolves when it is gone. */
   async kill(): Promise<void> {
     this.#failed ??= unavailable('it was ended');
@@ -165,6 +182,8 @@ class Current implements Run {
   #taken = 0;
   #cancelled = false;
   #reading = false;
+  #bytes: Provided['bytes'];
+  #content: { readonly number: number; readonly pieces: AsyncIterator<Uint8Array> } | undefined;
   #discarding: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
@@ -186,6 +205,7 @@ class Current implements Run {
     if (message.kind === 'ready' || message.id !== this.#options.id) return;
     if (message.kind === 'begin') this.#begun.resolve(undefined);
     else if (message.kind === 'need') void this.#provide(message.extras, message.contents);
+    else if (message.kind === 'pull') void this.#piece(message.content);
     else {
       const { rows, truncated, bytes, error } = message;
       this.#over({ rows, truncated, bytes, ...(error !== undefined && { error: fromWire(error) }) });
@@ -195,14 +215,30 @@ class Current implements Run {
   async #provide(extras: readonly ExtraTable[], contents: readonly ContentRequest[]): Promise<void> {
     const { id, provide, say } = this.#options;
     try {
-      say({ kind: 'give', id, ...(await provide(extras, contents)) });
+      const { bytes, ...given } = await provide(extras, contents);
+      this.#bytes = bytes;
+      say({ kind: 'give', id, ...given });
     } catch (error) {
-      const known =
-        error instanceof SyftError
-          ? error
-          : new SyftError('INTERNAL', 'What the query needs cannot be had.', { cause: error });
-      const { code, message, path } = known;
-      say({ kind: 'refuse', id, error: { code, message, ...(path !== undefined && { path }) } });
+      say({ kind: 'refuse', id, error: toWire(error) });
+    }
+  }
+
+  /** Gives the next piece of a content. They are read one after the other. */
+  async #piece(content: number): Promise<void> {
+    const { id, say } = this.#options;
+    try {
+      if (this.#content?.number !== content) {
+        await this.#content?.pieces.return?.();
+        const pieces = this.#bytes?.(content)[Symbol.asyncIterator]();
+        if (pieces === undefined) throw new Error('a content that was not given');
+        this.#content = { number: content, pieces };
+      }
+      const { done, value } = await this.#content.pieces.next();
+      if (done === true) this.#content = undefined;
+      say({ kind: 'piece', id, ...(done !== true && { bytes: value }) });
+    } catch (error) {
+      this.#content = undefined;
+      say({ kind: 'piece', id, error: toWire(error) });
     }
   }
 
@@ -216,6 +252,7 @@ class Current implements Run {
     this.#end = this.#cancelled ? { ...end, error: end.error ?? cancelled() } : end;
     clearTimeout(this.#timer);
     clearTimeout(this.#stopTimer);
+    void this.#content?.pieces.return?.().catch(() => undefined);
     if (this.#end.error === undefined) this.#begun.resolve(undefined);
     else this.#begun.reject(this.#end.error);
     // Rows that break off are of no use, and whoever reads them may have stopped for good: the process is for others now.
@@ -314,6 +351,15 @@ class Current implements Run {
 
 function cancelled(): SyftError {
   return new SyftError('CANCELLED', 'The query was cancelled.');
+}
+
+function toWire(error: unknown): WireError {
+  const known =
+    error instanceof SyftError
+      ? error
+      : new SyftError('INTERNAL', 'What the query needs cannot be had.', { cause: error });
+  const { code, message, path } = known;
+  return { code, message, ...(path !== undefined && { path }) };
 }
 
 function fromWire({ code, message, ...more }: WireError): SyftError {

@@ -1,6 +1,7 @@
 /** What the process that asks and the process that runs a query say to each other. Rows go over a pipe of their own. */
 import type { TextPosition, ErrorCode } from '../../core/errors.ts';
 import type { ExtraRows, Parameters } from './session.ts';
+import type { TableRows } from './table-rows.ts';
 import type { ExtraTable } from './tables.ts';
 
 export const FORMATS = ['arrow', 'json', 'ndjson', 'csv', 'parquet', 'table'] as const;
@@ -16,7 +17,10 @@ export interface ContentRequest {
 
 /** The content of a version, in a file that the query may read. */
 export interface ContentFile {
+  /** Absolute. Where nothing may be in the clear on a disk: not there; a name for a pipe that brings it. */
   readonly file: string;
+  /** Bytes. */
+  readonly size: number;
   /** Display form, with the version. */
   readonly path: string;
   readonly versionId: string;
@@ -33,8 +37,10 @@ export interface WireError {
 export interface RunRequest {
   readonly kind: 'run';
   readonly id: number;
-  /** File of the index that nobody writes. */
-  readonly database: string;
+  /** File of the index that nobody writes; `undefined`: the tables that were carried here before. */
+  readonly database: string | undefined;
+  /** The log is encrypted: of names and contents nothing comes to a disk. */
+  readonly sealed: boolean;
   readonly workspaceId: string;
   readonly timeZone: string;
   /** Directory for what this query needs on disk, its own; `undefined`: nothing may be written. */
@@ -47,8 +53,25 @@ export interface RunRequest {
   readonly memoryMb: number;
 }
 
+/** Tables of an index in memory that are carried from process to process. */
+export const CARRIED = ['change_rows', 'paths', 'hashes', 'tree_rows', 'devices'] as const;
+export type Carried = (typeof CARRIED)[number];
+
+/** What is needed to make room for an index. */
+export interface IndexRoom {
+  readonly workspaceId: string;
+  readonly timeZone: string;
+  readonly memoryMb: number;
+}
+
 export type ToWorker =
   | RunRequest
+  /** An index begins, in the place of the one that was there. */
+  | ({ readonly kind: 'index' } & IndexRoom)
+  | { readonly kind: 'empty'; readonly table: Carried }
+  | ({ readonly kind: 'rows'; readonly table: Carried } & TableRows)
+  /** What was pulled; without bytes and error: the end. */
+  | { readonly kind: 'piece'; readonly id: number; readonly bytes?: Uint8Array; readonly error?: WireError }
   | { readonly kind: 'cancel'; readonly id: number }
   | {
       readonly kind: 'give';
@@ -66,6 +89,8 @@ export type FromWorker =
       readonly extras: readonly ExtraTable[];
       readonly contents: readonly ContentRequest[];
     }
+  /** Asks for the next piece of a content; the first time for a number, its first. */
+  | { readonly kind: 'pull'; readonly id: number; readonly content: number }
   /** The first rows are there. */
   | { readonly kind: 'begin'; readonly id: number }
   | {

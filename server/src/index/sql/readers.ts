@@ -38,7 +38,9 @@ export async function tableOver(_own: DuckDBConnection, { file, path, versionId 
       { path }
     );
   }
-  if ((await stat(file)).size === 0) {
+  // A pipe has no size.
+  const { size, isPipe } = await stat(file).then(found => ({ size: found.size, isPipe: found.isFIFO() }));
+  if (size === 0 && !isPipe) {
     throw new SyftError('SQL_INVALID', `${path} (version ${versionId}) is empty, and no table.`, { path });
   }
   return found[1](`'${file.replaceAll("'", "''")}'`);

@@ -6,6 +6,7 @@
 import type * as DuckdbApi from '@duckdb/node-api';
 import type {
   DuckDBConnection,
+  DuckDBDataChunk,
   DuckDBInstance,
   DuckDBPreparedStatement,
   DuckDBType,
@@ -17,7 +18,10 @@ import { sqlError, type QueryText } from './errors.ts';
 import { BrokenOffError, ResultStream, type SqlRows } from './result-stream.ts';
 import { readStatement, type Statement } from './statement.ts';
 import { words } from './words.ts';
-import { definitions, EXTRA_TABLES, type ExtraTable } from './tables.ts';
+import { SCHEMA } from '../schema.ts';
+import { CARRIED, type Carried } from './protocol.ts';
+import { chunkOf, type TableRows } from './table-rows.ts';
+import { definitions, EXTRA_TABLES, MACRO_SPECS, TABLE_SPECS, type ExtraTable } from './tables.ts';
 
 type Api = typeof DuckdbApi;
 
@@ -44,6 +48,10 @@ export interface ExtraRows {
 }
 
 const CATALOG = 'log_index';
+/** Megabytes that an index in memory may take; then so much of them, and a few, is kept for what comes to it. */
+const INDEX_MOST = 4096;
+const INDEX_ROOM = 1.25;
+const INDEX_LEAST = 64;
 const MAX_THREADS = 4;
 /** Milliseconds between two interruptions: one that comes while DuckDB plans is lost. */
 const INTERRUPT_EVERY = 25;
@@ -56,6 +64,8 @@ export class SqlSession {
   readonly #options: SqlSessionOptions;
   readonly #catalog: string;
   #closed = false;
+  #sealed = false;
+  #indexMb = 0;
 
   private constructor(
     api: Api,
@@ -77,8 +87,33 @@ export class SqlSession {
    * @throws DuckDB's own errors when the file cannot be read.
    */
   static async open(api: Api, file: string, options: SqlSessionOptions): Promise<SqlSession> {
+    return SqlSession.#open(api, options, options.memoryMb, async (session, own) => {
+      await own.run(`ATTACH '${quoted(file)}' AS ${CATALOG} (READ_ONLY)`);
+      await session.#prepare();
+    });
+  }
+
+  /**
+   * Opens a session over tables in its own memory. They are filled by {@link take}; then it is to be sealed. What they take is not
+   * counted against the memory of queries.
+   */
+  static inMemory(api: Api, options: SqlSessionOptions): Promise<SqlSession> {
+    return SqlSession.#open(api, options, options.memoryMb + INDEX_MOST, async (_, own) => {
+      await own.run(`ATTACH ':memory:' AS ${CATALOG}`);
+      await own.run(`USE ${CATALOG}`);
+      await own.run(SCHEMA);
+      await own.run('USE memory');
+    });
+  }
+
+  static async #open(
+    api: Api,
+    options: SqlSessionOptions,
+    memoryMb: number,
+    attach: (session: SqlSession, own: DuckDBConnection) => Promise<void>
+  ): Promise<SqlSession> {
     const instance = await api.DuckDBInstance.create(':memory:', {
-      memory_limit: `${Math.trunc(options.memoryMb)}MB`,
+      memory_limit: `${Math.trunc(memoryMb)}MB`,
       threads: String(Math.max(1, Math.min(MAX_THREADS, availableParallelism()))),
       // What does not fit into memory fails: nothing is spilled to a disk.
       temp_directory: '',
@@ -91,12 +126,65 @@ export class SqlSession {
     });
     try {
       const own = await instance.connect();
-      await own.run(`ATTACH '${quoted(file)}' AS ${CATALOG} (READ_ONLY)`);
       const session = new SqlSession(api, instance, own, CATALOG, options);
-      await session.#prepare();
+      await attach(session, own);
       return session;
     } catch (error) {
       instance.closeSync();
+      throw error;
+    }
+  }
+
+  /** Adds rows to a table of an index in memory. */
+  async take(table: Carried, rows: TableRows): Promise<void> {
+    const like = await this.#own.run(`SELECT * FROM ${CATALOG}.${table} LIMIT 0`);
+    await this.#append(table, [chunkOf(this.#api, like.columnTypes(), rows)]);
+  }
+
+  /** Takes all rows out of a table of an index in memory. */
+  async empty(table: Carried): Promise<void> {
+    await this.#own.run(`DELETE FROM ${CATALOG}.${table}`);
+  }
+
+  async #append(table: Carried, chunks: Iterable<DuckDBDataChunk> | AsyncIterable<DuckDBDataChunk>): Promise<void> {
+    const appender = await this.#own.createAppender(table, 'main', CATALOG);
+    try {
+      for await (const chunk of chunks) appender.appendDataChunk(chunk);
+      appender.flushSync();
+    } finally {
+      appender.closeSync();
+    }
+  }
+
+  /** An index in memory is there: queries may come, and the doors are closed. The second time it does nothing. */
+  async seal(): Promise<void> {
+    if (this.#sealed) return;
+    this.#sealed = true;
+    const [row] = await (await this.#own.run('SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()')).getRows();
+    this.#indexMb = Math.ceil((Number(row?.[0] ?? 0) / 1e6) * INDEX_ROOM) + INDEX_LEAST;
+    await this.#own.run(`SET GLOBAL memory_limit = '${Math.trunc(this.#options.memoryMb) + this.#indexMb}MB'`);
+    await this.#prepare();
+  }
+
+  /** Megabytes that its index takes beside the queries. */
+  get indexMb(): number {
+    return this.#indexMb;
+  }
+
+  /** Another session over the same index in memory, of which a copy is made when the statement names a table of it. */
+  async beside(options: SqlSessionOptions, { names }: Statement): Promise<SqlSession> {
+    const other = await SqlSession.inMemory(this.#api, options);
+    try {
+      if ([...TABLE_SPECS, ...MACRO_SPECS].some(({ name }) => names.has(name))) {
+        for (const table of CARRIED) {
+          const result = await this.#own.stream(`SELECT * FROM ${CATALOG}.${table}`);
+          await other.#append(table, new ResultStream(this.#api, this.#own, result).chunks());
+        }
+      }
+      await other.seal();
+      return other;
+    } catch (error) {
+      other.close();
       throw error;
     }
   }

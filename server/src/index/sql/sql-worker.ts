@@ -11,7 +11,7 @@ import { overContents, resolveCalls, type ResolvedCall } from './contents.ts';
 import { encodeRows } from './encode.ts';
 import type { ContentFile, FromWorker, RunRequest, ToWorker, WireError } from './protocol.ts';
 import type { SqlRows } from './result-stream.ts';
-import { SqlSession, type ExtraRows } from './session.ts';
+import { SqlSession, type ExtraRows, type SqlSessionOptions } from './session.ts';
 import type { Statement } from './statement.ts';
 import type { ExtraTable } from './tables.ts';
 
@@ -29,7 +29,10 @@ const HELD_BACK_MS = 100;
 
 const rows = new Socket({ fd: ROWS_FD, readable: false, writable: true });
 let session: { readonly key: string; readonly session: SqlSession } | undefined;
+/** An index that is carried here: what was told of it was done, or why not. */
+let carried: { readonly session: SqlSession } | { readonly error: unknown } | undefined;
 let running: { readonly id: number; readonly controller: AbortController; timedOut: boolean } | undefined;
+let pulled: ((message: Extract<ToWorker, { kind: 'piece' }>) => void) | undefined;
 let given: ((message: Extract<ToWorker, { kind: 'give' | 'refuse' }>) => void) | undefined;
 
 function say(message: FromWorker): void {
@@ -79,6 +82,12 @@ function send(bytes: Uint8Array | string, signal: AbortSignal, counts: Counts): 
 
 /** Sessions are kept: opening one takes longer than most queries. What reads contents gets one of its own. */
 async function sessionFor(request: RunRequest): Promise<SqlSession> {
+  if (request.database === undefined) {
+    if (carried === undefined) throw new SyftError('INTERNAL', 'There is no index here.');
+    if ('error' in carried) throw carried.error;
+    await carried.session.seal();
+    return carried.session;
+  }
   const key = JSON.stringify([request.database, request.memoryMb]);
   if (session?.key === key) return session.session;
   session?.session.close();
@@ -108,8 +117,7 @@ async function gather(
   const message = await answer;
   given = undefined;
   if (message.kind === 'refuse') {
-    const { code, message: text, ...more } = message.error;
-    throw new SyftError(code, text, more);
+    throw fromWire(message.error);
   }
   return message;
 }
@@ -118,6 +126,39 @@ interface Counts {
   bytes: number;
   rows: number;
   truncated: boolean;
+}
+
+/** Does what is told of an index that is carried here. A failure is told with the next query. */
+async function carry(message: Extract<ToWorker, { kind: 'index' | 'empty' | 'rows' }>): Promise<void> {
+  try {
+    if (message.kind === 'index') {
+      if (carried !== undefined && 'session' in carried) carried.session.close();
+      carried = undefined;
+      carried = { session: await SqlSession.inMemory(api, message) };
+    } else if (carried !== undefined && 'session' in carried) {
+      if (message.kind === 'empty') await carried.session.empty(message.table);
+      else await carried.session.take(message.table, message);
+    }
+  } catch (error) {
+    carried = { error };
+  }
+}
+
+/** The bytes of a content that is in no file, asked for piece by piece. */
+async function* pull(id: number, content: number): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const next = new Promise<Extract<ToWorker, { kind: 'piece' }>>(resolve => (pulled = resolve));
+    say({ kind: 'pull', id, content });
+    const { bytes, error } = await next;
+    pulled = undefined;
+    if (error !== undefined) throw fromWire(error);
+    if (bytes === undefined) return;
+    yield bytes;
+  }
+}
+
+function fromWire({ code, message, ...more }: WireError): SyftError {
+  return new SyftError(code, message, more);
 }
 
 async function answer(request: RunRequest, signal: AbortSignal, counts: Counts): Promise<void> {
@@ -134,7 +175,13 @@ async function answer(request: RunRequest, signal: AbortSignal, counts: Counts):
     });
   };
   if (calls.length === 0) await output(common, statement);
-  else await overContents(api, request.database, request, statement, calls, contents, output);
+  else {
+    const { database, sealed, id } = request;
+    const bytes = sealed ? (content: number) => pull(id, content) : undefined;
+    const open = (options: SqlSessionOptions): Promise<SqlSession> =>
+      database === undefined ? common.beside(options, statement) : SqlSession.open(api, database, options);
+    await overContents(api, open, request, statement, { calls, files: contents, bytes, signal }, output);
+  }
 }
 
 /**
@@ -142,7 +189,8 @@ async function answer(request: RunRequest, signal: AbortSignal, counts: Counts):
  * and not with rows that break off.
  */
 async function sendRows(request: RunRequest, result: SqlRows, signal: AbortSignal, counts: Counts): Promise<void> {
-  const { format, maxRows, scratch, memoryMb } = request;
+  const { format, maxRows, memoryMb } = request;
+  const scratch = request.sealed ? undefined : request.scratch;
   const pieces = encodeRows(api, result, { format, maxRows, scratch, memoryMb, counts });
   let held: (Uint8Array | string)[] | undefined = [];
   let size = 0;
@@ -187,16 +235,17 @@ async function run(request: RunRequest): Promise<void> {
   const current = { id: request.id, controller, timedOut: false };
   running = current;
   const counts: Counts = { bytes: 0, rows: 0, truncated: false };
-  const limit = (request.memoryMb * 1.25 + MEMORY_SLACK) * 1e6;
+  const indexMb = (): number => (carried !== undefined && 'session' in carried ? carried.session.indexMb : 0);
+  const most = (): number => ((request.memoryMb + indexMb()) * 1.25 + MEMORY_SLACK) * 1e6;
   let error: WireError | undefined;
   const timer = setTimeout(() => {
     current.timedOut = true;
     controller.abort();
   }, request.timeoutMs);
   const watch = setInterval(() => {
-    if (process.memoryUsage.rss() <= limit) return;
+    if (process.memoryUsage.rss() <= most()) return;
     globalThis.gc?.();
-    if (process.memoryUsage.rss() <= limit) return;
+    if (process.memoryUsage.rss() <= most()) return;
     // DuckDB does not count all that it takes, and gives nothing back while it runs: this process goes, at once.
     const message = `The query needs more memory than the ${request.memoryMb} MB it may take.`;
     process.send?.({ kind: 'end', id: request.id, ...counts, last: true, error: { code: 'SQL_MEMORY', message } }, () =>
@@ -218,19 +267,31 @@ async function run(request: RunRequest): Promise<void> {
     given = undefined;
     running = undefined;
   }
-  const spent = process.memoryUsage.rss() > limit * SPENT;
+  const spent = process.memoryUsage.rss() - indexMb() * 1e6 > (most() - indexMb() * 1.25e6) * SPENT;
   say({ kind: 'end', id: request.id, ...counts, ...(spent && { last: true }), ...(error !== undefined && { error }) });
 }
+
+/** What is told of an index is done in order, and before the query that comes after it. */
+let last: Promise<void> = Promise.resolve();
 
 process.on('message', (message: ToWorker) => {
   switch (message.kind) {
     case 'run':
-      void run(message);
+      last = last.then(() => run(message));
+      break;
+    case 'index':
+    case 'empty':
+    case 'rows':
+      last = last.then(() => carry(message));
+      break;
+    case 'piece':
+      pulled?.(message);
       break;
     case 'cancel':
       if (running?.id === message.id) running.controller.abort();
       // Whoever waits for rows to be asked for must not wait for ever.
       given?.({ kind: 'refuse', id: message.id, error: { code: 'CANCELLED', message: 'The query was cancelled.' } });
+      pulled?.({ kind: 'piece', id: message.id, error: { code: 'CANCELLED', message: 'The query was cancelled.' } });
       break;
     case 'give':
     case 'refuse':
