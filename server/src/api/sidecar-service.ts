@@ -92,6 +92,8 @@ interface Reading {
   readonly tree: Tree;
   readonly counts: LogCounts;
   index: ReplayQueries;
+  /** For SQL, in memory, made when it is asked for. */
+  sql: ChangeIndex | undefined;
   /** Acts that were there at the last look. */
   acts: number;
 }
@@ -302,6 +304,7 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
         tree: new Map(),
         counts: new LogCounts(),
         index: new ReplayQueries(),
+        sql: undefined,
         acts: 0
       };
       const changes: Change[] = [];
@@ -327,11 +330,16 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
       reading.tree.clear();
       for (const change of all) applyChange(reading.tree, change);
       reading.index = await ReplayQueries.of(all);
+      await reading.sql?.close();
+      reading.sql = undefined;
     } else {
       for (const change of changes) applyChange(reading.tree, change);
       await reading.index.apply(changes);
     }
-    for (const change of changes) reading.counts.add(change);
+    for (const change of changes) {
+      reading.counts.add(change);
+      reading.sql?.add(change);
+    }
   }
 
   async #poll(): Promise<void> {
@@ -358,6 +366,7 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
   async #stopReading(): Promise<void> {
     const reading = this.#reading;
     this.#reading = undefined;
+    await reading?.sql?.close();
     await reading?.reader.close();
   }
 
@@ -602,6 +611,12 @@ function asIndex(reading: Reading): HistoryIndex {
     version: (id, options) => reading.index.version(id, options),
     recordsOf: (changes, options) => reading.index.recordsOf(changes, options),
     counts: options => reading.index.counts(options),
-    firstKnown: (paths, options) => reading.index.firstKnown(paths, options)
+    firstKnown: (paths, options) => reading.index.firstKnown(paths, options),
+    tables: () => {
+      // The one on disk is the other process's.
+      const keys = reading.reader.keys;
+      reading.sql ??= ChangeIndex.open({ dir: undefined, log: reading.reader, ...(keys !== undefined && { keys }) });
+      return reading.sql.tables();
+    }
   };
 }

@@ -197,13 +197,23 @@ describe('when it cannot record', () => {
     await other.flush();
     const page = await until(changes, p => p.total === 2);
     expect((await get(`/api/versions/${page.changes[0]!.versionId}/content`)).body.toString()).toBe('two');
+    const sql = async (query: string): Promise<unknown> => (await post('/api/sql', { query })).json;
+    expect(await sql('SELECT kind, path FROM changes ORDER BY number')).toEqual([
+      { kind: 'created', path: 'a.txt' },
+      { kind: 'created', path: 'b.txt' }
+    ]);
+    await writeFile(join(root, 'b.csv'), 'n\n1\n41\n');
+    await other.flush();
+    await until(changes, p => p.total === 3);
+    expect(await sql(`SELECT sum(n)::INT AS total FROM version_of('b.csv')`)).toEqual([{ total: 42 }]);
     const refused = await post('/api/restore', { versionId: page.changes[0]!.versionId });
     expect([refused.status, refused.json]).toMatchObject([423, { error: { code: 'LOG_LOCKED' } }]);
     await other.close();
     await untilState('recording');
     await writeFile(join(root, 'c.txt'), 'three');
     await post('/api/flush');
-    expect((await changes()).total).toBe(3);
+    expect((await changes()).total).toBe(4);
+    expect(await sql('SELECT count(*) AS n FROM changes')).toEqual([{ n: 4 }]);
   });
 
   test('a root that is missing is said, waited for, and recorded when it comes', async () => {
