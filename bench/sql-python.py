@@ -3,13 +3,15 @@
 Usage: .venv/bin/python bench/sql-python.py [--runs N] [--rows N]
 
 Starts a recorder on a folder of its own. Prints for each kind of result the median and the slowest time in seconds, without the
-first run; and what of it goes to waiting for the bytes and to making a frame of them.
+first run; what of it goes to waiting for the bytes and to making a frame of them; and, on Linux, the processor time that each
+process took for a run: what a machine that does other things adds is in the times alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -30,6 +32,21 @@ SELECT range AS n, 'data/folder-' || (range % 1000) || '/file-' || range || '.cs
   TIMESTAMPTZ '2026-11-01' + INTERVAL 1 SECOND * range AS at, range * 3 AS size, random() AS share
 FROM range({rows})
 """
+
+
+def processor_times(recorder: int) -> dict[str, float]:
+    """Seconds that the recorder, the process that runs queries and this one have computed; without /proc this one alone."""
+    times = {"python": time.process_time()}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        name = {int(stat.parent.name): "recorder", int(fields[1]): "queries"}.get(recorder)
+        if name is not None:
+            ticks = int(fields[11]) + int(fields[12])
+            times[name] = times.get(name, 0.0) + ticks / os.sysconf("SC_CLK_TCK")
+    return times
 
 
 def main() -> None:
@@ -62,14 +79,19 @@ def main() -> None:
                     continue
                 waited.clear()
                 times = []
+                before: dict[str, float] = {}
                 for _ in range(given.runs + 1):
                     began = time.perf_counter()
                     frame = syft_sync.sql(text, as_=kind, workspace=folder, max_rows=given.rows, timeout=120)
                     times.append(time.perf_counter() - began)
                     assert len(frame) == given.rows
+                    before = before or processor_times(recorder.pid)
                 median, bytes_only = statistics.median(times[1:]), statistics.median(waited[1:])
                 slowest = max(times[1:])
                 print(f"{kind}: {given.rows:,} rows, median {median:.3f} s, slowest {slowest:.3f} s, first {times[0]:.3f} s;")
+                after = processor_times(recorder.pid)
+                each = [f"{name} {(after[name] - before.get(name, 0)) / given.runs:.3f} s" for name in after]
+                print(f"  processor time: {', '.join(each)}")
                 print(f"  until the bytes are there {bytes_only:.3f} s, to a frame {median - bytes_only:.3f} s")
         finally:
             recorder.terminate()

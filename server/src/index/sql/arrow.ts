@@ -2,12 +2,13 @@
  * A result as an Arrow IPC stream (https://arrow.apache.org/docs/format/Columnar.html), one record batch for each of DuckDB's
  * chunks, column by column out of DuckDB's memory. No row ever becomes an object.
  *
- * Types without a counterpart in Arrow: HUGEINT is decimal128(38, 0), UHUGEINT decimal256(39, 0); TIMETZ, BIT, UUID and BIGNUM
- * are text.
+ * Types without a counterpart in Arrow: HUGEINT is decimal128(38, 0), where one among the first rows has more digits
+ * decimal256(39, 0); UHUGEINT is decimal256(39, 0); TIMETZ, BIT, UUID and BIGNUM are text.
  */
 import type { DuckDBDataChunk, DuckDBType, DuckDBVector } from '@duckdb/node-api';
 import type * as DuckdbApi from '@duckdb/node-api';
 import * as arrow from 'apache-arrow';
+import { SyftError } from '../../core/errors.ts';
 import type { SqlRows } from './result-stream.ts';
 import {
   gatherBytes,
@@ -55,23 +56,58 @@ export async function* encodeArrow(
   result: SqlRows,
   chunks: AsyncIterable<DuckDBDataChunk>
 ): AsyncGenerator<Uint8Array> {
-  const dictionaries = { next: 0 };
-  const columns = result.types.map(type => columnOf(api, type, dictionaries));
-  const schema = new arrow.Schema(
-    columns.map((column, i) => arrow.Field.new({ name: result.names[i] ?? '', type: column.type, nullable: true }))
-  );
-  const writer = new Collected();
-  writer.reset(undefined, schema);
-  yield writer.take();
-  const type = new arrow.Struct(schema.fields);
+  let batches: Batches | undefined;
   for await (const chunk of chunks) {
-    const length = chunk.rowCount;
-    const children = columns.map((column, i) => column.data(chunk.getColumnVector(i), length, undefined));
-    writer.write(new arrow.RecordBatch(schema, arrow.makeData({ type, length, nullCount: 0, children })));
-    yield writer.take();
+    batches ??= new Batches(api, result, chunk);
+    yield batches.add(chunk);
   }
-  writer.finish();
-  yield writer.take();
+  batches ??= new Batches(api, result, undefined);
+  yield batches.finish();
+}
+
+/** The stream as it is written. */
+class Batches {
+  readonly #writer = new Collected();
+  readonly #columns: readonly Column[];
+  readonly #schema: arrow.Schema;
+  readonly #type: arrow.Struct;
+
+  /** @param first Rows that types are chosen by: where there is no type for all that DuckDB's has, for what is there. */
+  constructor(api: Api, result: SqlRows, first: DuckDBDataChunk | undefined) {
+    const dictionaries = { next: 0 };
+    this.#columns = result.types.map((type, i) => {
+      if (
+        type.typeId === api.DuckDBTypeId.HUGEINT &&
+        first !== undefined &&
+        isLong(first.getColumnVector(i), first.rowCount, undefined)
+      ) {
+        return LONG_HUGEINT;
+      }
+      return columnOf(api, type, dictionaries);
+    });
+    this.#schema = new arrow.Schema(
+      this.#columns.map((column, i) =>
+        arrow.Field.new({ name: result.names[i] ?? '', type: column.type, nullable: true })
+      )
+    );
+    this.#type = new arrow.Struct(this.#schema.fields);
+    this.#writer.reset(undefined, this.#schema);
+  }
+
+  /** What is to be sent when these rows are added. */
+  add(chunk: DuckDBDataChunk): Uint8Array {
+    const length = chunk.rowCount;
+    const children = this.#columns.map((column, i) => column.data(chunk.getColumnVector(i), length, undefined));
+    const data = arrow.makeData({ type: this.#type, length, nullCount: 0, children });
+    this.#writer.write(new arrow.RecordBatch(this.#schema, data));
+    return this.#writer.take();
+  }
+
+  /** What is to be sent at the end. */
+  finish(): Uint8Array {
+    this.#writer.finish();
+    return this.#writer.take();
+  }
 }
 
 interface Nulls {
@@ -167,6 +203,66 @@ function decimal(precision: number, scale: number, stored: 2 | 4 | 8 | 16): Colu
     words32
   );
 }
+
+/** The upper half of what has 39 digits; the lower counts where it is equal. */
+const LONG_UPPER = (10n ** 38n) >> 64n;
+const LONG_LOWER = BigInt.asUintN(64, 10n ** 38n);
+
+function hasManyDigits(from: DataView, row: number): boolean {
+  const upper = from.getBigInt64(row * 16 + 8, true);
+  // Most are far from it.
+  if (upper < LONG_UPPER && upper >= -LONG_UPPER) return false;
+  const value = (upper << 64n) | from.getBigUint64(row * 16, true);
+  const size = value < 0n ? -value : value;
+  return size >= ((LONG_UPPER << 64n) | LONG_LOWER);
+}
+
+/** Whether values of HUGEINT do not fit into the 38 digits of decimal128. */
+function isLong(vector: DuckDBVector, count: number, rows: Rows): boolean {
+  const from = viewOf(vector);
+  const { validity = { data: null, offset: 0 } } = memoryOf(vector);
+  for (let i = 0; i < count; i++) {
+    const row = rows === undefined ? i : (rows[i] as number);
+    if (isValid(validity, row) && hasManyDigits(from, row)) return true;
+  }
+  return false;
+}
+
+const SHORT_HUGEINT = fixed(
+  new arrow.Decimal(0, 38, 128),
+  16,
+  (from, row, to, at) => {
+    to.setBigInt64(at, from.getBigInt64(row * 16, true), true);
+    to.setBigInt64(at + 8, from.getBigInt64(row * 16 + 8, true), true);
+  },
+  words32
+);
+
+const HUGEINT: Column = {
+  type: SHORT_HUGEINT.type,
+  data: (vector, count, rows) => {
+    if (isLong(vector, count, rows)) {
+      throw new SyftError(
+        'SQL_INVALID',
+        'A HUGEINT has 39 digits, and none among the first rows had: cast the column to VARCHAR, or let such a row come first.'
+      );
+    }
+    return SHORT_HUGEINT.data(vector, count, rows);
+  }
+};
+
+const LONG_HUGEINT = fixed(
+  new arrow.Decimal(0, 39, 256),
+  32,
+  (from, row, to, at) => {
+    const upper = from.getBigInt64(row * 16 + 8, true);
+    to.setBigInt64(at, from.getBigInt64(row * 16, true), true);
+    to.setBigInt64(at + 8, upper, true);
+    to.setBigInt64(at + 16, upper >> 63n, true);
+    to.setBigInt64(at + 24, upper >> 63n, true);
+  },
+  words32
+);
 
 const BOOLEAN: Column = {
   type: new arrow.Bool(),
@@ -396,7 +492,7 @@ function columnOf(api: Api, type: DuckDBType, dictionaries: { next: number }): C
     case id.DOUBLE:
       return plain(new arrow.Float64());
     case id.HUGEINT:
-      return decimal(38, 0, 16);
+      return HUGEINT;
     case id.UHUGEINT:
       return UHUGEINT;
     case id.DECIMAL: {

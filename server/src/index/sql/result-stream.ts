@@ -9,12 +9,14 @@ export interface SqlRows {
   readonly names: readonly string[];
   readonly types: readonly DuckDBType[];
   /**
-   * Rows in portions of DuckDB's, worked out as they are asked for; each is valid until the next is asked for. Throws when the
+   * Rows in portions of DuckDB's, worked out one ahead of those that are asked for. Throws when the
    * query fails: only what ends without is whole.
    */
   chunks(): AsyncGenerator<DuckDBDataChunk>;
 }
 
+/** Chunks between looks at the memory. */
+const SWEEP_EVERY = 8;
 /** Bytes that this process may grow by before what was handed on is looked for: of DuckDB's memory V8 sees nothing. */
 const GROWTH = 32 << 20;
 
@@ -31,6 +33,7 @@ export class ResultStream implements SqlRows {
   readonly #connection: DuckDBConnection;
   readonly #result: DuckDBResult;
   #ended = false;
+  #next: Promise<DuckDBDataChunk | null> | undefined;
   #size = process.memoryUsage.rss();
 
   constructor(api: Api, connection: DuckDBConnection, result: DuckDBResult) {
@@ -42,11 +45,16 @@ export class ResultStream implements SqlRows {
   }
 
   async *chunks(): AsyncGenerator<DuckDBDataChunk> {
-    for (;;) {
-      const chunk = await this.#result.fetchChunk();
+    // DuckDB works out the next while this one is used.
+    this.#next = this.#result.fetchChunk();
+    for (let count = 1; ; count++) {
+      const chunk = await this.#next;
       if (chunk === null || chunk.rowCount === 0) break;
+      this.#next = this.#result.fetchChunk();
+      // It fails when it is its turn.
+      this.#next.catch(() => undefined);
       yield chunk;
-      this.#sweep();
+      if (count % SWEEP_EVERY === 0) this.#sweep();
     }
     this.#ended = true;
     await this.#checkWhole();
@@ -79,6 +87,7 @@ export class ResultStream implements SqlRows {
   async leave(): Promise<void> {
     if (this.#ended) return;
     this.#connection.interrupt();
+    await this.#next?.catch(() => undefined);
     await this.#connection.run('ROLLBACK').catch(() => undefined);
   }
 }

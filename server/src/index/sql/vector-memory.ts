@@ -95,11 +95,15 @@ export function viewOf(vector: DuckDBVector): DataView {
 export function gatherBytes(vector: DuckDBVector, count: number, rows: Rows): { offsets: Int32Array; data: Buffer } {
   const { validity = { data: null, offset: 0 } } = memoryOf(vector);
   const from = viewOf(vector);
+  // Of each row: the length, and either the bytes or the first four of them and an address.
+  const words = new Uint32Array(from.buffer, from.byteOffset, from.byteLength >> 2);
+  const bytes = new Uint8Array(from.buffer, from.byteOffset, from.byteLength);
   const offsets = new Int32Array(count + 1);
+  const everywhere = validity.data === null;
   let total = 0;
   for (let i = 0; i < count; i++) {
     const row = rows === undefined ? i : (rows[i] as number);
-    if (isValid(validity, row)) total += from.getUint32(row * 16, true);
+    if (everywhere || isValid(validity, row)) total += words[row * 4] as number;
     if (total > 0x7fff_ffff) {
       throw new SyftError('SQL_MEMORY', 'The texts of one column are too large to be sent at once.');
     }
@@ -107,11 +111,13 @@ export function gatherBytes(vector: DuckDBVector, count: number, rows: Rows): { 
   }
   const data = Buffer.allocUnsafe(total);
   const put = new Map<number, number>();
-  let run: { row: number; start: number; length: number } | undefined;
+  let runRow = 0;
+  let runStart = 0;
+  let runLength = 0;
   let next = -1;
   const flush = (): void => {
-    if (run !== undefined) data.set(farBytes(from, run.row, run.length), run.start);
-    run = undefined;
+    if (runLength > 0) data.set(farBytes(from, runRow, runLength), runStart);
+    runLength = 0;
   };
   for (let i = 0; i < count; i++) {
     const start = offsets[i] as number;
@@ -121,20 +127,24 @@ export function gatherBytes(vector: DuckDBVector, count: number, rows: Rows): { 
     if (length <= 12) {
       flush();
       const at = row * 16 + 4;
-      for (let k = 0; k < length; k++) data[start + k] = from.getUint8(at + k);
+      for (let k = 0; k < length; k++) data[start + k] = bytes[at + k] as number;
       continue;
     }
     // Addresses have 48 bits or a few more: a number holds them.
-    const address = from.getUint32(row * 16 + 8, true) + from.getUint32(row * 16 + 12, true) * 2 ** 32;
-    if (run !== undefined && address === next) run.length += length;
+    const address = (words[row * 4 + 2] as number) + (words[row * 4 + 3] as number) * 2 ** 32;
+    if (runLength > 0 && address === next) runLength += length;
     else {
       flush();
       const before = put.get(address);
       // What is shared has one length too.
       if (before !== undefined) data.copy(data, start, before, before + length);
-      else run = { row, start, length };
+      else {
+        put.set(address, start);
+        runRow = row;
+        runStart = start;
+        runLength = length;
+      }
     }
-    if (!put.has(address)) put.set(address, start);
     next = address + length;
   }
   flush();

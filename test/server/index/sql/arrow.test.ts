@@ -133,6 +133,28 @@ test('rows of many batches arrive in order, nulls and shared texts at their plac
   expect(got['l']?.[1]).toEqual(Array.from({ length: 5000 }, (_, i) => (i % 5 === 0 ? null : [i, null])));
 });
 
+test('a whole number of 39 digits is read whole, or not at all', async () => {
+  const most = '170141183460469231731687303715884105727';
+  const least = `-${most}`;
+  expect(
+    await inPython(`SELECT * FROM (VALUES (${most}::HUGEINT, 1::HUGEINT), ((${least})::HUGEINT, NULL)) t(long, short)`)
+  ).toEqual({
+    long: ['decimal256(39, 0)', [most, least]],
+    short: ['decimal128(38, 0)', ['1', null]]
+  });
+  const edge = '9'.repeat(38);
+  expect(await inPython(`SELECT ${edge}::HUGEINT AS a, (-${edge})::HUGEINT AS b`)).toEqual({
+    a: ['decimal128(38, 0)', [edge]],
+    b: ['decimal128(38, 0)', [`-${edge}`]]
+  });
+  expect((await inPython(`SELECT ${edge}::HUGEINT + 1 AS a`))['a']).toEqual([
+    'decimal256(39, 0)',
+    [`1${'0'.repeat(38)}`]
+  ]);
+  const late = `SELECT CASE WHEN range = 2999 THEN ${most} ELSE range END::HUGEINT AS n FROM range(3000)`;
+  await expect(encoded(late)).rejects.toMatchObject({ code: 'SQL_INVALID' });
+});
+
 test('no rows are a table with columns, and a result that is cut has as many as were asked for', async () => {
   expect(await inPython('SELECT path, size FROM changes WHERE FALSE')).toEqual({
     path: ['string', []],
