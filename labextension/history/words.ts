@@ -134,6 +134,7 @@ export function shortAgo(at: string, now: number, trans: TranslationBundle): str
 export function kindWord(row: ChangeRow, trans: TranslationBundle): string {
   if (row.cause?.kind === 'restore') return trans.__('restored');
   if (row.cause?.kind === 'received') return trans.__('received');
+  if (row.cause?.kind === 'message') return trans.__('from a message');
   switch (row.kind) {
     case 'created':
       return trans.__('new');
@@ -159,6 +160,7 @@ export function happened(
     return at === undefined ? trans.__('restored') : trans.__('restored from %1', at);
   }
   if (row.cause?.kind === 'received') return trans.__('received');
+  if (row.cause?.kind === 'message') return trans.__('from a message');
   switch (row.kind) {
     case 'created':
       return trans.__('created');

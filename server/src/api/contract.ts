@@ -15,7 +15,8 @@ export const ChangeFlagSchema = z.enum(['torn', 'no-content', 'unreadable']);
 export const CauseSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('restore'), version: z.string() }),
   z.object({ kind: z.literal('received'), workspace: z.string(), version: z.string() }),
-  z.object({ kind: z.literal('jupyter-save'), user: z.string().optional() })
+  z.object({ kind: z.literal('jupyter-save'), user: z.string().optional() }),
+  z.object({ kind: z.literal('message'), message: z.string(), version: z.string().optional() })
 ]);
 
 /** One change, as in the CLI's `--json`. */
@@ -323,6 +324,37 @@ export const CompactResultSchema = z.object({
 });
 export type CompactResult = z.infer<typeof CompactResultSchema>;
 
+/** Takes the files of a message into the workspace. */
+export const ImportRequestSchema = z.object({
+  archive: z
+    .string()
+    .min(1)
+    .max(8192)
+    .meta({ description: 'Absolute path of the `.syft` file, on the machine that records' }),
+  to: z
+    .string()
+    .max(8192)
+    .optional()
+    .meta({ description: 'Folder of the workspace that its files go below; default the top' }),
+  trust: z.boolean().optional().meta({
+    description: 'Believe a sender who is not known yet, from now on; of a message that is not signed, for this once'
+  }),
+  identityFile: z.string().max(8192).optional().meta({ description: 'Absolute path of a file with age identities' })
+});
+export type ImportRequest = z.infer<typeof ImportRequestSchema>;
+export const ImportResultSchema = z.object({
+  messageId: z.string(),
+  sender: z.object({ name: z.string(), publicKey: z.string().optional().meta({ description: 'Ed25519, base64' }) }),
+  standing: z
+    .enum(['own', 'known', 'new', 'changed', 'unsigned'])
+    .meta({ description: 'How well the sender was known before' }),
+  fingerprint: z.string().optional().meta({ description: 'Words of the sender’s key' }),
+  note: z.string().optional(),
+  changes: z.array(ChangeSchema),
+  unchanged: z.array(z.string()).meta({ description: 'Files that were there already, with the same content' })
+});
+export type ImportResult = z.infer<typeof ImportResultSchema>;
+
 export const StatsSchema = z.object({
   filesCreated: z.number().int(),
   filesModified: z.number().int(),
@@ -446,6 +478,7 @@ export const routes = {
   marks: { method: 'POST', path: '/api/marks', body: MarkRequestSchema, response: MarkResultSchema },
   prune: { method: 'POST', path: '/api/prune', body: PruneRequestSchema, response: PruneResultSchema },
   erase: { method: 'POST', path: '/api/erase', body: EraseRequestSchema, response: EraseResultSchema },
+  import: { method: 'POST', path: '/api/import', body: ImportRequestSchema, response: ImportResultSchema },
   compact: { method: 'POST', path: '/api/compact', body: CompactRequestSchema, response: CompactResultSchema },
   flush: { method: 'POST', path: '/api/flush', response: z.object({ flushed: z.literal(true) }) },
   capture: {

@@ -51,6 +51,10 @@ const WORDS: Record<
   },
   prune: { summary: 'Drops the contents that a policy does not keep', errors: [400, 423, 503, 507] },
   erase: { summary: 'Erases one content from every version that has it', errors: [400, 404, 409, 423, 503, 507] },
+  import: {
+    summary: 'Verifies a message whole, then writes its files into the workspace and records them',
+    errors: [400, 404, 409, 422, 423, 503, 507]
+  },
   remove: { summary: 'Undoes a restore that created a file', errors: [400, 404, 409, 423, 503] },
   flush: { summary: 'Answers when the state every file has now is recorded and durable', errors: [423, 503, 507] },
   capture: { summary: 'One pass over the workspace', errors: [423, 503, 507] },

@@ -14,6 +14,7 @@ import {
   ContentQuerySchema,
   DeletedQuerySchema,
   EraseRequestSchema,
+  ImportRequestSchema,
   EventsQuerySchema,
   HistoryQuerySchema,
   MarkRequestSchema,
@@ -235,6 +236,13 @@ export function createApi(options: ApiOptions): Api {
     const body = parse(CompactRequestSchema, req.body, 'body');
     if (service.compact === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
     res.json(await service.compact(body));
+  });
+  app.post('/api/import', async (req, res) => {
+    const body = parse(ImportRequestSchema, req.body, 'body');
+    if (service.importMessage === undefined) {
+      throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
+    }
+    res.json(await service.importMessage(body));
   });
   app.post('/api/flush', async (_req, res) => {
     await service.flush();

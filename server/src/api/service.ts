@@ -2,6 +2,8 @@
 import type {
   EraseRequest,
   EraseResult,
+  ImportRequest,
+  ImportResult,
   MarkRequest,
   MarkResult,
   CompactRequest,
@@ -59,6 +61,8 @@ export interface WorkspaceService {
   compact?(request: CompactRequest): Promise<CompactResult>;
   /** Absent: this process cannot write the log. */
   erase?(request: EraseRequest): Promise<EraseResult>;
+  /** Absent: this process cannot write the log. */
+  importMessage?(request: ImportRequest): Promise<ImportResult>;
   /** Chooses the folders to record. Absent: there is nothing to choose. */
   setup?(folders: string[]): Promise<void>;
   /** False when the path is excluded or outside the recorded folders. Absent: not known, taken as recorded. */

@@ -7,6 +7,8 @@ import { resolve } from 'node:path';
 import type {
   EraseRequest,
   EraseResult,
+  ImportRequest,
+  ImportResult,
   MarkRequest,
   MarkResult,
   CompactRequest,
@@ -545,6 +547,10 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
 
   async erase(request: EraseRequest): Promise<EraseResult> {
     return this.#recording().erase(request);
+  }
+
+  async importMessage(request: ImportRequest): Promise<ImportResult> {
+    return this.#recording().importMessage(request);
   }
 
   async remove(request: RemoveRequest): Promise<RemoveResult> {

@@ -64,7 +64,17 @@ const OPTIONS = {
   'oldest-first': { type: 'boolean', help: 'oldest first' },
   follow: { type: 'boolean', short: 'f', help: 'go on and show changes as they become durable' },
   at: { type: 'string', value: 'T', help: 'as of this time' },
-  to: { type: 'string', value: 'PATH', help: 'put it there instead' },
+  to: {
+    type: 'string',
+    multiple: true,
+    value: 'WHERE',
+    help: 'put it there instead; of a message: who it is for, a name or an age1… that it is sealed for, may be repeated'
+  },
+  note: { type: 'string', value: 'TEXT', help: 'what the message says beside its files' },
+  from: { type: 'string', value: 'NAME', help: 'who sends it; default user@machine' },
+  'reply-to': { type: 'string', value: 'ID', help: 'the message that this one answers' },
+  trust: { type: 'boolean', help: 'believe the key of a sender who is not known yet, from now on' },
+  age: { type: 'string', value: 'age1…', help: 'the age recipient that messages to this contact are sealed for' },
   tree: { type: 'boolean', help: 'the whole tree' },
   'dry-run': { type: 'boolean', short: 'n', help: 'list what would happen, change nothing' },
   force: { type: 'boolean', help: 'replace even what cannot be recorded first' },
@@ -310,6 +320,34 @@ export const COMMANDS = {
     positionals: [1, 1],
     example: 'syft-sync verify-proof model.tlog-proof'
   },
+  export: {
+    usage: 'export VERSION… -o FILE.syft [--note TEXT] [--to RECIPIENT…]',
+    does: 'writes versions as a signed SyftMessage that anybody can verify, and OpenMined’s tools can read',
+    options: ['output', 'note', 'to', 'from', 'reply-to'],
+    positionals: [1, 10_000],
+    example: "syft-sync export model.pkl@latest -o model.syft --note 'the one of the paper'"
+  },
+  verify: {
+    usage: 'verify FILE.syft',
+    does: 'says what a message proves and what it only claims, offline; exits 3 when anything fails',
+    options: [],
+    positionals: [1, 1],
+    example: 'syft-sync verify model.syft'
+  },
+  import: {
+    usage: 'import FILE.syft [--to DIR] [--trust]',
+    does: 'verifies a message, then writes its files and records them; what stood there is recorded first',
+    options: ['to', 'trust', ...RECORDING],
+    positionals: [1, 1],
+    example: 'syft-sync import model.syft --to from-ana'
+  },
+  contacts: {
+    usage: 'contacts list|me|add LINK|remove NAME',
+    does: 'says whose messages are believed; me shows the link that others add',
+    options: ['from', 'age'],
+    positionals: [1, 2],
+    example: 'syft-sync contacts me'
+  },
   explore: {
     usage: 'explore',
     does: 'browses files and versions in the terminal, shows, restores',
@@ -358,6 +396,8 @@ export interface Invocation {
   readonly exclude: readonly string[];
   /** Who can open a new encrypted log. */
   readonly recipients: readonly string[];
+  /** Where to, or of a message: who it is for. */
+  readonly to: readonly string[];
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
@@ -433,6 +473,11 @@ export function parseCommandLine(argv: readonly string[]):
     }
     if (value === true) flags.add(option);
     else if (typeof value === 'string') texts.set(option, value);
+    else if (option === 'to' && Array.isArray(value) && name !== 'export') {
+      const [where, ...more] = value;
+      if (more.length > 0 || typeof where !== 'string') throw wrong('--to is given once.');
+      texts.set(option, where);
+    }
   }
   if (flags.has('quiet') && flags.has('verbose')) throw wrong('-q and -v are opposites; give one of them.');
   for (const option of ['directory', 'log', 'to', 'output', 'history', 'policy', 'passphrase-file', 'identity-file']) {
@@ -449,6 +494,7 @@ export function parseCommandLine(argv: readonly string[]):
     values: texts,
     exclude: many('exclude'),
     recipients: many('recipient'),
+    to: many('to'),
     json,
     quiet: flags.has('quiet'),
     verbose: flags.has('verbose'),

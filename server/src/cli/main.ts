@@ -473,6 +473,14 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return proveHistoryCommand(context);
     case 'verify-proof':
       return verifyProofCommand(context);
+    case 'export':
+      return (await import('./messages.ts')).exportCommand(context);
+    case 'verify':
+      return (await import('./messages.ts')).verifyCommand(context);
+    case 'import':
+      return (await import('./messages.ts')).importCommand(context);
+    case 'contacts':
+      return (await import('./messages.ts')).contactsCommand(context);
     case 'explore':
       return explore(context);
     case 'serve':
@@ -497,6 +505,8 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'prune',
   'compact',
   'erase',
+  'export',
+  'import',
   'init',
   'keys',
   'explore',

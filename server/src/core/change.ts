@@ -23,7 +23,9 @@ export type ContentRef =
 export type Cause =
   | { readonly kind: 'restore'; readonly version: string }
   | { readonly kind: 'received'; readonly workspace: string; readonly version: string }
-  | { readonly kind: 'jupyter-save'; readonly user?: string };
+  | { readonly kind: 'jupyter-save'; readonly user?: string }
+  /** Taken out of a SyftMessage; `version` is its name at the sender. */
+  | { readonly kind: 'message'; readonly message: string; readonly version?: string };
 
 /** One event on one path, as the log holds it. */
 export interface Change {

@@ -20,6 +20,8 @@ export type ErrorCode =
   | 'KEY_DAMAGED'
   | 'KEY_MISMATCH'
   | 'ARCHIVE_INVALID'
+  | 'SENDER_UNKNOWN'
+  | 'SENDER_CHANGED'
   | 'DISK_FULL'
   | 'DISK_READ_ONLY'
   | 'DISK_ERROR'
@@ -65,6 +67,8 @@ export function exitStatus(code: ErrorCode): number {
     case 'LOG_DAMAGED':
     case 'LOG_REWRITTEN':
     case 'ARCHIVE_INVALID':
+    case 'SENDER_UNKNOWN':
+    case 'SENDER_CHANGED':
     case 'KEY_DAMAGED':
     case 'KEY_MISMATCH':
       return 3;

@@ -122,10 +122,13 @@ function contentOf(value: unknown, contentHash: string | undefined): ContentRef 
 
 function causeOf(value: unknown): Cause | undefined {
   if (!isObject(value)) return undefined;
-  const { kind, version, workspace, user } = value;
+  const { kind, version, workspace, user, message } = value;
   if (kind === 'restore' && typeof version === 'string') return { kind, version };
   if (kind === 'received' && typeof version === 'string' && typeof workspace === 'string') {
     return { kind, workspace, version };
+  }
+  if (kind === 'message' && typeof message === 'string') {
+    return typeof version === 'string' ? { kind, message, version } : { kind, message };
   }
   if (kind === 'jupyter-save') return typeof user === 'string' ? { kind, user } : { kind };
   // A cause of a later version of the program is not needed to understand what changed.

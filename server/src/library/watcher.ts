@@ -3,10 +3,7 @@
  * `AppendOnlyLogWatcher` records a directory into an append-only log and answers about it.
  */
 import { EventEmitter } from 'node:events';
-import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { hostname, userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { RestoreResult, Stats } from '../api/contract.ts';
 import type { WatcherChoice } from '../capture/hints/registry.ts';
 import { changeToJson, versionId, type Change, type ChangeJson } from '../core/change.ts';
@@ -20,7 +17,10 @@ import { LogMirror } from './log-mirror.ts';
 import { LogStorage } from './log-storage.ts';
 import { workspacePath } from './log-view.ts';
 import { checkRoot, defaultLogDir, Workspace } from './workspace.ts';
-import { exportVersion, importArchive, type ImportedFile } from '../messages/messages.ts';
+import { verifyMessage, type Verified } from '../messages/inspect.ts';
+import type { OpenArchiveOptions } from '../messages/read-archive.ts';
+import { exportMessage, type ExportedMessage, type ExportOptions } from './export-message.ts';
+import { importMessage, type ImportOptions } from './import-message.ts';
 import { displayPath } from '../core/path-name.ts';
 import { FsStorage } from '../storage/fs.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -269,7 +269,8 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
       excludePatterns: this.excludePatterns,
       hints: 'none'
     });
-    return work(workspace);
+    // Awaited here: what is returned as a promise would go on behind the closing of the workspace.
+    return await work(workspace);
   }
 
   /** What was recorded: counts of changes by kind, versions, files, bytes, run time. */
@@ -296,39 +297,43 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
     }));
   }
 
-  /** Writes a version as a SyftMessage archive. Throws VERSION_NOT_FOUND, VERSION_HAS_NO_CONTENT, DISK_*. */
-  async exportSyftArchive(version: string, outFile: string): Promise<void> {
+  /**
+   * Writes versions as one SyftMessage archive.
+   *
+   * @param versions One of each file.
+   * @throws SyftError VERSION_NOT_FOUND, VERSION_HAS_NO_CONTENT, BAD_REQUEST, DISK_*.
+   */
+  async exportSyftArchive(
+    versions: string | readonly string[],
+    outFile: string,
+    options: ExportOptions = {}
+  ): Promise<ExportedMessage> {
+    if (this.#workspace !== undefined) await this.#workspace.log.drain();
     const view = await this.storage.view();
-    await exportVersion(view.reader, view.version(version, process.cwd()), resolve(outFile), {
-      sender: `${userInfo().username}@${hostname()}`,
-      recipient: 'log@local'
-    });
+    const named = typeof versions === 'string' ? [versions] : versions;
+    return exportMessage(
+      { logDir: this.logPath, log: view.reader, keys: await this.#keys() },
+      named.map(version => view.version(version, process.cwd())),
+      outFile,
+      options
+    );
+  }
+
+  /** What a SyftMessage archive is, what is proven of it and what it only claims. Writes nothing. */
+  verifySyftArchive(archive: string, options: OpenArchiveOptions = {}): Promise<Verified> {
+    return verifyMessage(resolve(archive), options);
   }
 
   /**
    * Verifies a SyftMessage archive whole, then writes its files into the watched directory and records them.
    * A file that stands in the way is recorded first.
    *
-   * @returns The changes it made, and the versions now holding the content.
-   * @throws SyftError ARCHIVE_INVALID and nothing is written; RESTORE_NOT_RECORDED.
+   * @param options `to`: a folder that they go below; `trust`: believe a sender who is not known yet.
+   * @returns The changes it made.
+   * @throws SyftError ARCHIVE_INVALID, SENDER_UNKNOWN, SENDER_CHANGED and nothing is written; RESTORE_NOT_RECORDED.
    */
-  async importSyftArchive(archive: string): Promise<ChangeJson[]> {
-    return this.#withWorkspace(async workspace => {
-      const staging = workspace.stagingDir;
-      await mkdir(staging, { recursive: true, mode: 0o700 });
-      const stagingDir = await mkdtemp(join(staging, 'import-'));
-      const imported = await importArchive(resolve(archive), { stagingDir });
-      try {
-        const changes: Change[] = [];
-        for (const file of imported.files) {
-          changes.push(...(await importFile(workspace, file)));
-        }
-        return changes.map(changeToJson);
-      } finally {
-        await imported.dispose();
-        await rm(stagingDir, { recursive: true, force: true });
-      }
-    });
+  async importSyftArchive(archive: string, options: ImportOptions = {}): Promise<readonly ChangeJson[]> {
+    return this.#withWorkspace(async workspace => (await importMessage(workspace, resolve(archive), options)).changes);
   }
 
   /** Writes the content that a version's SyftMessage carries to a file. */
@@ -350,26 +355,6 @@ export interface SyftMessageSummary {
 
 /** The name under which the original offered the watcher with messages; every version can be sent as one. */
 export class SyftAppendOnlyLogWatcher extends AppendOnlyLogWatcher {}
-
-/** A staged file takes its place: what stood there is recorded before, what stands there now after. */
-async function importFile(workspace: Workspace, file: ImportedFile): Promise<Change[]> {
-  const path = workspace.insidePath(file.path);
-  const version: Change = {
-    device: 'imported',
-    seq: 0,
-    kind: 'created',
-    path,
-    at: 0,
-    hlc: 0,
-    type: 'file',
-    size: file.size,
-    hash: file.hash,
-    mode: file.mode ?? 0o644,
-    flags: []
-  };
-  const outcome = await workspace.restoreContent(version, () => createReadStream(file.stagedFile));
-  return outcome.change === undefined ? [] : [outcome.change];
-}
 
 function restoreResult(outcome: RestoreOutcome): RestoreResult {
   return {

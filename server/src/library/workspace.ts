@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { mkdir, mkdtemp, realpath, rm, rmdir, stat } from 'node:fs/promises';
-import { join, resolve, sep } from 'node:path';
+import { isAbsolute, join, resolve, sep } from 'node:path';
 import type {
   CompactRequest,
   CompactResult,
@@ -16,17 +16,28 @@ import type {
   PruneResult,
   RemoveRequest,
   RemoveResult,
+  ImportRequest,
+  ImportResult,
   RestoreRequest,
   RestoreResult,
   Stats,
   Status
 } from '../api/contract.ts';
-import { changeToJson, isoMicros, parseVersionId, versionId, type Change, type ChangeKind } from '../core/change.ts';
+import {
+  changeToJson,
+  isoMicros,
+  parseVersionId,
+  versionId,
+  type Cause,
+  type Change,
+  type ChangeKind
+} from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import { decodePath, displayPath, normalizeRelative, parseDisplayPath, type PathName } from '../core/path-name.ts';
 import type { ReadonlyTree } from '../core/tree.ts';
 import { Recorder, type Fold, type CaptureSummary, type RecorderOptions } from '../capture/recorder.ts';
+import { identitiesFromFile } from '../crypto/age.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
 import { isLogDirectory } from '../log/format-file.ts';
 import { compactLog, type CompactOptions } from '../log/compact.ts';
@@ -471,12 +482,27 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   }
 
   /** Puts content from outside the log in place of a file, with the same care as a restore, and records it. */
-  restoreContent(version: Change, content: () => AsyncIterable<Uint8Array>): Promise<RestoreOutcome> {
+  restoreContent(version: Change, content: () => AsyncIterable<Uint8Array>, cause: Cause): Promise<RestoreOutcome> {
     const source: ContentSource = {
       content,
       contentBytes: async () => Buffer.concat(await Array.fromAsync(content()))
     };
-    return restoreVersion({ ...this.#place, log: source }, version, { cause: null });
+    return restoreVersion({ ...this.#place, log: source }, version, { cause });
+  }
+
+  /** Takes the files of a message into the workspace; see {@link importMessage} in import-message.ts. */
+  async importMessage(request: ImportRequest): Promise<ImportResult> {
+    const { archive, to, trust, identityFile } = request;
+    if (!isAbsolute(archive)) throw new SyftError('BAD_REQUEST', 'archive: an absolute path is wanted.');
+    const folder = to === undefined || to === '' || to === '.' ? '' : this.insidePath(to);
+    // Most recorders never see a message.
+    const { importMessage } = await import('./import-message.ts');
+    const { changes, unchanged, ...rest } = await importMessage(this, archive, {
+      to: folder,
+      trust,
+      ...(identityFile !== undefined && { identities: identitiesFromFile(identityFile) })
+    });
+    return { ...rest, changes: [...changes], unchanged: [...unchanged] };
   }
 
   /** Undo of a restore that created a file: removes it if it still is what was written; its state is in the log. */

@@ -1,0 +1,174 @@
+/** `export`, `verify`, `import` and `contacts`: SyftMessages. */
+import { hostname, userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { ImportResultSchema, type ImportRequest } from '../api/contract.ts';
+import { SyftError } from '../core/errors.ts';
+import { identitiesFromFile } from '../crypto/age.ts';
+import { configurationDirectory, deviceKey } from '../crypto/device-key.ts';
+import { exportMessage } from '../library/export-message.ts';
+import { checkMessage, importMessage, type ImportedMessage } from '../library/import-message.ts';
+import { LogView, workspacePath } from '../library/log-view.ts';
+import { printable, readableSize } from '../library/terminal-text.ts';
+import { contactLink, Contacts, parseContactLink, wordsOf, type Contact } from '../messages/contacts.ts';
+import { verifyMessage, type Fact } from '../messages/inspect.ts';
+import { isLogDirectory } from '../log/format-file.ts';
+import type { CommandContext } from './context.ts';
+import { changeLine, jsonLine } from './output.ts';
+
+/** The file with age identities that the command line or the environment names. */
+function identityFile({ invocation, cwd }: CommandContext): string | undefined {
+  const named = invocation.values.get('identity-file') ?? process.env['SYFT_SYNC_IDENTITY'];
+  return named === undefined || named === '' ? undefined : resolve(cwd, named);
+}
+
+export async function exportCommand(context: CommandContext): Promise<number> {
+  const { invocation, output, signal, cwd, root, logDir } = context;
+  const file = invocation.values.get('output');
+  if (file === undefined) throw new SyftError('BAD_REQUEST', 'Say where the message goes: -o FILE.syft');
+  const started = Date.now();
+  const keys = await context.keysOf(logDir);
+  await using view = await LogView.open({ dir: logDir, keys }, root);
+  const versions = invocation.args.map(named => view.namedOrLatest(named, cwd).version);
+  const result = await exportMessage({ logDir, log: view.reader, keys }, versions, resolve(cwd, file), {
+    sender: invocation.values.get('from'),
+    recipients: invocation.to,
+    note: invocation.values.get('note'),
+    replyTo: invocation.values.get('reply-to'),
+    signal,
+    onProgress: progress => output.progress({ ...progress, bytes: progress.done }, started, 'bytes')
+  });
+  output.endProgress();
+  const count = result.versions.length === 1 ? '1 file' : `${result.versions.length} files`;
+  const sealed = result.sealed ? ', sealed for its recipients' : '';
+  await output.result(result, `${result.file}: ${result.messageId}, ${count}, ${readableSize(result.bytes)}${sealed}`);
+  for (const version of result.unproven) {
+    output.note(
+      `syft-sync: no signed checkpoint covers ${version} yet, so the message only claims that it was recorded; one is written within seconds while recording, and at its end`
+    );
+  }
+  return 0;
+}
+
+export async function verifyCommand(context: CommandContext): Promise<number> {
+  const { invocation, output, signal, cwd } = context;
+  const started = Date.now();
+  const identities = identityFile(context);
+  const result = await verifyMessage(resolve(cwd, invocation.args[0] ?? ''), {
+    ...(identities !== undefined && { identities: identitiesFromFile(identities) }),
+    signal,
+    onProgress: progress => output.progress({ ...progress, bytes: progress.done }, started, 'bytes')
+  });
+  output.endProgress();
+  if (output.json) await output.write(jsonLine(result));
+  else if (!result.ok) await output.write(`failed: ${printable(result.failed ?? '')}\n`);
+  else {
+    const list = (heading: string, facts: readonly Fact[]): string =>
+      facts.length === 0 ? '' : `${heading}\n${facts.map(({ text }) => `  ${printable(text)}\n`).join('')}`;
+    await output.write(`${list('proven', result.proven)}${list('only claimed', result.claimed)}`);
+  }
+  return result.ok ? 0 : 3;
+}
+
+async function askRecorder(context: CommandContext, request: ImportRequest): Promise<Omit<ImportedMessage, 'sender'>> {
+  const { output, signal } = context;
+  const started = Date.now();
+  const { identityFile: identities, to, trust, archive } = request;
+  return context.withRecorder(
+    async control => {
+      const answer = ImportResultSchema.safeParse(await control.call('POST', '/api/import', request));
+      if (!answer.success) throw new SyftError('INTERNAL', 'The recorder gave an unexpected answer.');
+      return answer.data as Omit<ImportedMessage, 'sender'>;
+    },
+    workspace =>
+      importMessage(workspace, archive, {
+        to: to === undefined ? '' : workspace.insidePath(to),
+        trust,
+        ...(identities !== undefined && { identities: identitiesFromFile(identities) }),
+        signal,
+        onProgress: progress => output.progress({ ...progress, bytes: progress.done }, started, 'bytes')
+      })
+  );
+}
+
+export async function importCommand(context: CommandContext): Promise<number> {
+  const { invocation, output, cwd, root } = context;
+  const [named = ''] = invocation.args;
+  const to = invocation.values.get('to');
+  const identities = identityFile(context);
+  const folder = to === undefined || resolve(cwd, to) === root ? undefined : workspacePath(root, to, cwd);
+  const request: ImportRequest = {
+    archive: resolve(cwd, named),
+    trust: invocation.flags.has('trust'),
+    ...(folder !== undefined && { to: folder }),
+    ...(identities !== undefined && { identityFile: identities })
+  };
+  // Where no log is yet, none is begun for a message that is refused.
+  if (!isLogDirectory(context.logDir)) {
+    await checkMessage(request.archive, context.logDir, {
+      trust: request.trust,
+      ...(identities !== undefined && { identities: identitiesFromFile(identities) }),
+      signal: context.signal
+    });
+  }
+  const result = await askRecorder(context, request);
+  output.endProgress();
+  if (output.json) {
+    const { changes, ...rest } = result;
+    for (const change of changes) await output.write(jsonLine(change));
+    await output.write(jsonLine({ imported: { ...rest, changes: changes.map(({ versionId }) => versionId) } }));
+    return 0;
+  }
+  for (const change of result.changes) await output.write(`${printable(changeLine(change))}\n`);
+  for (const path of result.unchanged) output.note(`${path} was there already`);
+  return 0;
+}
+
+function shown(contact: Contact): { line: string; object: object } {
+  const words = wordsOf(contact);
+  return {
+    object: { ...contact, fingerprint: words, link: contactLink(contact) },
+    line: `${contact.name}  ${words}${contact.recipient === undefined ? '' : '  sealed'}`
+  };
+}
+
+export async function contactsCommand(context: CommandContext): Promise<number> {
+  const { invocation, output, logDir } = context;
+  const [what = '', named] = invocation.args;
+  const configuration = configurationDirectory();
+  const contacts = new Contacts(configuration);
+  const age = invocation.values.get('age');
+  if ((what === 'list' || what === 'me') !== (named === undefined)) {
+    throw new SyftError('BAD_REQUEST', 'Usage: syft-sync contacts list|me|add LINK|remove NAME');
+  }
+  switch (what) {
+    case 'list':
+      for (const contact of await contacts.list()) await output.result(shown(contact).object, shown(contact).line);
+      return 0;
+    case 'me': {
+      const me = {
+        name: invocation.values.get('from') ?? `${userInfo().username}@${hostname()}`,
+        publicKey: deviceKey(configuration, logDir).publicKey.toString('base64'),
+        ...(age !== undefined && { recipient: age })
+      };
+      const link = contactLink(me);
+      await output.result({ ...me, fingerprint: wordsOf(me), link }, link);
+      output.note(`the words of this key: ${wordsOf(me)}`);
+      return 0;
+    }
+    case 'add': {
+      const contact = await contacts.add({
+        ...parseContactLink(named ?? ''),
+        ...(age !== undefined && { recipient: age })
+      });
+      await output.result(shown(contact).object, shown(contact).line);
+      return 0;
+    }
+    case 'remove': {
+      const contact = await contacts.remove(named ?? '');
+      await output.result(shown(contact).object, `forgotten: ${shown(contact).line}`);
+      return 0;
+    }
+    default:
+      throw new SyftError('BAD_REQUEST', `contacts has no ${what}: list, me, add LINK or remove NAME.`);
+  }
+}
