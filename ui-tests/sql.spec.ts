@@ -127,6 +127,16 @@ test('SQL: a double click on a path shows its history; a result is exported', as
   expect((await download).suggestedFilename()).toMatch(/^changes-20\d\d-\d\d-\d\d\.csv$/);
 });
 
+test('SQL: the launcher has a card, in whose place the tab opens by keyboard', async ({ page }) => {
+  await page.menu.clickMenuItem('File>New Launcher');
+  const card = page.locator('.jp-LauncherCard:visible', { hasText: /^SQL$/ });
+  await expect(card).toHaveAttribute('title', /Ask the history/);
+  await card.focus();
+  await page.keyboard.press('Enter');
+  await expect(editor(page)).toBeFocused();
+  await expect(page.locator('.jp-Launcher:visible')).toHaveCount(0);
+});
+
 test('SQL: for everyone, in every theme and at 320 pixels', async ({ page }) => {
   await ask(page, "SELECT at, path, size, NULL AS nothing, ['a', 'b'] AS list FROM changes ORDER BY at LIMIT 200");
   await expect(status(page)).toContainText(/rows? ·/);

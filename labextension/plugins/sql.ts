@@ -3,6 +3,7 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/applica
 import { ILayoutRestorer } from '@jupyterlab/application';
 import { ICommandPalette, IThemeManager, Notification, WidgetTracker } from '@jupyterlab/apputils';
 import { IEditorServices } from '@jupyterlab/codeeditor';
+import { ILauncher } from '@jupyterlab/launcher';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
@@ -22,13 +23,15 @@ const PLUGIN_ID = 'syft-sync-jupyterlab:sql';
 const FORMATS: readonly ExportFormat[] = ['csv', 'parquet', 'arrow', 'json'];
 /** Milliseconds after the last edit at which the layout learns of it. */
 const SETTLED = 1000;
+/** Behind the terminal and before the plain files of JupyterLab, which have 1 and 2 upwards. */
+const LAUNCHER_RANK = 1.5;
 
 export const sqlPlugin: JupyterFrontEndPlugin<void> = {
   id: PLUGIN_ID,
   description: 'SQL over the change log, in a tab.',
   autoStart: true,
   requires: [ISyftSync, IEditorServices, IRenderMimeRegistry],
-  optional: [ILayoutRestorer, ISettingRegistry, IStateDB, IThemeManager, ICommandPalette, ITranslator],
+  optional: [ILayoutRestorer, ISettingRegistry, IStateDB, IThemeManager, ICommandPalette, ILauncher, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     syft: ISyftSync,
@@ -39,6 +42,7 @@ export const sqlPlugin: JupyterFrontEndPlugin<void> = {
     state: IStateDB | null,
     themes: IThemeManager | null,
     palette: ICommandPalette | null,
+    launcher: ILauncher | null,
     translator: ITranslator | null
   ): void => {
     const trans = (translator ?? nullTranslator).load('syft_sync');
@@ -95,7 +99,7 @@ export const sqlPlugin: JupyterFrontEndPlugin<void> = {
     };
 
     commands.addCommand(CommandIDs.openSql, {
-      label: trans.__('Open log as SQL'),
+      label: args => (args['isLauncher'] === true ? trans.__('SQL') : trans.__('Open log as SQL')),
       caption: trans.__('Ask the history of the workspace in SQL, and every past version of its data'),
       icon: sqlIcon,
       describedBy: {
@@ -105,6 +109,7 @@ export const sqlPlugin: JupyterFrontEndPlugin<void> = {
             query: { type: 'string', description: trans.__('The query; an empty tab when it is not given') },
             run: { type: 'boolean', description: trans.__('Runs the query at once') },
             maxRows: { type: 'integer', description: trans.__('Rows at most') },
+            isLauncher: { type: 'boolean', description: trans.__('It is chosen in the launcher, by its short name') },
             id: { type: 'string', description: trans.__('Id of a tab that is restored') }
           }
         }
@@ -119,6 +124,8 @@ export const sqlPlugin: JupyterFrontEndPlugin<void> = {
         }
         if (given.id === undefined) app.shell.activateById(tab.id);
         if (given.run === true) await tab.run();
+        // The launcher puts the tab into its own place.
+        return tab;
       }
     });
     const nothing = { args: { type: 'object', properties: {} } } as const;
@@ -188,6 +195,13 @@ export const sqlPlugin: JupyterFrontEndPlugin<void> = {
     ]) {
       palette?.addItem({ command, category });
     }
+    launcher?.add({
+      command: CommandIDs.openSql,
+      args: { isLauncher: true },
+      // The section that JupyterLab itself names so, in every language.
+      category: (translator ?? nullTranslator).load('jupyterlab').__('Other'),
+      rank: LAUNCHER_RANK
+    });
     for (const format of FORMATS) palette?.addItem({ command: CommandIDs.exportSql, category, args: { format } });
 
     void layout?.restore(tracker, {
