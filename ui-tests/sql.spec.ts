@@ -137,6 +137,21 @@ test('SQL: the launcher has a card, in whose place the tab opens by keyboard', a
   await expect(page.locator('.jp-Launcher:visible')).toHaveCount(0);
 });
 
+test('SQL: a result without rows says so, to the eye and to a screen reader', async ({ page }) => {
+  await ask(page, "SELECT path, size FROM files WHERE path = 'nobody has this'");
+  await expect(status(page)).toHaveText(/^No rows · \d+(\.\d)? m?s$/);
+  await expect(tab(page).getByText(/^No rows: nothing fits the query\. It took \d/)).toBeVisible();
+  await expect(grid(page)).toHaveAccessibleDescription(/^No rows/);
+  await tab(page).getByRole('tab', { name: 'Chart' }).click();
+  await expect(tab(page)).toContainText('A result with rows can be drawn here.');
+  await tab(page).getByRole('tab', { name: 'Grid' }).click();
+  await editor(page).fill('SELECT 1 AS one');
+  await editor(page).press('Shift+Enter');
+  await expect(status(page)).toContainText('1 row ·');
+  await expect(grid(page)).not.toHaveAttribute('aria-describedby');
+  await expect(tab(page).getByText(/^No rows/)).toHaveCount(0);
+});
+
 test('SQL: for everyone, in every theme and at 320 pixels', async ({ page }) => {
   await ask(page, "SELECT at, path, size, NULL AS nothing, ['a', 'b'] AS list FROM changes ORDER BY at LIMIT 200");
   await expect(status(page)).toContainText(/rows? ·/);

@@ -12,6 +12,7 @@ import {
   TextRenderer
 } from '@lumino/datagrid';
 import type { CellRenderer } from '@lumino/datagrid';
+import { UUID } from '@lumino/coreutils';
 import { StackedLayout, Widget } from '@lumino/widgets';
 
 import { printable } from '../history/words';
@@ -116,7 +117,20 @@ export class ResultGrid extends Widget {
       }
     });
     layout.addWidget(this._grid);
+    this._empty.className = 'jp-SyftSync-sqlEmpty';
+    this._empty.id = UUID.uuid4();
+    this._empty.hidden = true;
+    this.node.append(this._empty);
     this.restyle();
+  }
+
+  /** What stands below the names of the columns where rows would be; none where it is empty. Read with the grid, not by itself. */
+  setEmpty(text: string): void {
+    this._empty.textContent = text;
+    this._empty.hidden = text === '';
+    const { node } = this._grid.viewport;
+    if (text === '') node.removeAttribute('aria-describedby');
+    else node.setAttribute('aria-describedby', this._empty.id);
   }
 
   /** Shows another table, or none. */
@@ -271,6 +285,7 @@ export class ResultGrid extends Widget {
 
   private readonly _options: ResultGrid.IOptions;
   private readonly _grid: DataGrid;
+  private readonly _empty = document.createElement('p');
   private _table: ArrowTable | undefined;
   private _model: ResultModel | undefined;
   private _leads: readonly Lead[] = [];

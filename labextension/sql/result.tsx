@@ -116,6 +116,14 @@ export class ResultView extends Widget {
       this._table = table;
       this._grid.setTable(table);
     }
+    this._grid.setEmpty(
+      state.kind === 'done' && table?.rowCount === 0
+        ? this._options.trans.__(
+            'No rows: nothing fits the query. It took %1.',
+            duration(state.elapsedMs, this._options.trans)
+          )
+        : ''
+    );
     if (state.kind !== 'running') {
       this._grid.refresh();
       this._chart.setTable(table);
@@ -130,10 +138,10 @@ export class ResultView extends Widget {
 
   private _arrange(): void {
     const { state, table } = this._options.model;
-    // An error stands in the place of the rows, unless some came before it.
+    // An error, or that it was cancelled, stands in the place of the rows, unless some came before.
     const said =
       state.kind === 'idle' ||
-      (state.kind === 'failed' && (table === undefined || table.rowCount === 0)) ||
+      ((state.kind === 'failed' || state.kind === 'cancelled') && (table === undefined || table.rowCount === 0)) ||
       (table === undefined && state.kind !== 'running');
     const shown = said
       ? this._said
@@ -219,7 +227,7 @@ export function statusText(state: RunState, rows: number, trans: TranslationBund
       const elapsed = duration(state.elapsedMs, trans);
       if (state.cut === 'rows') return trans.__('First %1, there are more · %2', counted, elapsed);
       if (state.cut === 'memory') return trans.__('First %1, more do not fit into memory · %2', counted, elapsed);
-      return trans.__('%1 · %2', counted, elapsed);
+      return rows === 0 ? trans.__('No rows · %1', elapsed) : trans.__('%1 · %2', counted, elapsed);
     }
     case 'cancelled':
       return trans.__('Cancelled after %1 · %2', counted, duration(state.elapsedMs, trans));
