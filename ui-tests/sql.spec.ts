@@ -1,12 +1,13 @@
 /** SQL over the history, in JupyterLab, against the real sidecar: from the first question to a million rows. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { IJupyterLabPageFixture } from '@jupyterlab/galata';
 import type { Locator } from '@playwright/test';
+import { tableFromIPC } from 'apache-arrow';
 
 import { expect, test } from './lab';
-import { axe, bar, execute, panel, rows, showHistory, versions, workspace } from './syft';
+import { axe, bar, execute, panel, rows, showHistory, toast, versions, workspace } from './syft';
 
 const tab = (page: IJupyterLabPageFixture): Locator => page.locator('.jp-SyftSync-sql:visible');
 const editor = (page: IJupyterLabPageFixture): Locator => tab(page).getByRole('textbox', { name: /^Query in SQL/ });
@@ -150,6 +151,61 @@ test('SQL: a result without rows says so, to the eye and to a screen reader', as
   await expect(status(page)).toContainText('1 row ·');
   await expect(grid(page)).not.toHaveAttribute('aria-describedby');
   await expect(tab(page).getByText(/^No rows/)).toHaveCount(0);
+});
+
+/** One of each type that a query may give, with nulls, borders and what files have to quote. */
+const EVERY_TYPE = `SELECT * FROM (VALUES
+  (1::TINYINT, 9007199254740993::BIGINT, 170141183460469231731687303715884105727::HUGEINT, 0.1::FLOAT, -0.0::DOUBLE, 12.30::DECIMAL(9, 2),
+   true, ' a "b", c' || chr(10), ''::VARCHAR, '{"a": [1, null]}'::JSON, DATE '2024-02-29', TIME '01:02:03.5',
+   TIMESTAMP '2024-02-29 01:02:03.000004', TIMESTAMPTZ '1969-12-31 23:59:59.999999+00', TIMESTAMP_NS '2024-02-29 01:02:03.000000005',
+   INTERVAL '1 year 2 months 3 days 4 hours', '\\x00\\xFF'::BLOB, [1, NULL, 3], {'x': 1, 'y z': 'q"'}, MAP {'k': 1.5}, 'u'::ENUM ('u', 'v'),
+   'd5fd5cf0-0000-4000-8000-000000000001'::UUID),
+  (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)
+) AS t(tiny, big, huge, "float", "double", "decimal", yes, "text, quoted", empty, json, day, time, stamp, moment, nano, span, bytes, list,
+  struct, map, enum, uuid), range(3000) r(n)`;
+
+test('SQL: what is exported is what is shown, as the sidecar would write it, and can be cancelled', async ({
+  page
+}) => {
+  await ask(page, EVERY_TYPE);
+  await expect(status(page)).toContainText('6,000 rows ·');
+  const asked: string[] = [];
+  page.on('request', request => {
+    if (request.url().includes('/api/sql')) asked.push(request.url());
+  });
+  const exported = async (format: string): Promise<Buffer> => {
+    const download = page.waitForEvent('download');
+    await execute(page, 'syft-sync:export-sql', { format });
+    const file = await (await download).path();
+    return readFileSync(file);
+  };
+  const written = async (format: string): Promise<Buffer> => {
+    const data = { query: EVERY_TYPE, format };
+    const answer = await page.request.post('/syft-sync/api/sql', { data, headers: { 'X-Syft-Sync-Request': '1' } });
+    expect(answer.status()).toBe(200);
+    return answer.body();
+  };
+  for (const format of ['csv', 'json'] as const) {
+    expect((await exported(format)).toString(), format).toBe((await written(format)).toString());
+  }
+  const whole = (bytes: Buffer): string =>
+    JSON.stringify(tableFromIPC(bytes).toArray(), (_, value: unknown) => String(value));
+  expect(whole(await exported('arrow'))).toBe(whole(await written('arrow')));
+  expect(asked).toEqual([]);
+  const parquet = await exported('parquet');
+  expect(parquet.subarray(0, 4).toString()).toBe('PAR1');
+  expect(asked).toHaveLength(2);
+  await expect(toast(page, 'Exported as Parquet: 6,000 rows.')).toBeVisible();
+
+  // Long enough to be cancelled.
+  await button(page, 'export').click();
+  await expect(page.getByRole('menuitem', { name: 'Parquet, by running the query again' })).toBeVisible();
+  await page.keyboard.press('Escape');
+  await ask(page, "SELECT range AS n, 'row ' || range AS name FROM range(1000000)");
+  await expect(status(page)).toContainText('1,000,000 rows ·', { timeout: 100_000 });
+  await execute(page, 'syft-sync:export-sql', { format: 'json' }, false);
+  await toast(page, 'Exporting as JSON').getByRole('button', { name: 'Cancel' }).click();
+  await expect(toast(page, 'The export was cancelled.')).toBeVisible();
 });
 
 test('SQL: for everyone, in every theme and at 320 pixels', async ({ page }) => {

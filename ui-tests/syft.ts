@@ -27,18 +27,24 @@ export async function openPanel(page: Page): Promise<void> {
   await expect(panel(page)).toBeVisible();
 }
 
-/** Runs a command of JupyterLab. */
-export function execute(page: Page, command: string, args: Record<string, unknown> = {}): Promise<unknown> {
+/** Runs a command of JupyterLab, to its end unless told. */
+export function execute(
+  page: Page,
+  command: string,
+  args: Record<string, unknown> = {},
+  toEnd = true
+): Promise<unknown> {
   return page.evaluate(
-    ([id, given]) => {
+    ([id, given, wait]) => {
       interface Lab {
         commands: { execute(id: string, args: unknown): Promise<unknown> };
       }
       const lab = (window as unknown as { jupyterapp?: Lab; jupyterlab?: Lab }).jupyterapp;
       // What a command returns may be a widget, which cannot leave the browser.
-      return lab?.commands.execute(id, given).then(() => undefined);
+      const done = lab?.commands.execute(id, given).then(() => undefined);
+      return wait ? done : undefined;
     },
-    [command, args] as const
+    [command, args, toEnd] as const
   );
 }
 

@@ -158,9 +158,30 @@ export class SyftClient {
     return response.body;
   }
 
-  /** The whole result of a query as a file of one of the formats. */
-  async sqlFile(request: SqlQuery, format: SqlFormat, signal: AbortSignal): Promise<Blob> {
-    return (await this._sql(request, format, signal)).blob();
+  /**
+   * The whole result of a query as a file of one of the formats.
+   *
+   * @param progress - is told how many bytes have come
+   */
+  async sqlFile(
+    request: SqlQuery,
+    format: SqlFormat,
+    signal: AbortSignal,
+    progress?: (bytes: number) => void
+  ): Promise<Blob> {
+    const response = await this._sql(request, format, signal);
+    if (progress === undefined || response.body === null) return response.blob();
+    let bytes = 0;
+    const counted = response.body.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(piece, controller) {
+          bytes += piece.byteLength;
+          progress(bytes);
+          controller.enqueue(piece);
+        }
+      })
+    );
+    return new Response(counted, { headers: { 'Content-Type': SQL_TYPES[format] } }).blob();
   }
 
   /** Tables, columns and macros that a query may name. */

@@ -16,7 +16,8 @@ import { CommandIDs } from '../commands';
 import { printable } from '../history/words';
 import { sqlIcon } from '../icons';
 import { QueryStore } from '../sql/query-store';
-import type { ExportFormat, SqlTab } from '../sql/tab';
+import type { ExportFormat } from '../sql/save-result';
+import type { SqlTab } from '../sql/tab';
 import { ISyftSync } from '../tokens';
 
 const PLUGIN_ID = 'syft-sync-jupyterlab:sql';
@@ -170,7 +171,10 @@ export const sqlPlugin: JupyterFrontEndPlugin<void> = {
           }
         }
       },
-      isEnabled: () => current()?.model.ran !== undefined,
+      isEnabled: () => {
+        const model = current()?.model;
+        return model?.ran !== undefined && model.state.kind !== 'running';
+      },
       execute: args => {
         const format = (args['format'] ?? 'csv') as ExportFormat;
         if (!FORMATS.includes(format)) throw new Error(`${String(format)} is not one of ${FORMATS.join(', ')}`);

@@ -14,7 +14,7 @@ export interface Column {
 
 /** Rows by number; every cell is read from the memory of its batch when it is asked for. */
 export class ArrowTable {
-  constructor(schema: Schema) {
+  constructor(readonly schema: Schema) {
     this.columns = schema.fields.map(({ name, type }) => ({
       name,
       type: typeName(type),
@@ -25,6 +25,11 @@ export class ArrowTable {
 
   readonly columns: readonly Column[];
 
+  /** As they came. */
+  get batches(): readonly RecordBatch[] {
+    return this._records;
+  }
+
   get rowCount(): number {
     return this._rowCount;
   }
@@ -32,6 +37,7 @@ export class ArrowTable {
   append(batch: RecordBatch): void {
     if (batch.numRows === 0) return;
     this._starts.push(this._rowCount);
+    this._records.push(batch);
     this._batches.push(batch.data.children);
     this._rowCount += batch.numRows;
   }
@@ -66,6 +72,7 @@ export class ArrowTable {
     return this._batches[at]?.[column];
   }
 
+  private readonly _records: RecordBatch[] = [];
   private readonly _batches: (readonly Data[])[] = [];
   /** Number of each batch's first row. */
   private readonly _starts: number[] = [];

@@ -52,7 +52,8 @@ function isNested(type: DataType): boolean {
   );
 }
 
-function isValid(data: Data, index: number): boolean {
+/** Whether there is a value. */
+export function isValid(data: Data, index: number): boolean {
   return !DataType.isNull(data.type) && data.getValid(index);
 }
 
@@ -107,7 +108,8 @@ function listOf(child: Data, begin: number, end: number): Json {
 
 const decoder = new TextDecoder();
 
-function scalarText(data: Data, index: number): string {
+/** A value that is there and has no values in it. */
+export function scalarText(data: Data, index: number): string {
   const { type } = data;
   if (DataType.isUtf8(type) || DataType.isLargeUtf8(type)) return decoder.decode(bytesOf(data, index));
   if (DataType.isFloat(type)) return type.precision === 1 ? float32Text(data.values[index]) : floatText(data, index);
@@ -138,7 +140,8 @@ function scalarText(data: Data, index: number): string {
   return String(data.values?.[index] ?? '');
 }
 
-function bytesOf(data: Data, index: number): Uint8Array {
+/** The bytes of a text or binary value, where they are. */
+export function bytesOf(data: Data, index: number): Uint8Array {
   return data.values.subarray(Number(data.valueOffsets[index]), Number(data.valueOffsets[index + 1]));
 }
 
@@ -179,13 +182,13 @@ function decimalText(words: Uint32Array, scale: number): string {
   return scale <= 0 ? sign + digits : `${sign}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
-/** Units of a time in one second. */
 /** Arrow has null where there is no zone, though its type says otherwise. */
-function hasZone({ timezone }: Timestamp): boolean {
+export function hasZone({ timezone }: Timestamp): boolean {
   return ![undefined, null, ''].includes(timezone);
 }
 
-function perSecond(unit: TimeUnit): number {
+/** Units of a time in one second. */
+export function perSecond(unit: TimeUnit): number {
   return 10 ** (unit * 3);
 }
 
@@ -225,7 +228,8 @@ function fraction(value: number, per: number): string {
   return `.${digits.replace(/(000)+$/, '')}`;
 }
 
-function timestampText(value: bigint, per: number, local: boolean): string {
+/** A moment; `local` says whether it is shown as the clock here shows it, or as it is. */
+export function timestampText(value: bigint, per: number, local: boolean): string {
   if (value === INFINITE_TIME || value === -INFINITE_TIME) return infinity(value < 0n);
   const unit = BigInt(per);
   const rest = ((value % unit) + unit) % unit;

@@ -9,6 +9,8 @@ import type { SyftClient } from '../client/client';
 import { ClientError } from '../client/errors';
 import type { ArrowTable } from './arrow-table';
 import { readTable } from './arrow-table';
+import { exportHeld } from './export';
+import type { HeldFormat } from './export';
 
 /** Bytes of a result that are held. */
 const LARGEST = 512e6;
@@ -63,7 +65,7 @@ export class SqlModel implements IDisposable {
 
   /** What was run last: the text of the editor may be another by now. */
   get ran(): string | undefined {
-    return this._ran;
+    return this._last?.query;
   }
 
   /** {@link query} or {@link maxRows} is another. */
@@ -94,11 +96,12 @@ export class SqlModel implements IDisposable {
     const queryId = UUID.uuid4();
     const since = Date.now();
     const current = (): boolean => this._abort === abort;
-    this._ran = query;
+    const maxRows = this._maxRows;
+    this._last = { query, maxRows };
     this._table = undefined;
     this._setState({ kind: 'running', since });
     try {
-      const request = { query, maxRows: this._maxRows, timeoutMs: TIMEOUT, queryId };
+      const request = { query, maxRows, timeoutMs: TIMEOUT, queryId };
       const stream = await this._client.sql(request, abort.signal);
       const all = await readTable(stream, {
         largest: this._largest,
@@ -133,17 +136,49 @@ export class SqlModel implements IDisposable {
 
   /** The way in which the sidecar would do the query, as it says it. */
   async plan(signal: AbortSignal): Promise<string> {
-    const given = this._ran ?? this._query;
+    const given = this.ran ?? this._query;
     const query = /^\s*explain\b/i.test(given) ? given : `EXPLAIN ${given}`;
     const answer = await this._client.sqlFile({ query, timeoutMs: TIMEOUT }, 'json', signal);
     const rows = JSON.parse(await answer.text()) as Record<string, unknown>[];
     return rows.map(row => String(row['explain_value'] ?? Object.values(row).at(-1) ?? '')).join('\n\n');
   }
 
-  /** The result of the query as a file; run anew, with the same limit. */
-  export(format: SqlFormat, signal: AbortSignal): Promise<Blob> {
-    const query = this._ran ?? this._query;
-    return this._client.sqlFile({ query, maxRows: this._maxRows, timeoutMs: TIMEOUT }, format, signal);
+  /**
+   * Whether an export is made of the rows that are shown. Else the query runs again, and may find others: Parquet is written by
+   * the sidecar, and rows that did not fit into memory are not here.
+   */
+  isHeld(format: SqlFormat): format is HeldFormat {
+    if (format !== 'csv' && format !== 'json' && format !== 'arrow') return false;
+    return this._table !== undefined && !(this._state.kind === 'done' && this._state.cut === 'memory');
+  }
+
+  /**
+   * The result as a file: what is shown, or where {@link isHeld} says no, of the query that was run, with its limit, anew.
+   *
+   * @throws {ClientError} when the query fails, or its result broke off on its way; what the signal was aborted with
+   */
+  async export(format: SqlFormat, options: SqlModel.IExportOptions): Promise<SqlModel.IExport> {
+    const { signal, progress } = options;
+    const table = this._table;
+    if (table !== undefined && this.isHeld(format)) {
+      const total = table.rowCount;
+      const file = await exportHeld(table, format, { signal, progress: rows => progress({ rows, total }) });
+      return { file, rows: total };
+    }
+    const queryId = UUID.uuid4();
+    const { query, maxRows } = this._last ?? { query: this._query, maxRows: this._maxRows };
+    const request = { query, maxRows, timeoutMs: TIMEOUT, queryId };
+    let file: Blob;
+    try {
+      file = await this._client.sqlFile(request, format, signal, bytes => progress({ bytes }));
+    } catch (error) {
+      signal.throwIfAborted();
+      throw await this._why(queryId, error);
+    }
+    const outcome = await this._outcome(queryId);
+    const failure = failureOf(outcome);
+    if (failure !== undefined) throw failure;
+    return { file, rows: outcome.rows };
   }
 
   dispose(): void {
@@ -198,7 +233,7 @@ export class SqlModel implements IDisposable {
   private readonly _rowsArrived = new Signal<this, void>(this);
   private _query: string;
   private _maxRows: number;
-  private _ran: string | undefined;
+  private _last: { readonly query: string; readonly maxRows: number } | undefined;
   private _state: RunState = { kind: 'idle' };
   private _table: ArrowTable | undefined;
   private _abort: AbortController | undefined;
@@ -215,6 +250,17 @@ export namespace SqlModel {
     maxRows?: number;
     /** Bytes of a result that are held; for tests. */
     largest?: number;
+  }
+
+  export interface IExportOptions {
+    signal: AbortSignal;
+    /** Is told often how far it is: in rows where they are here, else in bytes that came. */
+    progress(done: { rows: number; total: number } | { bytes: number }): void;
+  }
+
+  export interface IExport {
+    readonly file: Blob;
+    readonly rows: number;
   }
 }
 

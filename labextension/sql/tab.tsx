@@ -21,7 +21,6 @@ import { Menu, SplitPanel } from '@lumino/widgets';
 import type { Widget } from '@lumino/widgets';
 import * as React from 'react';
 
-import type { SqlFormat } from '../../server/src/api/contract';
 import type { SyftClient } from '../client/client';
 import type { Connection } from '../client/connection';
 import { ClientError, messageOf } from '../client/errors';
@@ -36,6 +35,8 @@ import type { QueryStore } from './query-store';
 import { notebookCell, questions } from './questions';
 import { oneLine } from './recent-queries';
 import { ResultView } from './result';
+import { EXPORTS, saveResult } from './save-result';
+import type { ExportFormat } from './save-result';
 import { SchemaList } from './schema-list';
 import type { SchemaState } from './schema-list';
 
@@ -45,15 +46,6 @@ const NO_ARGUMENTS = { type: 'object', properties: {} } as const;
 /** Paths that are offered between quotes. */
 const PATHS = 50;
 const RECENT_SHOWN = 15;
-
-/** Formats that a result can be saved in; the end of the file's name, and what it is called. */
-export const EXPORTS = {
-  csv: { end: '.csv', name: 'CSV' },
-  parquet: { end: '.parquet', name: 'Parquet' },
-  arrow: { end: '.arrows', name: 'Arrow' },
-  json: { end: '.json', name: 'JSON' }
-} as const satisfies Partial<Record<SqlFormat, { end: string; name: string }>>;
-export type ExportFormat = keyof typeof EXPORTS;
 
 export class SqlTab extends MainAreaWidget<SplitPanel> {
   constructor(options: SqlTab.IOptions) {
@@ -160,29 +152,8 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
   }
 
   /** Saves the result as a file, where the browser saves files. */
-  async export(format: ExportFormat): Promise<void> {
-    const { trans } = this._options;
-    const { end, name } = EXPORTS[format];
-    const abort = new AbortController();
-    const made = this.model.export(format, abort.signal).then(file => {
-      const address = URL.createObjectURL(file);
-      const link = document.createElement('a');
-      link.href = address;
-      link.download = `${fileName(this.model.ran ?? this.model.query)}${end}`;
-      link.click();
-      // The browser takes the address when it begins to save.
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
-      return name;
-    });
-    Notification.promise(made, {
-      pending: { message: trans.__('Exporting as %1…', name) },
-      success: { message: () => trans.__('Exported as %1.', name), options: { autoClose: 3000 } },
-      error: {
-        message: reason => trans.__('It could not be exported: %1', printable(messageOf(reason, trans))),
-        options: { autoClose: false }
-      }
-    });
-    await made.catch(() => undefined);
+  export(format: ExportFormat): Promise<void> {
+    return saveResult(this.model, format, this._options.trans);
   }
 
   /** Puts a notebook cell with the query on the clipboard: JupyterLab's, for cells, and the system's, for text. */
@@ -285,7 +256,9 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
     const menu = new Menu({ commands });
     for (const format of Object.keys(EXPORTS) as ExportFormat[]) {
       commands.addCommand(format, {
-        label: EXPORTS[format].name,
+        label: this.model.isHeld(format)
+          ? EXPORTS[format].name
+          : this._options.trans.__('%1, by running the query again', EXPORTS[format].name),
         describedBy: { args: NO_ARGUMENTS },
         execute: () => this.export(format)
       });
@@ -466,10 +439,4 @@ function Limit(props: { model: SqlModel; trans: TranslationBundle }): JSX.Elemen
       ))}
     </HTMLSelect>
   );
-}
-
-/** A name for what a query gives: its first table, and the day. */
-function fileName(query: string): string {
-  const table = /\bfrom\s+(\w+)/i.exec(query)?.[1] ?? 'result';
-  return `${table}-${new Date().toISOString().slice(0, 10)}`;
 }

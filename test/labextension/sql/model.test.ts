@@ -169,15 +169,82 @@ test('a second run takes the place of the first, whatever of it still comes', as
   expect(model.table?.rowCount).toBe(3);
 });
 
-test('a file is asked for in its format, of what is shown and not of what is being typed', async () => {
-  rows = response => stream(response).end(numbers(1, 1));
-  outcome = { rows: 1 };
-  const model = new SqlModel({ client: server.client, query: 'SELECT 1', maxRows: 1000 });
+const quietly = { signal: new AbortController().signal, progress: (): void => undefined };
+
+test('a file has the rows that are shown, whatever has come into the log since, and whatever is being typed', async () => {
+  rows = response => stream(response).end(numbers(3, 1000));
+  outcome = { rows: 3000, truncated: true };
+  const model = new SqlModel({ client: server.client, query: 'SELECT 1', maxRows: 3000 });
   await model.run();
   model.query = 'SELECT 1 and more';
+  rows = response => response.writeHead(500).end();
+  const csv = await model.export('csv', quietly);
+  expect(csv.rows).toBe(3000);
+  const lines = (await csv.file.text()).split('\n');
+  expect([lines.length, lines[0], lines[1], lines[3000], lines[3001]]).toEqual([3002, 'n', '0', '2999', '']);
+  const json = JSON.parse(await (await model.export('json', quietly)).file.text()) as { n: number }[];
+  expect(json.map(({ n }) => n)).toEqual(Array.from({ length: 3000 }, (_, i) => i));
+  const arrowFile = await (await model.export('arrow', quietly)).file.arrayBuffer();
+  expect(arrow.tableFromIPC(new Uint8Array(arrowFile)).toArray()).toHaveLength(3000);
+  expect(asked).toHaveLength(1);
+});
+
+test('what had come before the query was stopped is what is exported', async () => {
+  const bytes = numbers(2, 100);
+  rows = response => stream(response).write(bytes.subarray(0, bytes.length - 8));
+  const model = new SqlModel({ client: server.client, query: 'FROM changes' });
+  const run = model.run();
+  await when(model.rowsArrived, () => model.table?.rowCount === 200);
+  model.cancel();
+  await run;
+  expect(await model.export('csv', quietly)).toMatchObject({ rows: 200 });
+});
+
+test('Parquet, and what did not fit into memory, is asked for again, of what was run', async () => {
+  rows = response => stream(response).end(numbers(200, 1000));
+  const model = new SqlModel({ client: server.client, query: 'SELECT 1', maxRows: 1000, largest: 100_000 });
+  await model.run();
+  expect(model.state).toMatchObject({ kind: 'done', cut: 'memory' });
+  model.query = 'SELECT 1 and more';
+  model.maxRows = 100_000;
   rows = response => response.writeHead(200, { 'Content-Type': 'text/csv' }).end('n\n0\n');
-  const file = await model.export('csv', new AbortController().signal);
-  expect(await file.text()).toBe('n\n0\n');
+  outcome = { rows: 1 };
+  const said: unknown[] = [];
+  const { file, rows: count } = await model.export('csv', { ...quietly, progress: done => said.push(done) });
+  expect([await file.text(), count, said]).toEqual(['n\n0\n', 1, [{ bytes: 4 }]]);
   expect(accepts.at(-1)).toBe('text/csv');
   expect(asked.at(-1)).toMatchObject({ query: 'SELECT 1', format: 'csv', maxRows: 1000 });
+
+  // Half of a file that looks whole is no file.
+  outcome = { state: 'failed', rows: 1, error: { code: 'SQL_MEMORY', message: 'Too much memory.' } };
+  await expect(model.export('parquet', quietly)).rejects.toMatchObject({ code: 'SQL_MEMORY' });
+});
+
+test('an export that is cancelled ends, here and where it runs again', async () => {
+  rows = response => stream(response).end(numbers(500, 1000));
+  outcome = { rows: 500_000 };
+  const model = new SqlModel({ client: server.client, query: 'SELECT 1' });
+  await model.run();
+  const abort = new AbortController();
+  let last = 0;
+  const held = model.export('json', {
+    signal: abort.signal,
+    progress: done => {
+      if ('rows' in done) last = done.rows;
+      abort.abort();
+    }
+  });
+  await expect(held).rejects.toMatchObject({ name: 'AbortError' });
+  expect(last).toBeGreaterThan(0);
+  expect(last).toBeLessThan(500_000);
+
+  let closed = false;
+  rows = response => {
+    response.on('close', () => (closed = true));
+    response.writeHead(200, { 'Content-Type': 'application/vnd.apache.parquet' }).write('PAR1');
+  };
+  const again = new AbortController();
+  const asking = model.export('parquet', { signal: again.signal, progress: () => again.abort() });
+  await expect(asking).rejects.toMatchObject({ name: 'AbortError' });
+  while (!closed) await new Promise(done => setTimeout(done, 5));
 });

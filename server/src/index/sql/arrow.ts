@@ -86,8 +86,8 @@ class Batches {
       return columnOf(api, type, dictionaries);
     });
     this.#schema = new arrow.Schema(
-      this.#columns.map((column, i) =>
-        arrow.Field.new({ name: result.names[i] ?? '', type: column.type, nullable: true })
+      this.#columns.map(
+        (column, i) => new arrow.Field(result.names[i] ?? '', column.type, true, saysJson(result.types[i]))
       )
     );
     this.#type = new arrow.Struct(this.#schema.fields);
@@ -108,6 +108,11 @@ class Batches {
     this.#writer.finish();
     return this.#writer.take();
   }
+}
+
+/** Texts that are JSON are texts in Arrow; who writes JSON of them may want to know. */
+function saysJson(type: DuckDBType | undefined): Map<string, string> | undefined {
+  return type?.alias === 'JSON' ? new Map([['syft-sync:type', 'JSON']]) : undefined;
 }
 
 interface Nulls {
