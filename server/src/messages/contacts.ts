@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SyftError } from '../core/errors.ts';
 import { contentOf, makePrivateDirectory, replaceFile } from '../storage/durable.ts';
 import { fingerprint } from './fingerprint.ts';

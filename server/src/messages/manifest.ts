@@ -4,7 +4,7 @@
  * their own that the readers of OpenMined pass over.
  */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { deviceId, type DeviceKey } from '../crypto/device-key.ts';
 import { openNote, signNote } from '../crypto/signed-note.ts';
 
