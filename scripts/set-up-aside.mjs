@@ -1,5 +1,5 @@
 /**
- * What needs no package of npm and mostly waits for the network: done beside the checks. What fails here is tried again, and
+ * What needs no package of npm and mostly waits for the network: done beside those and the checks. What fails here is tried again, and
  * reported, where it is needed.
  */
 import { chromium, installPythonPackages, testPrograms } from './setup.mjs';
