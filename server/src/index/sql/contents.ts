@@ -26,13 +26,15 @@ export interface ResolvedCall {
   readonly contents: readonly ContentRequest[];
   /** Of `data_diff`. */
   readonly key: readonly string[] | undefined;
+  /** Of `version_of`: which of a workbook's. */
+  readonly sheet: string | undefined;
   /** Where it stands in the text that is run. */
   readonly start: number;
   readonly end: number;
 }
 
 const ARGUMENTS: Readonly<Record<string, readonly [fewest: number, most: number, usage: string]>> = {
-  version_of: [1, 2, 'version_of(path, when)'],
+  version_of: [1, 3, 'version_of(path, when, sheet)'],
   cells_of: [1, 2, 'cells_of(path, when)'],
   data_diff: [3, 4, 'data_diff(path, a, b, key)']
 };
@@ -129,6 +131,7 @@ export async function resolveCalls(
       name,
       contents: whens.map(when => ({ path, when: whenText(api, when) })),
       key: name === 'data_diff' ? keyOf(api, rest[2] ?? null) : undefined,
+      sheet: name === 'version_of' ? sheetOf(rest[1] ?? null) : undefined,
       start,
       end
     });
@@ -137,6 +140,14 @@ export async function resolveCalls(
     throw new SyftError('SQL_INVALID', `A query may ask for ${MOST_CONTENTS} versions at most.`);
   }
   return out.sort((a, b) => a.start - b.start);
+}
+
+function sheetOf(value: DuckDBValue): string | undefined {
+  if (value === null || typeof value === 'string') return value ?? undefined;
+  throw new SyftError(
+    'SQL_INVALID',
+    'The sheet of version_of must be a text, its name: version_of(path, when, sheet).'
+  );
 }
 
 function keyOf(api: Api, value: DuckDBValue): string[] | undefined {
@@ -220,7 +231,7 @@ async function define(
   api: Api,
   own: DuckDBConnection,
   table: string,
-  { name, key }: ResolvedCall,
+  { name, key, sheet }: ResolvedCall,
   files: readonly ContentFile[],
   fed: { readonly bytes: (content: number) => AsyncIterable<Uint8Array>; readonly signal: AbortSignal } | undefined
 ): Promise<void> {
@@ -234,10 +245,10 @@ async function define(
     };
     // What comes through a pipe comes once: a table is made of it.
     const over = async (k: number): Promise<string> => {
-      if (fed === undefined) return tableOver(own, files[k] as ContentFile);
+      if (fed === undefined) return tableOver(own, files[k] as ContentFile, sheet);
       const made = `${table}_${k + 1}`;
       await reading(k, async content =>
-        own.run(`CREATE TABLE ${made} AS SELECT * FROM ${await tableOver(own, content)}`)
+        own.run(`CREATE TABLE ${made} AS SELECT * FROM ${await tableOver(own, content, sheet)}`)
       );
       return made;
     };

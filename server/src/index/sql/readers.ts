@@ -18,23 +18,31 @@ const READERS: readonly (readonly [ending: RegExp, reader: (file: string) => str
   [/\.json(\.gz|\.zst)?$/i, file => `read_json(${file}, maximum_object_size = ${JSON_VALUE})`]
 ];
 
+const WORKBOOK = /\.(xlsx|xlsm)$/i;
+
 /** What a file of this name is read by must be told from its name alone: the ending that its copy needs. */
 export function endingOf(path: string): string {
   return /(\.[a-z0-9]{1,8}){1,2}$/i.exec(path)?.[0].toLowerCase() ?? '';
 }
 
 /**
- * A table function over a content.
+ * A table over a content: a table function, or the name of a table that is made.
  *
+ * @param sheet Of a workbook; `undefined`: its first.
  * @throws SyftError SQL_INVALID when files of this kind cannot be read as a table.
  */
-export async function tableOver(_own: DuckDBConnection, { file, path, versionId }: ContentFile): Promise<string> {
+export async function tableOver(own: DuckDBConnection, content: ContentFile, sheet?: string): Promise<string> {
+  const { file, path, versionId } = content;
+  const isWorkbook = WORKBOOK.test(path);
+  if (sheet !== undefined && !isWorkbook) {
+    throw new SyftError('SQL_INVALID', `${path} is no workbook of Excel, and has no sheets.`, { path });
+  }
   const found = READERS.find(([ending]) => ending.test(path));
-  if (found === undefined) {
+  if (found === undefined && !isWorkbook) {
     const hint = /\.ipynb$/i.test(path) ? ' Of a notebook, ask cells_of.' : '';
     throw new SyftError(
       'SQL_INVALID',
-      `${path} cannot be read as a table: that can CSV, TSV, Parquet, JSON and NDJSON files.${hint}`,
+      `${path} cannot be read as a table: that can CSV, TSV, Parquet, JSON, NDJSON and Excel (.xlsx) files.${hint}`,
       { path }
     );
   }
@@ -43,5 +51,6 @@ export async function tableOver(_own: DuckDBConnection, { file, path, versionId 
   if (size === 0 && !isPipe) {
     throw new SyftError('SQL_INVALID', `${path} (version ${versionId}) is empty, and no table.`, { path });
   }
+  if (found === undefined) return (await import('./excel.ts')).tableOfSheet(own, content, sheet);
   return found[1](`'${file.replaceAll("'", "''")}'`);
 }

@@ -414,9 +414,9 @@ export const MACRO_SPECS: readonly MacroSpec[] = [
 export const CONTENT_MACROS: readonly SqlMacro[] = [
   {
     name: 'version_of',
-    signature: 'version_of(path, when)',
+    signature: 'version_of(path, when, sheet)',
     description:
-      'A file as a table, as it was: CSV, TSV, Parquet, JSON or NDJSON. `when` is a moment or a version id; without it, the latest.',
+      'A file as a table, as it was: CSV, TSV, Parquet, JSON, NDJSON or Excel (.xlsx). `when` is a moment or a version id; without it, the latest. `sheet` names one of a workbook; without it, the first.',
     example: "SELECT * FROM version_of('data/sales.csv', '2026-11-01 14:32')",
     columns: []
   },
