@@ -24,8 +24,8 @@ export interface FedContent extends ContentFile {
   readonly bytes: () => AsyncIterable<Uint8Array>;
 }
 
-/** Kinds that are read from the beginning to the end, and need not be a file for it. */
-const IN_ORDER = /\.(csv|tsv|tab|json|ndjson|jsonl|ipynb)(\.gz|\.zst)?$/i;
+/** Kinds that are read from the beginning to the end, and need not be a file for it. A workbook is read whole, into memory. */
+const IN_ORDER = /\.(?:(csv|tsv|tab|json|ndjson|jsonl|ipynb)(\.gz|\.zst)?|xlsx|xlsm)$/i;
 /** Bytes of a notebook, which is parsed whole. */
 const LARGEST_NOTEBOOK = 256 << 20;
 
@@ -44,7 +44,7 @@ export async function withFedFile<T>(
     new SyftError('SQL_INVALID', `${path} (version ${versionId}) ${why}`, { path });
   if (!IN_ORDER.test(path)) {
     throw wrong(
-      'cannot be queried: of an encrypted log nothing is written to a disk in the clear, and only CSV, TSV, JSON, NDJSON and notebooks are read without a file. syft-sync show writes it where you want it.'
+      'cannot be queried: of an encrypted log nothing is written to a disk in the clear, and only CSV, TSV, JSON, NDJSON, Excel and notebooks are read without a file. syft-sync show writes it where you want it.'
     );
   }
   if (size === 0) throw wrong('is empty, and no table.');

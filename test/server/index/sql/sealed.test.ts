@@ -3,6 +3,7 @@
  * encrypted it against.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +26,8 @@ const CONTENTS: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   [`${SECRET}/e.ndjson`]: [`{"id":1,"note":"${SECRET}"}\n{"id":2,"note":null}\n`],
   [`${SECRET}/f.ipynb`]: [JSON.stringify({ cells: [{ cell_type: 'markdown', source: SECRET }] })],
   [`${SECRET}/g.parquet`]: ['PAR1'],
-  [`${SECRET}/h.csv`]: [`id,note\n${'1,x\n'.repeat(30_000)}broken`]
+  [`${SECRET}/h.csv`]: [`id,note\n${'1,x\n'.repeat(30_000)}broken`],
+  [`${SECRET}/i.xlsx`]: [readFileSync(new URL('../../../fixtures/sales.xlsx', import.meta.url))]
 };
 const SEQUENCE = Object.entries(CONTENTS).flatMap(([path, versions]) =>
   versions.map((content, i) => ({ path, content, kind: i === 0 ? ('created' as const) : ('modified' as const) }))
@@ -99,14 +101,14 @@ async function run(query: string, more: Partial<SqlQuery> = {}): Promise<unknown
 
 test('its changes are answered, and what came since', async () => {
   const all = 'SELECT count(*) AS n, count(DISTINCT path) AS paths, max(size) AS size FROM changes';
-  expect(await run(all)).toEqual([{ n: 9, paths: 8, size: Math.max(...CHANGES.map(each => each.size ?? 0)) }]);
+  expect(await run(all)).toEqual([{ n: 10, paths: 9, size: Math.max(...CHANGES.map(each => each.size ?? 0)) }]);
   expect(await run('SELECT path FROM files ORDER BY path LIMIT 1')).toEqual([{ path: `${SECRET}/a.csv` }]);
-  index.add(change(10, { path: `${SECRET}/z.txt` }));
-  index.add(change(11, { path: `${SECRET}/a.csv`, kind: 'deleted' }));
-  expect(await run('SELECT count(*) AS n FROM changes')).toEqual([{ n: 11 }]);
-  expect(await run('SELECT count(*) AS n FROM files')).toEqual([{ n: 8 }]);
+  index.add(change(11, { path: `${SECRET}/z.txt` }));
+  index.add(change(12, { path: `${SECRET}/a.csv`, kind: 'deleted' }));
+  expect(await run('SELECT count(*) AS n FROM changes')).toEqual([{ n: 12 }]);
+  expect(await run('SELECT count(*) AS n FROM files')).toEqual([{ n: 9 }]);
   // With other limits it is another session, which has it all too.
-  expect(await run('SELECT count(*) AS n FROM versions', { memoryMb: 128 })).toEqual([{ n: 10 }]);
+  expect(await run('SELECT count(*) AS n FROM versions', { memoryMb: 128 })).toEqual([{ n: 11 }]);
   expect(await run(`SELECT at < now() AS past, hash LIKE 'sha256:%' AS hash, flags FROM versions LIMIT 1`)).toEqual([
     { past: true, hash: true, flags: [] }
   ]);
@@ -116,13 +118,18 @@ describe('its contents are tables that no disk sees', () => {
   const a = `version_of('${SECRET}/a.csv', '-1')`;
   test.each([
     ['CSV', `SELECT count(*) AS n, max(note) AS note FROM ${a}`, [{ n: 5000, note: 'sealed-7c1f 999' }]],
+    [
+      'Excel',
+      `SELECT count(*) AS n, max(id) AS last FROM version_of('${SECRET}/i.xlsx', 'latest', 'Sales')`,
+      [{ n: 300, last: 300 }]
+    ],
     ['compressed', `SELECT count(*) AS n FROM version_of('${SECRET}/b.csv.gz')`, [{ n: 7 }]],
     ['TSV', `SELECT id FROM version_of('${SECRET}/c.tsv') WHERE note = '${SECRET}'`, [{ id: 1 }]],
     ['JSON', `SELECT id FROM version_of('${SECRET}/d.json') WHERE note = '${SECRET}'`, [{ id: 1 }]],
     ['NDJSON', `SELECT count(note) AS n FROM version_of('${SECRET}/e.ndjson')`, [{ n: 1 }]],
     ['a notebook', `SELECT source FROM cells_of('${SECRET}/f.ipynb')`, [{ source: SECRET }]],
     ['twice the same', `SELECT count(*) AS n FROM ${a} x JOIN ${a} y USING (id)`, [{ n: 5000 }]],
-    ['beside changes', `SELECT count(*) AS n FROM ${a} x JOIN changes c ON c.number = x.id`, [{ n: 11 }]],
+    ['beside changes', `SELECT count(*) AS n FROM ${a} x JOIN changes c ON c.number = x.id`, [{ n: 12 }]],
     [
       'differences',
       `SELECT change, key, after->>'note' AS note FROM data_diff('${SECRET}/a.csv', '-1', '-0', 'id')`,
