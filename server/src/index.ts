@@ -6,6 +6,13 @@ export type {
   SyftMessageSummary,
   WatcherOptions
 } from './library/watcher.ts';
+export type { ExportedMessage, ExportOptions } from './library/export-message.ts';
+export type { ImportOptions } from './library/import-message.ts';
+export { verifyMessage } from './messages/inspect.ts';
+export type { Fact, Sender, Verified } from './messages/inspect.ts';
+export type { OpenArchiveOptions } from './messages/read-archive.ts';
+export { contactLink, Contacts, parseContactLink, wordsOf } from './messages/contacts.ts';
+export type { Contact, Standing } from './messages/contacts.ts';
 export { registerWatcher } from './capture/hints/registry.ts';
 export type { WatcherChoice, WatcherFactory } from './capture/hints/registry.ts';
 export type { HintSink, HintSource, HintSourceOptions } from './capture/hints.ts';

@@ -42,11 +42,18 @@ export interface ExportedMessage {
   readonly unproven: readonly string[];
 }
 
-/** The same for the same message: of what, whose, to whom, with what words. */
-function messageId(workspace: string, changes: readonly Change[], said: readonly string[]): string {
+/**
+ * The same for the same message: of what, whose, to whom, with what words. A version by itself, of which nothing is said and that goes to nobody
+ * in particular, has the id by which SQL's `messages` knows it.
+ *
+ * @param said Sender, recipients, note, what it answers.
+ */
+function messageId(workspace: string, changes: readonly Change[], said: readonly [string, ...string[]]): string {
   const newest = Math.max(...changes.map(change => change.at));
+  const versions = changes.map(versionId);
+  const bare = versions.length === 1 && said.slice(1).every(text => text === '');
   const digest = createHash('sha256')
-    .update(JSON.stringify([workspace, changes.map(versionId), ...said]))
+    .update(bare ? `${workspace} ${versions.join()}` : JSON.stringify([workspace, versions, ...said]))
     .digest('hex');
   const stamp = new Date(newest / 1000).toISOString().replace(/[-:]/g, '').replace('T', '_').slice(0, 15);
   return `msg_${stamp}_${digest.slice(0, 8)}`;
@@ -71,12 +78,13 @@ function checkVersions(log: OpenReader, changes: readonly Change[]): void {
     const dropped = log.dropped(change);
     if (dropped !== undefined) throw droppedError(change, dropped);
     const fault = faultOfPath(change.path);
-    if (fault !== undefined)
-      {throw new SyftError(
+    if (fault !== undefined) {
+      throw new SyftError(
         'PATH_INVALID',
         `${path} is not sent: it ${fault}, and whoever receives it would refuse the message.`,
         { path }
-      );}
+      );
+    }
     const folded = foldedName(change.path);
     const other = paths.get(folded);
     if (other !== undefined) {

@@ -107,8 +107,9 @@ async function placesOf(
     const wanted = joinPath(to, file.path);
     const shown = displayPath(wanted);
     const fault = faultOfPlace(wanted);
-    if (fault !== undefined)
-      {throw new SyftError('PATH_INVALID', `${shown} ${fault}. Nothing was written.`, { path: shown });}
+    if (fault !== undefined) {
+      throw new SyftError('PATH_INVALID', `${shown} ${fault}. Nothing was written.`, { path: shown });
+    }
     const path = workspace.insidePath(shown);
     const parts = path.split('/');
     for (let n = 1; n <= parts.length; n += 1) {

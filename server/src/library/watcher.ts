@@ -284,17 +284,20 @@ export class AppendOnlyLogWatcher extends BaseWatcher {
     await new LogExplorer(this.storage, streams).run();
   }
 
-  /** The SyftMessages of a file: what each of its versions says as a message, newest first. */
+  /** The SyftMessages of a file: what each of its versions says as a message, newest first. Throws PATH_NOT_FOUND. */
   async getAllSyftMessages(filePath: string): Promise<SyftMessageSummary[]> {
-    const history = await this.getFileHistory(filePath);
-    return history.map(change => ({
-      versionId: change.versionId,
-      eventType: `file_${change.kind}` as const,
-      filePath: change.path,
-      timestamp: change.at,
-      ...(change.size !== undefined && { size: change.size }),
-      ...(change.hash !== undefined && { hash: change.hash })
-    }));
+    return (await this.getFileHistory(filePath)).map(summaryOf);
+  }
+
+  /**
+   * What a version says as a message.
+   *
+   * @param version A version id, a unique beginning of one, or `PATH@T`.
+   * @throws SyftError VERSION_NOT_FOUND, VERSION_AMBIGUOUS, PATH_NOT_FOUND.
+   */
+  async getSyftMessage(version: string): Promise<SyftMessageSummary> {
+    if (this.#workspace !== undefined) await this.#workspace.log.drain();
+    return summaryOf(changeToJson((await this.storage.view()).version(version, process.cwd())));
   }
 
   /**
@@ -351,6 +354,17 @@ export interface SyftMessageSummary {
   readonly timestamp: string;
   readonly size?: number;
   readonly hash?: string;
+}
+
+function summaryOf(change: ChangeJson): SyftMessageSummary {
+  return {
+    versionId: change.versionId,
+    eventType: `file_${change.kind}`,
+    filePath: change.path,
+    timestamp: change.at,
+    ...(change.size !== undefined && { size: change.size }),
+    ...(change.hash !== undefined && { hash: change.hash })
+  };
 }
 
 /** The name under which the original offered the watcher with messages; every version can be sent as one. */

@@ -67,7 +67,10 @@ test('a version goes from one to another, and both see what became of it', async
 
 test('a contact that was added before is believed at once', async () => {
   await ana.ok('capture');
-  await ana.ok('export', 'a.txt@latest', '-o', message(), '--from', 'ana@lab');
+  const [sent] = await ana.ok('export', 'a.txt@latest', '-o', message(), '--from', 'ana@lab');
+  // SQL knows the message by the name that it was sent with.
+  const [listed] = await ana.ok('sql', 'SELECT message_id FROM messages');
+  expect(listed!['message_id']).toBe(sent!['messageId']);
   const [me] = await ana.ok('contacts', 'me', '--from', 'ana@lab');
   await ben.ok('contacts', 'add', String(me!['link']));
   expect(await ben.ok('import', message())).toHaveLength(2);

@@ -201,6 +201,7 @@ describe('the examples of the original README', () => {
     const messages = await watcher.getAllSyftMessages(at('data', 'file.txt'));
     expect(messages.map(message => message.eventType)).toEqual(['file_created']);
     const versionId = messages[0]?.versionId ?? '';
+    expect(await watcher.getSyftMessage(versionId)).toEqual(messages[0]);
     await watcher.exportSyftArchive(versionId, at('archive.syft'));
 
     await writeFile(at('data', 'file.txt'), 'changed since');
