@@ -322,7 +322,7 @@ async function fsck(context: CommandContext): Promise<number> {
 
 async function prove(context: CommandContext): Promise<number> {
   await using view = await openView(context);
-  return proveCommand(context, versionId(view.version(context.invocation.args[0] ?? '', context.cwd)));
+  return await proveCommand(context, versionId(view.version(context.invocation.args[0] ?? '', context.cwd)));
 }
 
 async function explore(context: CommandContext): Promise<number> {

@@ -77,7 +77,7 @@ function requestOf(version: Change, to: PathName, force: boolean): RestoreReques
 export async function restoreCommand(context: CommandContext): Promise<number> {
   const { invocation, root, logDir, signal } = context;
   await using view = await LogView.open({ dir: logDir, keys: await context.keysOf(logDir) }, root);
-  if (invocation.flags.has('tree')) return restoreTree(context, view);
+  if (invocation.flags.has('tree')) return await restoreTree(context, view);
   const { version, path } = chosenVersion(context, view);
   const toText = invocation.values.get('to');
   const dryRun = invocation.flags.has('dry-run');

@@ -61,7 +61,7 @@ export async function sqlCommand(context: CommandContext): Promise<number> {
     throw new SyftError('BAD_REQUEST', `${format} is not for a terminal; give -o FILE.`);
   }
   await using asker = await openAsker(context);
-  if (interactive) return runPrompt(context, asker.ask, format);
+  if (interactive) return await runPrompt(context, asker.ask, format);
   const query = request?.query ?? invocation.args[0] ?? (await fromStdin(LONGEST_QUERY));
   if (query.trim() === '') throw new SyftError('BAD_REQUEST', 'Give a query: syft-sync sql "SELECT …", or on stdin.');
   const answer = asker.ask(query, format, context.signal, request && moreOf(request, context));

@@ -168,7 +168,7 @@ test('a start from the sealed checkpoint knows the files, and that of another lo
   for (let i = 0; i < 20; i += 1) writeFileSync(at('data', `${NAME}-${i}`), WORDS);
   const capture = async (log: string, with_: LogKeys): Promise<{ captured: number; unchanged: number }> => {
     await using workspace = await Workspace.open({ root: at('data'), logDir: log, keys: with_, hints: 'none' });
-    return workspace.capture();
+    return await workspace.capture();
   };
   expect(await capture(at('log'), keys)).toMatchObject({ captured: 20 });
   expect(await capture(at('log'), keys)).toMatchObject({ captured: 0, unchanged: 20 });
@@ -282,7 +282,7 @@ test('the option of the library begins an encrypted log, and opens it again by a
   const history = async (encryption: EncryptionOptions): Promise<string[]> => {
     await using storage = new LogStorage(at('log'), { watchPath: at('data'), encryption });
     const versions = await storage.getFileHistory(NAME);
-    return Promise.all(versions.map(async ({ versionId }) => (await storage.readVersion(versionId)).toString()));
+    return await Promise.all(versions.map(async ({ versionId }) => (await storage.readVersion(versionId)).toString()));
   };
   await expect(record({})).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   await record({ passphraseFile: at('passphrase'), recipients: [recipient] });

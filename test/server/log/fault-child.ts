@@ -128,7 +128,7 @@ async function twice<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     say(`refused ${(error as { code?: string }).code ?? String(error)}`);
-    return await work();
+    return work();
   }
 }
 

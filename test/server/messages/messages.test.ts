@@ -42,7 +42,7 @@ async function send(paths: readonly string[], options: ExportOptions = {}, name 
   await watcher.flush();
   await watcher.stop();
   const versions = paths.map(path => `${at('ana', path)}@latest`);
-  return watcher.exportSyftArchive(versions, at(name), {
+  return await watcher.exportSyftArchive(versions, at(name), {
     configuration: ana.configuration,
     sender: 'ana@lab',
     ...options
@@ -52,7 +52,7 @@ async function send(paths: readonly string[], options: ExportOptions = {}, name 
 async function receive(options: object = {}, name = 'm.syft') {
   const ben = installation('ben');
   await using watcher = ben.watcher;
-  return watcher.importSyftArchive(at(name), { configuration: ben.configuration, ...options });
+  return await watcher.importSyftArchive(at(name), { configuration: ben.configuration, ...options });
 }
 
 test('several files arrive with content, mode and time, and say that they came by a message', async () => {

@@ -129,7 +129,7 @@ export async function tableOfSheet(
     const { streamXlsxRows } = await import('hucre/xlsx');
     await table.begin();
     for await (const { values } of streamXlsxRows(archive, sheet === undefined ? {} : { sheet })) {
-      await table.append(values as (Cell | null)[]);
+      await table.append(values);
     }
     if (await table.end()) return table.sql;
   } catch (error) {
