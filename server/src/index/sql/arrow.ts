@@ -153,8 +153,8 @@ function make(type: arrow.DataType, count: number, nulls: Nulls, more: object): 
 function itemsOf(vector: DuckDBVector, count: number, rows: Rows): Items {
   const { items } = memoryOf(vector);
   if (items === undefined) throw layoutChanged();
-  // Copied: DuckDB's memory goes with its chunk.
-  if (rows === undefined) return items.slice(0, count);
+  // DuckDB's memory itself: what is written is copied out of it before its chunk goes.
+  if (rows === undefined) return items.subarray(0, count);
   const Taken = items.constructor as new (length: number) => Items;
   const taken = new Taken(count);
   for (let i = 0; i < count; i++) taken[i] = items[rows[i] as number] as never;
@@ -303,19 +303,21 @@ const UHUGEINT = fixed(
   words32
 );
 
-/** Strings and bytes, put one behind the other. */
+/** Strings and bytes, put one behind the other: in the same place for each chunk, as what is written is copied out of it. */
 function bytesColumn(type: arrow.DataType): Column {
+  let place = Buffer.alloc(0);
+  const room = (size: number): Buffer => {
+    if (place.length < size) place = Buffer.allocUnsafeSlow(Math.ceil(size * 1.25));
+    return place.subarray(0, size);
+  };
   return {
     type,
     data: (vector, count, rows) => {
-      const { offsets, data } = gatherBytes(vector, count, rows);
+      const { offsets, data } = gatherBytes(vector, count, rows, room);
       return make(type, count, nullsOf(memoryOf(vector).validity, count, rows), { valueOffsets: offsets, data });
     }
   };
 }
-
-const UTF8 = bytesColumn(new arrow.Utf8());
-const BINARY = bytesColumn(new arrow.Binary());
 
 /** What Arrow has no type for, as DuckDB writes it. */
 const AS_TEXT: Column = {
@@ -523,9 +525,9 @@ function columnOf(api: Api, type: DuckDBType, dictionaries: { next: number }): C
     case id.INTERVAL:
       return INTERVAL;
     case id.VARCHAR:
-      return UTF8;
+      return bytesColumn(new arrow.Utf8());
     case id.BLOB:
-      return BINARY;
+      return bytesColumn(new arrow.Binary());
     case id.ENUM:
       return enumColumn(type.values, dictionaries);
     case id.LIST: {

@@ -175,7 +175,8 @@ export class SqlSession {
   async beside(options: SqlSessionOptions, { names }: Statement): Promise<SqlSession> {
     const other = await SqlSession.inMemory(this.#api, options);
     try {
-      if ([...TABLE_SPECS, ...MACRO_SPECS].some(({ name }) => names.has(name))) {
+      const ours = [...CARRIED, ...[...TABLE_SPECS, ...MACRO_SPECS].map(({ name }) => name)];
+      if (ours.some(name => names.has(name))) {
         for (const table of CARRIED) {
           const result = await this.#own.stream(`SELECT * FROM ${CATALOG}.${table}`);
           await other.#append(table, new ResultStream(this.#api, this.#own, result).chunks());

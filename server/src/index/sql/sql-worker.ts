@@ -267,7 +267,9 @@ async function run(request: RunRequest): Promise<void> {
     given = undefined;
     running = undefined;
   }
-  const spent = process.memoryUsage.rss() - indexMb() * 1e6 > (most() - indexMb() * 1.25e6) * SPENT;
+  const large = process.memoryUsage.rss() - indexMb() * 1e6 > (most() - indexMb() * 1.25e6) * SPENT;
+  // An index that could not be taken in is brought again, to another process.
+  const spent = large || (carried !== undefined && 'error' in carried);
   say({ kind: 'end', id: request.id, ...counts, ...(spent && { last: true }), ...(error !== undefined && { error }) });
 }
 

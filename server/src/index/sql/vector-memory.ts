@@ -91,8 +91,15 @@ export function viewOf(vector: DuckDBVector): DataView {
 /**
  * Strings and bytes of a vector, put one behind the other. Short ones stand in the vector itself. Longer ones stand elsewhere, most
  * often one behind the other as well, so that one copy brings many; one that many rows share is copied from where it was put first.
+ *
+ * @param room Where they are put.
  */
-export function gatherBytes(vector: DuckDBVector, count: number, rows: Rows): { offsets: Int32Array; data: Buffer } {
+export function gatherBytes(
+  vector: DuckDBVector,
+  count: number,
+  rows: Rows,
+  room: (size: number) => Buffer = size => Buffer.allocUnsafe(size)
+): { offsets: Int32Array; data: Buffer } {
   const { validity = { data: null, offset: 0 } } = memoryOf(vector);
   const from = viewOf(vector);
   // Of each row: the length, and either the bytes or the first four of them and an address.
@@ -109,7 +116,7 @@ export function gatherBytes(vector: DuckDBVector, count: number, rows: Rows): { 
     }
     offsets[i + 1] = total;
   }
-  const data = Buffer.allocUnsafe(total);
+  const data = room(total);
   const put = new Map<number, number>();
   let runRow = 0;
   let runStart = 0;
