@@ -1,24 +1,31 @@
 /**
  * SQL over a log of many changes, on a made index: `node bench/sql.mjs [CHANGES]`, default 1,000,000. Measures how fast changes go into
  * the index and what it takes on disk, and the questions people ask most, each through the process that runs queries, as the panel asks.
- * A tenth as many paths as changes, half as many contents.
+ * A tenth as many paths as changes, half as many contents. `--scattered`: paths come in no order, as do the times between changes.
  */
 import { createHash } from 'node:crypto';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import * as api from '@duckdb/node-api';
-import { describeMachine, median, workDirectory } from './harness.mjs';
+import { describeMachine, median, processorSeconds, workDirectory } from './harness.mjs';
 import { DuckdbHistory } from '../server/src/index/duckdb-history.ts';
 import { SqlProcess } from '../server/src/index/sql/process.ts';
 
-const CHANGES = Number(process.argv[2] ?? 1_000_000);
+const { positionals, values: flags } = parseArgs({
+  allowPositionals: true,
+  options: { scattered: { type: 'boolean', default: false } }
+});
+const CHANGES = Number(positionals[0] ?? 1_000_000);
 const BATCH = 16_384;
+const LIVE = 20;
 const WORKSPACE = '0123456789abcdef0123456789abcdef';
 const DAYS = 200;
 
 const dir = workDirectory('sql');
 const hashOf = n => createHash('sha256').update(`content ${n}`).digest('hex');
 const pathOf = n => `project-${n % 37}/data/part-${Math.floor(n / 37) % 1000}/file-${n}.csv`;
+const scattered = n => (Math.imul(n ^ (n >>> 15), 0x2c1b3c6d) ^ Math.imul(n >>> 3, 0x297a2d39)) >>> 0;
 
 /** Made beforehand, so that only the index is timed. */
 function batch(from, count) {
@@ -28,12 +35,13 @@ function batch(from, count) {
     const n = from + i;
     const paths = Math.max(1, Math.floor(CHANGES / 10));
     const hash = hashOf(n % Math.max(1, Math.floor(CHANGES / 2)));
-    const at = start + n * step;
+    const at = start + n * step + (flags.scattered ? scattered(n) % step : 0);
+    const path = flags.scattered && n >= paths ? scattered(n) % paths : n % paths;
     return {
       device: 'aaaaaaaa',
       seq: n + 1,
       kind: n < paths ? 'created' : 'modified',
-      path: pathOf(n % paths),
+      path: pathOf(path),
       at,
       hlc: at,
       type: 'file',
@@ -48,25 +56,52 @@ function batch(from, count) {
 }
 
 const history = await DuckdbHistory.open(api, { dir, workspaceId: WORKSPACE, memory: 40, memoryMost: 2048 });
-let ingesting = 0;
+const taken = { wall: 0, cpu: 0 };
+async function timed(work) {
+  const started = performance.now();
+  const before = process.cpuUsage();
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  taken.wall += (performance.now() - started) / 1000;
+  taken.cpu += (user + system) / 1e6;
+}
+
+// As the index of a log that has none yet.
+const bulk = await history.fill();
+let most = 0;
 for (let done = 0; done < CHANGES; done += BATCH) {
   const changes = batch(done, Math.min(BATCH, CHANGES - done));
-  const started = performance.now();
-  await history.apply(changes);
-  ingesting += performance.now() - started;
+  await timed(async () => {
+    for (const change of changes) if (bulk.add(change)) await bulk.write();
+  });
+  most = Math.max(most, process.memoryUsage.rss());
   if (process.stderr.isTTY) process.stderr.write(`\r${done + changes.length} of ${CHANGES} changes`);
 }
+await timed(() => history.filled(bulk));
+most = Math.max(most, process.memoryUsage.rss());
 if (process.stderr.isTTY) process.stderr.write('\n');
 const file = join(dir, 'copy.duckdb');
 const copying = performance.now();
 await history.copyTo(file);
 const copied = performance.now() - copying;
+
+/** What a save costs: a few changes on an index that is there. */
+const saves = [];
+for (let i = 0; i < 11; i++) {
+  const changes = batch(CHANGES + i * LIVE, LIVE);
+  const started = performance.now();
+  await history.apply(changes);
+  saves.push(performance.now() - started);
+}
 await history.close();
 
 const child = new SqlProcess();
+/** The process that runs queries. */
+const worker = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ')[0];
 async function ask(query, { format = 'arrow', times = 11 } = {}) {
   const taken = [];
   let bytes = 0;
+  const before = processorSeconds(worker());
   for (let i = 0; i < times; i++) {
     const started = performance.now();
     const run = child.run(
@@ -83,7 +118,8 @@ async function ask(query, { format = 'arrow', times = 11 } = {}) {
     if (error !== undefined) throw error;
     taken.push(performance.now() - started);
   }
-  return { ms: median(taken), bytes };
+  const cpu = ((processorSeconds(worker()) - before) * 1000) / times;
+  return { ms: median(taken), least: Math.min(...taken), cpu, bytes };
 }
 
 const one = pathOf(Math.floor(CHANGES / 25));
@@ -99,12 +135,16 @@ const rows = [
 ];
 describeMachine();
 console.log(`${CHANGES} changes, ${Math.floor(CHANGES / 10)} paths`);
-console.log(`ingest                    ${Math.round(CHANGES / (ingesting / 1000))} changes/s`);
+console.log(
+  `ingest                    ${Math.round(CHANGES / taken.wall)} changes/s, ${Math.round(CHANGES / taken.cpu)} per second of processor; ${taken.wall.toFixed(1)} s, up to ${(most / 1e6).toFixed(0)} MB`
+);
+console.log(`${LIVE} more                   ${median(saves).toFixed(1)} ms`);
 console.log(
   `index                     ${(statSync(file).size / 1e6).toFixed(1)} MB, copied in ${copied.toFixed(0)} ms`
 );
 for (const [name, query, options] of rows) {
-  const { ms, bytes } = await ask(query, options);
-  console.log(`${name.padEnd(26)}${ms.toFixed(1)} ms${bytes > 1e6 ? `, ${(bytes / 1e6).toFixed(0)} MB` : ''}`);
+  const { ms, least, cpu, bytes } = await ask(query, options);
+  const size = bytes > 1e6 ? `, ${(bytes / 1e6).toFixed(0)} MB` : '';
+  console.log(`${name.padEnd(26)}${ms.toFixed(1)} ms (least ${least.toFixed(1)}, processor ${cpu.toFixed(0)})${size}`);
 }
 child.kill();

@@ -21,7 +21,8 @@ import type { PathName } from '../core/path-name.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
 import type { StreamMark } from '../log/marks.ts';
 import type { LogReader } from '../log/types.ts';
-import { DATABASE_FILE, DuckdbHistory, StaleIndexError } from './duckdb-history.ts';
+import { DATABASE_FILE, isOutOfMemory } from './database.ts';
+import { DuckdbHistory, StaleIndexError } from './duckdb-history.ts';
 import { Fingerprint } from './fingerprint.ts';
 import {
   checkSignal,
@@ -64,7 +65,10 @@ export interface HistoryIndex extends HistoryQueries {
   tables?(): Promise<IndexTables | undefined>;
 }
 
-/** The tables of an index in memory (schema.ts). What stands in the rows of changes, paths and hashes stays as it is. */
+/**
+ * The tables of an index in memory (schema.ts). What stands in the rows of changes, paths and hashes stays as it is, but for what ended a
+ * change and what is at a path now.
+ */
 export interface IndexTables {
   /** Another one: the index was built anew, and what was read of it before is of no use. */
   readonly id: object;
@@ -356,6 +360,7 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
 
   /** Walks the log: the part the index has must be the same, the rest is applied. */
   async #walk(engine: HistoryEngine, duckdb: DuckdbHistory | undefined): Promise<void> {
+    if (duckdb?.count === 0 && (await this.#fill(duckdb))) return;
     const known = duckdb?.count ?? 0;
     const fingerprint = new Fingerprint();
     const last = engine.last;
@@ -375,11 +380,41 @@ export class ChangeIndex implements HistoryIndex, AsyncDisposable {
       if (batch.length >= batchSize(engine)) {
         await engine.apply(batch);
         batch = [];
-        this.#setStatus({ ready: false, detail: `being brought up to date, ${seen} changes read` });
+        this.#tellRead(seen);
       }
     }
     if (seen < known) throw new StaleIndexError('The index is ahead of the log.');
     await engine.apply(batch);
+  }
+
+  #tellRead(changes: number): void {
+    this.#setStatus({ ready: false, detail: `being brought up to date, ${changes} changes read` });
+  }
+
+  /**
+   * Fills an empty index with the log.
+   *
+   * @returns Whether it has all of it. Else the log is to be walked: the memory does not suffice for the quick way.
+   */
+  async #fill(duckdb: DuckdbHistory): Promise<boolean> {
+    const bulk = await duckdb.fill();
+    try {
+      for await (const change of this.#options.log.changes()) {
+        if (bulk.full) {
+          await duckdb.filled(bulk);
+          return false;
+        }
+        if (!bulk.add(change)) continue;
+        await bulk.write();
+        this.#tellRead(bulk.count);
+      }
+      await duckdb.filled(bulk);
+      return true;
+    } catch (error) {
+      await bulk.abandon();
+      if (!isOutOfMemory(error)) throw error;
+      return false;
+    }
   }
 
   /** Applies what was handed over so far; one run at a time. */

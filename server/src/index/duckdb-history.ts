@@ -1,14 +1,8 @@
 /**
- * History out of DuckDB: one database file, one connection, one statement at a time. Changes and the position they lead to
- * go in with one transaction, so that a crash leaves the position that its rows have.
- *
- * Holds no list of paths or changes in memory; what a batch needs is looked up by joins.
+ * History out of DuckDB: the questions, in SQL over the tables of an index (schema.ts). What feeds them is in feed.ts and
+ * bulk-feed.ts.
  */
-import type * as DuckdbApi from '@duckdb/node-api';
-import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBType, DuckDBValue } from '@duckdb/node-api';
-import { constants } from 'node:fs';
-import { chmod, copyFile, mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { DuckDBDataChunk, DuckDBValue } from '@duckdb/node-api';
 import {
   parseVersionId,
   versionId,
@@ -17,13 +11,13 @@ import {
   type ChangeFlag,
   type ContentRef
 } from '../core/change.ts';
-import { SyftError } from '../core/errors.ts';
 import { decodePath, displayPath, encodePath, type PathName } from '../core/path-name.ts';
+import { BulkFeed } from './bulk-feed.ts';
+import { IndexDatabase, type Api, type DatabaseOptions, type Row } from './database.ts';
+import { Feed, readProgress } from './feed.ts';
 import {
-  checkSignal,
   decodeCursor,
   encodeCursor,
-  foldPath,
   foldText,
   isVersionPrefix,
   versionAmbiguous,
@@ -38,71 +32,43 @@ import {
   type QueryOptions,
   type RecordPage
 } from './history-queries.ts';
-import { PreviousState, type PathState } from './previous-state.ts';
 import { Fingerprint } from './fingerprint.ts';
-import { CONTENT, KINDS, SCHEMA, SCHEMA_VERSION, TYPES } from './schema.ts';
+import {
+  CONTENT,
+  hashTextOf,
+  keyOf,
+  KINDS,
+  LAST_ROW,
+  nameOf,
+  NO_HASH,
+  SCHEMA,
+  SCHEMA_VERSION,
+  TYPES
+} from './schema.ts';
 import { treeAt } from './tree-at.ts';
 
-type Api = typeof DuckdbApi;
-type Row = readonly unknown[];
-
-export interface DuckdbHistoryOptions {
-  /** Directory of the index; created with mode 0700. `undefined`: in memory only, nothing of it ever comes to a disk. */
-  readonly dir: string | undefined;
+export interface DuckdbHistoryOptions extends DatabaseOptions {
   readonly workspaceId: string;
-  /** What DuckDB may take, megabytes. */
-  readonly memory: number;
-  /** What it may take for one piece of work that cannot be done with less, megabytes. */
-  readonly memoryMost: number;
 }
-
-/** The database file's name in the index directory. */
-export const DATABASE_FILE = 'changes.duckdb';
 
 /** The index is not one of this log, or not of this version: to be built anew. */
 export class StaleIndexError extends Error {
   override readonly name = 'StaleIndexError';
 }
 
-interface RowState extends PathState {
-  readonly row: number;
-  readonly type: number;
-}
-
-/** What a batch brings, for joins. */
-const BATCH_TABLES = {
-  batch_paths: 'k INTEGER, name BLOB, display VARCHAR, folded VARCHAR',
-  batch_hashes: 'k INTEGER, hash BLOB',
-  batch_removed: 'path INTEGER'
-} as const;
-const ROWS_PER_CHUNK = 2048;
 /** Steps back across moves that are looked up one by one before all moves are read at once. */
 const SINGLE_MOVES = 32;
-const LAST_ROW = 2_147_483_647;
+/** Of a row of `paths p`: what is compared with a text that is searched for. */
+const FOLDED = 'coalesce(p.folded, p.display)';
 
 /** See the file's first lines. */
 export class DuckdbHistory implements HistoryEngine {
-  readonly #api: Api;
-  readonly #instance: DuckDBInstance;
-  readonly #connection: DuckDBConnection;
-  readonly #options: DuckdbHistoryOptions;
-  #queue: Promise<unknown> = Promise.resolve();
-  #closed = false;
+  readonly #db: IndexDatabase;
+  readonly #feed: Feed;
 
-  readonly #devices = new Map<string, number>();
-  readonly #positions = new Map<string, number>();
-  #fold = new PreviousState<RowState>();
-  #fingerprint = new Fingerprint();
-  #count = 0;
-  #nextPath = 1;
-  #nextHash = 1;
-  #last: Place | undefined;
-
-  private constructor(api: Api, instance: DuckDBInstance, connection: DuckDBConnection, options: DuckdbHistoryOptions) {
-    this.#api = api;
-    this.#instance = instance;
-    this.#connection = connection;
-    this.#options = options;
+  private constructor(db: IndexDatabase) {
+    this.#db = db;
+    this.#feed = new Feed(db);
   }
 
   /**
@@ -112,413 +78,129 @@ export class DuckdbHistory implements HistoryEngine {
    * @throws StaleIndexError when it belongs to another workspace or version; DuckDB's own errors when it cannot be read.
    */
   static async open(api: Api, options: DuckdbHistoryOptions): Promise<DuckdbHistory> {
-    const { dir } = options;
-    if (dir !== undefined) {
-      await mkdir(dir, { recursive: true, mode: 0o700 });
-      await chmod(dir, 0o700);
-    }
-    const file = dir === undefined ? ':memory:' : join(dir, DATABASE_FILE);
-    const instance = await api.DuckDBInstance.create(file, {
-      memory_limit: megabytes(options.memory),
-      threads: '2',
-      // What a question needed goes back to the system after it, not to the allocator's stock.
-      allocator_flush_threshold: '1MB',
-      allocator_bulk_deallocation_flush_threshold: '1MB',
-      allocator_background_threads: 'true',
-      // Empty: what does not fit into memory fails. DuckDB spills in the clear.
-      temp_directory: dir === undefined ? '' : join(dir, 'spill'),
-      // Fixed statements over our own file: nothing may be loaded or fetched on their behalf.
-      autoinstall_known_extensions: 'false',
-      autoload_known_extensions: 'false',
-      allow_community_extensions: 'false',
-      preserve_insertion_order: 'false'
-    });
+    const db = await IndexDatabase.open(api, options);
     try {
-      if (dir !== undefined) await chmod(file, 0o600);
-      const connection = await instance.connect();
-      const history = new DuckdbHistory(api, instance, connection, options);
-      await history.#load();
+      const history = new DuckdbHistory(db);
+      await history.#load(options.workspaceId);
       return history;
     } catch (error) {
-      instance.closeSync();
+      await db.close();
       throw error;
     }
   }
 
-  async #load(): Promise<void> {
-    const tables = await this.#read(`SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta' AND NOT temporary`);
+  async #load(workspaceId: string): Promise<void> {
+    const db = this.#db;
+    const tables = await db.read(`SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta' AND NOT temporary`);
     if (num(tables[0]?.[0]) === 0) {
-      await this.#connection.run('BEGIN');
-      await this.#connection.run(SCHEMA);
-      await this.#connection.run('INSERT INTO meta VALUES ($1, $2, 0, $3)', [
-        SCHEMA_VERSION,
-        this.#options.workspaceId,
-        this.#fingerprint.text
-      ]);
-      await this.#connection.run('COMMIT');
+      await db.transaction(async () => {
+        await db.run(SCHEMA);
+        await db.run('INSERT INTO meta VALUES ($1, $2, 0, $3)', [SCHEMA_VERSION, workspaceId, new Fingerprint().text]);
+      });
     }
-    const [meta] = await this.#read('SELECT schema, workspace, changes, fingerprint FROM meta');
+    const [meta] = await db.read('SELECT schema, workspace, changes, fingerprint FROM meta');
     if (meta === undefined || num(meta[0]) !== SCHEMA_VERSION) {
       throw new StaleIndexError('The index has another schema version.');
     }
-    if (meta[1] !== this.#options.workspaceId) throw new StaleIndexError('The index belongs to another workspace.');
-    this.#count = num(meta[2]);
-    this.#fingerprint = Fingerprint.parse(String(meta[3]));
-    for (const [id, name, seq] of await this.#read('SELECT id, name, seq FROM devices')) {
-      this.#devices.set(String(name), num(id));
-      this.#positions.set(String(name), num(seq));
-    }
-    const [ends] = await this.#read(`SELECT
-      (SELECT coalesce(max(id), 0) FROM paths), (SELECT coalesce(max(id), 0) FROM hashes),
-      (SELECT coalesce(max(id), 0) FROM change_rows), (SELECT count(*) FROM change_rows)`);
-    this.#nextPath = num(ends?.[0]) + 1;
-    this.#nextHash = num(ends?.[1]) + 1;
-    if (num(ends?.[2]) !== this.#count || num(ends?.[3]) !== this.#count) {
-      throw new StaleIndexError('The index has lost rows.');
-    }
-    const [last] = await this.#read(
-      'SELECT c.hlc, d.name, c.seq FROM change_rows c JOIN devices d ON d.id = c.device WHERE c.id = $1',
-      [this.#count]
+    if (meta[1] !== workspaceId) throw new StaleIndexError('The index belongs to another workspace.');
+    const count = num(meta[2]);
+    const [ends] = await db.read(
+      'SELECT (SELECT coalesce(max(id), 0) FROM change_rows), (SELECT count(*) FROM change_rows)'
     );
-    if (last !== undefined) this.#last = { hlc: num(last[0]), device: String(last[1]), seq: num(last[2]) };
+    if (num(ends?.[0]) !== count || num(ends?.[1]) !== count) throw new StaleIndexError('The index has lost rows.');
+    this.#feed.progress = await readProgress(db, count, String(meta[3]));
   }
 
   /** How many changes are applied: the first so many of the log. */
   get count(): number {
-    return this.#count;
+    return this.#feed.progress.count;
   }
 
   /** Over the changes applied; see {@link Fingerprint}. */
   get fingerprint(): string {
-    return this.#fingerprint.text;
+    return this.#feed.progress.fingerprint.text;
   }
 
   get last(): Place | undefined {
-    return this.#last;
+    return this.#feed.progress.last;
   }
 
   get positions(): ReadonlyMap<string, number> {
-    return this.#positions;
+    return this.#feed.progress.positions;
   }
 
-  /** Runs one piece of work at a time on the connection. */
-  #exclusive<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const run = async (): Promise<T> => {
-      checkSignal(signal);
-      if (this.#closed) throw new SyftError('NOT_RUNNING', 'The index is closed.');
-      const interrupt = (): void => this.#connection.interrupt();
-      signal?.addEventListener('abort', interrupt);
-      try {
-        return await this.#withRoom(work);
-      } catch (error) {
-        checkSignal(signal);
-        throw error;
-      } finally {
-        signal?.removeEventListener('abort', interrupt);
-      }
-    };
-    const result = this.#queue.then(run, run);
-    this.#queue = result.catch(() => undefined);
-    return result;
+  get #devices(): ReadonlyMap<string, number> {
+    return this.#feed.progress.devices;
   }
-
-  /** Does what needs more memory than is usual with more, for this once. The work may be begun several times. */
-  async #withRoom<T>(work: () => Promise<T>): Promise<T> {
-    const { memory, memoryMost } = this.#options;
-    let limit = memory;
-    try {
-      for (;;) {
-        try {
-          return await work();
-        } catch (error) {
-          if (!isOutOfMemory(error) || limit >= memoryMost) throw error;
-          limit = Math.min(limit * 4, memoryMost);
-          await this.#limitMemory(limit);
-        }
-      }
-    } finally {
-      // Refused while more is in use; then the next one tries again.
-      if (limit !== memory) await this.#limitMemory(memory).catch(() => undefined);
-    }
-  }
-
-  async #limitMemory(limit: number): Promise<void> {
-    await this.#connection.run(`SET memory_limit = '${megabytes(limit)}'`);
-  }
-
-  async #read(sql: string, values: DuckDBValue[] = []): Promise<Row[]> {
-    const reader = await this.#connection.runAndReadAll(sql, values);
-    return reader.getRowsJS();
-  }
-
-  // ---- feeding ------------------------------------------------------------------------------------------------------
 
   apply(changes: readonly Change[]): Promise<void> {
     if (changes.length === 0) return Promise.resolve();
-    return this.#exclusive(() => this.#apply(changes));
+    return this.#db.exclusive(() => this.#feed.apply(changes));
   }
 
-  async #apply(changes: readonly Change[]): Promise<void> {
-    const { BLOB, INTEGER, VARCHAR } = this.#api;
-    const names = new Numbering<PathName>();
-    const hashes = new Numbering<string>();
-    for (const change of changes) {
-      names.add(change.path);
-      if (change.from !== undefined) names.add(change.from);
-      if (change.hash !== undefined) hashes.add(change.hash);
-      if (change.previousHash !== undefined) hashes.add(change.previousHash);
-    }
-    const fingerprint = this.#fingerprint.copy();
-    const fold = this.#fold.copy();
-    const devices = new Map(this.#devices);
-    const positions = new Map(this.#positions);
-
-    await this.#connection.run('BEGIN');
-    try {
-      const pathIds = await this.#ids(
-        'paths',
-        'batch_paths',
-        'name, display, folded',
-        'name',
-        [INTEGER, BLOB, VARCHAR, VARCHAR],
-        names.keys.map((name, k) => [k, this.#blob(encodePath(name)), displayPath(name), foldPath(name)]),
-        this.#nextPath
-      );
-      const hashIds = await this.#ids(
-        'hashes',
-        'batch_hashes',
-        'hash',
-        'hash',
-        [INTEGER, BLOB],
-        hashes.keys.map((hash, k) => [k, this.#blob(Buffer.from(hash, 'hex'))]),
-        this.#nextHash
-      );
-      const idOf = (path: PathName): number => pathIds.ids[names.of(path)] as number;
-      const hashOf = (hash: string | undefined): number | null =>
-        hash === undefined ? null : (hashIds.ids[hashes.of(hash)] as number);
-
-      const tree = await this.#treeOf(names, pathIds.ids);
-      const before = new Map(tree);
-      const rows: DuckDBValue[][] = [];
-      let row = this.#count;
-      for (const change of changes) {
-        row += 1;
-        let device = devices.get(change.device);
-        if (device === undefined) {
-          device = devices.size + 1;
-          devices.set(change.device, device);
-        }
-        positions.set(change.device, change.seq);
-        fingerprint.add(change);
-        const type = TYPES.indexOf(change.type);
-        const previous = fold.apply(tree, change, { at: change.at, device: change.device, row, type });
-        rows.push([
-          row,
-          device,
-          BigInt(change.seq),
-          KINDS.indexOf(change.kind),
-          idOf(change.path),
-          new this.#api.DuckDBTimestampTZValue(BigInt(change.at)),
-          BigInt(change.hlc),
-          type,
-          bigOrNull(change.size),
-          hashOf(change.hash),
-          hashOf(change.previousHash),
-          change.mode ?? null,
-          bigOrNull(change.mtime),
-          change.flags.length === 0 ? null : change.flags.join(','),
-          change.from === undefined ? null : idOf(change.from),
-          ...this.#contentColumns(change),
-          change.cause === undefined ? null : JSON.stringify(change.cause),
-          previous?.row ?? null
-        ]);
-      }
-      await this.#append('change_rows', this.#changeTypes(), rows);
-      await this.#writeTree(before, tree, idOf, devices);
-      for (const [name, id] of devices) {
-        if (!this.#devices.has(name)) await this.#connection.run('INSERT INTO devices VALUES ($1, $2, 0)', [id, name]);
-        if (positions.get(name) !== this.#positions.get(name)) {
-          await this.#connection.run('UPDATE devices SET seq = $1 WHERE id = $2', [
-            BigInt(positions.get(name) ?? 0),
-            id
-          ]);
-        }
-      }
-      await this.#connection.run('UPDATE meta SET changes = $1, fingerprint = $2', [BigInt(row), fingerprint.text]);
-      await this.#connection.run('COMMIT');
-
-      for (const [name, id] of devices) this.#devices.set(name, id);
-      for (const [name, seq] of positions) this.#positions.set(name, seq);
-      this.#fingerprint = fingerprint;
-      this.#fold = fold;
-      this.#count = row;
-      this.#nextPath = pathIds.next;
-      this.#nextHash = hashIds.next;
-      this.#last = changes.at(-1);
-    } catch (error) {
-      await this.#connection.run('ROLLBACK').catch(() => undefined);
-      throw error;
-    }
+  /** Begins to fill an index that is empty. Nothing else may be asked of it or applied before {@link filled} or an end of the feed. */
+  fill(): Promise<BulkFeed> {
+    if (this.count > 0) throw new TypeError('The index is not empty.');
+    return BulkFeed.begin(this.#db);
   }
 
-  #blob(bytes: Uint8Array): DuckDBValue {
-    return this.#api.blobValue(bytes);
-  }
-
-  #changeTypes(): DuckDBType[] {
-    const { BIGINT, BLOB, INTEGER, TIMESTAMPTZ, USMALLINT, UTINYINT, VARCHAR } = this.#api;
-    return [
-      ...[INTEGER, USMALLINT, BIGINT, UTINYINT, INTEGER, TIMESTAMPTZ, BIGINT, UTINYINT, BIGINT, INTEGER],
-      ...[INTEGER, INTEGER, BIGINT, VARCHAR, INTEGER, UTINYINT, BLOB, BIGINT, VARCHAR, INTEGER]
-    ];
-  }
-
-  #contentColumns(change: Change): [DuckDBValue, DuckDBValue, DuckDBValue] {
-    const content = change.content;
-    if (content === undefined) return [null, null, null];
-    if ('list' in content) return [CONTENT.list, this.#blob(Buffer.from(content.list, 'hex')), BigInt(content.count)];
-    if (content.chunks.length === 1 && content.chunks[0] === change.hash) return [CONTENT.own, null, null];
-    return [CONTENT.chunks, this.#blob(Buffer.from(content.chunks.join(''), 'hex')), null];
-  }
-
-  async #append(
-    table: string,
-    types: readonly DuckDBType[],
-    rows: readonly DuckDBValue[][],
-    catalog?: string
-  ): Promise<void> {
-    if (rows.length === 0) return;
-    const appender = await this.#connection.createAppender(table, 'main', catalog ?? null);
-    try {
-      for (let i = 0; i < rows.length; i += ROWS_PER_CHUNK) {
-        const part = rows.slice(i, i + ROWS_PER_CHUNK);
-        const chunk = this.#api.DuckDBDataChunk.create(types, part.length);
-        chunk.setRows(part);
-        appender.appendDataChunk(chunk);
-        // The chunk is filled on this thread; let file events and requests through between two of them.
-        if (i + ROWS_PER_CHUNK < rows.length) await new Promise(resolve => setImmediate(resolve));
-      }
-      appender.flushSync();
-    } finally {
-      appender.closeSync();
-    }
-  }
-
-  /** A batch table without rows. Made anew, because rows that are deleted from a temporary table stay in memory. */
-  async #emptyBatch(table: keyof typeof BATCH_TABLES): Promise<void> {
-    await this.#connection.run(`CREATE OR REPLACE TEMP TABLE ${table} (${BATCH_TABLES[table]})`);
-  }
-
-  /** Ids of the entries of a batch in a dictionary table, entering what is new. `rows` start with their number `k`. */
-  async #ids(
-    table: string,
-    batch: keyof typeof BATCH_TABLES,
-    columns: string,
-    key: string,
-    types: readonly DuckDBType[],
-    rows: readonly DuckDBValue[][],
-    next: number
-  ): Promise<{ ids: number[]; next: number }> {
-    if (rows.length === 0) return { ids: [], next };
-    await this.#emptyBatch(batch);
-    await this.#append(batch, types, rows, 'temp');
-    const inserted = await this.#connection.run(
-      `INSERT INTO ${table} SELECT $1::INTEGER + (row_number() OVER (ORDER BY k))::INTEGER - 1, ${columns} FROM ${batch} b
-       WHERE NOT EXISTS (SELECT 1 FROM ${table} t WHERE t.${key} = b.${key})`,
-      [next]
-    );
-    const ids: number[] = [];
-    for (const [k, id] of await this.#read(`SELECT b.k, t.id FROM ${batch} b JOIN ${table} t ON t.${key} = b.${key}`)) {
-      ids[num(k)] = num(id);
-    }
-    return { ids, next: next + inserted.rowsChanged };
-  }
-
-  /** The present states of the paths of a batch; `batch_paths` still holds their names. */
-  async #treeOf(names: Numbering<PathName>, ids: readonly number[]): Promise<Map<PathName, RowState>> {
-    const nameOf = new Map<number, PathName>();
-    names.keys.forEach((name, k) => nameOf.set(ids[k] as number, name));
-    const tree = new Map<PathName, RowState>();
-    const found = await this
-      .#read(`SELECT t.path, t.change, t.moment, d.name, t.type FROM tree_rows t JOIN devices d ON d.id = t.device
-      WHERE t.path IN (SELECT p.id FROM paths p JOIN batch_paths b ON b.name = p.name)`);
-    for (const [path, row, at, device, type] of found) {
-      tree.set(nameOf.get(num(path)) as PathName, {
-        row: num(row),
-        at: num(at),
-        device: String(device),
-        type: num(type)
-      });
-    }
-    return tree;
-  }
-
-  async #writeTree(
-    before: ReadonlyMap<PathName, RowState>,
-    after: ReadonlyMap<PathName, RowState>,
-    idOf: (path: PathName) => number,
-    devices: ReadonlyMap<string, number>
-  ): Promise<void> {
-    const { BIGINT, INTEGER, USMALLINT, UTINYINT } = this.#api;
-    const removed: DuckDBValue[][] = [];
-    const added: DuckDBValue[][] = [];
-    for (const [path, state] of before) if (after.get(path) !== state) removed.push([idOf(path)]);
-    for (const [path, state] of after) {
-      if (before.get(path) === state) continue;
-      added.push([idOf(path), state.row, BigInt(state.at), devices.get(state.device) as number, state.type]);
-    }
-    if (removed.length > 0) {
-      await this.#emptyBatch('batch_removed');
-      await this.#append('batch_removed', [INTEGER], removed, 'temp');
-      await this.#connection.run('DELETE FROM tree_rows WHERE path IN (SELECT path FROM batch_removed)');
-    }
-    await this.#append('tree_rows', [INTEGER, INTEGER, BIGINT, USMALLINT, UTINYINT], added);
+  /** Ends filling, and stands for all that was taken. */
+  async filled(bulk: BulkFeed): Promise<void> {
+    this.#feed.progress = await bulk.finish();
   }
 
   // ---- questions ----------------------------------------------------------------------------------------------------
 
   changes(filter: ChangesFilter, options: QueryOptions = {}): Promise<RecordPage> {
-    return this.#exclusive(async () => {
+    return this.#db.exclusive(async () => {
       const where = new Conditions();
       if (filter.after !== undefined) {
         const after = await this.#rowOf(filter.after);
         if (after === undefined) throw versionNotFound(filter.after);
         where.add(`id > ${where.value(after)}`);
       }
-      if (filter.path !== undefined) {
-        where.add(`path IN (SELECT id FROM paths WHERE name = ${where.value(this.#blob(encodePath(filter.path)))})`);
-      }
+      if (filter.path !== undefined) where.add(`path = ${(await this.#pathOf(filter.path))?.id ?? 0}`);
       if (filter.under !== undefined && filter.under !== '') {
-        const folder = `(SELECT id FROM paths WHERE ${this.#under(filter.under, where)})`;
+        const folder = `(SELECT id FROM paths p WHERE ${this.#under(filter.under, where)})`;
         where.add(`(path IN ${folder} OR from_path IN ${folder})`);
       }
       if (filter.kind !== undefined) where.add(`kind = ${where.value(KINDS.indexOf(filter.kind))}`);
       if (filter.q !== undefined) {
-        where.add(`path IN (SELECT id FROM paths WHERE contains(folded, ${where.value(foldText(filter.q))}))`);
+        where.add(`path IN (SELECT id FROM paths p WHERE contains(${FOLDED}, ${where.value(foldText(filter.q))}))`);
       }
-      if (filter.since !== undefined) where.add(`epoch_us(moment) >= ${where.value(micros(filter.since))}::BIGINT`);
-      if (filter.until !== undefined) where.add(`epoch_us(moment) <= ${where.value(micros(filter.until))}::BIGINT`);
+      if (filter.since !== undefined) where.add(`moment >= make_timestamptz(${micros(filter.since)})`);
+      if (filter.until !== undefined) where.add(`moment <= make_timestamptz(${micros(filter.until)})`);
       return this.#page('change_rows', where, filter);
     }, options.signal);
   }
 
   history(path: PathName, page: { limit: number; before?: string }, options: QueryOptions = {}): Promise<HistoryPage> {
-    return this.#exclusive(async () => {
-      const id = await this.#pathId(path);
-      if (id === undefined) {
+    return this.#db.exclusive(async () => {
+      const found = await this.#pathOf(path);
+      if (found === undefined) {
         if (page.before !== undefined) decodeCursor(page.before);
         return { records: [], total: 0, exists: false };
       }
-      const segments = await this.#segments(id);
-      const values = segments.map(({ path, low, high }) => `(${path}, ${low}, ${high})`).join(', ');
-      const lives = `(SELECT c.* FROM change_rows c JOIN (VALUES ${values}) s(path, low, high)
-        ON c.path = s.path AND c.id BETWEEN s.low AND s.high)`;
-      const [now] = await this.#read('SELECT count(*) FROM tree_rows WHERE path = $1', [id]);
-      return { ...(await this.#page(lives, new Conditions(), page)), exists: num(now?.[0]) > 0 };
+      return { ...(await this.#lives(found.id, page)), exists: found.exists };
     }, options.signal);
   }
 
-  /** The lives of a file under its names: from its last row there back to the move that brought it, and on from there. */
+  /** A page of the lives of a file under its names. */
+  async #lives(id: number, page: { limit: number; before?: string }): Promise<RecordPage> {
+    const segments = await this.#segments(id);
+    const where = new Conditions();
+    const [only] = segments;
+    if (segments.length === 1 && only !== undefined) {
+      where.add(`path = ${only.path} AND id >= ${only.low}`);
+      return this.#page('change_rows', where, page);
+    }
+    const values = segments.map(({ path, low, high }) => `(${path}, ${low}, ${high})`).join(', ');
+    const lives = `(SELECT c.* FROM change_rows c JOIN (VALUES ${values}) s(path, low, high)
+      ON c.path = s.path AND c.id BETWEEN s.low AND s.high)`;
+    return this.#page(lives, where, page);
+  }
+
+  /** Where these lives are: from the last row of a path back to the move that brought it there, and on from there. */
   async #segments(id: number): Promise<{ path: number; low: number; high: number }[]> {
     const out: { path: number; low: number; high: number }[] = [];
     let all: Map<number, { row: number; from: number }[]> | undefined;
@@ -528,10 +210,9 @@ export class DuckdbHistory implements HistoryEngine {
       let move: { row: number; from: number } | undefined;
       if (all === undefined && out.length >= SINGLE_MOVES) {
         all = new Map();
-        const moves = await this.#read(
-          `SELECT id, path, from_path FROM change_rows WHERE kind = ${KINDS.indexOf('moved')} AND from_path IS NOT NULL AND id <= $1 ORDER BY id`,
-          [high]
-        );
+        const moves = await this.#db.read('SELECT id, path, from_path FROM moved_rows WHERE id <= $1 ORDER BY id', [
+          high
+        ]);
         for (const [row, to, from] of moves) {
           const list = all.get(num(to)) ?? [];
           if (list.length === 0) all.set(num(to), list);
@@ -544,12 +225,11 @@ export class DuckdbHistory implements HistoryEngine {
         while (list !== undefined && (list.at(-1)?.row ?? 0) > high) list.pop();
         move = list?.at(-1);
       } else {
-        const [found] = await this.#read(
-          `SELECT id, from_path FROM change_rows
-           WHERE path = $1 AND id <= $2 AND kind = ${KINDS.indexOf('moved')} AND from_path IS NOT NULL ORDER BY id DESC LIMIT 1`,
+        const [found] = await this.#db.read(
+          'SELECT max(id), arg_max(from_path, id) FROM moved_rows WHERE path = $1 AND id <= $2',
           [path, high]
         );
-        if (found !== undefined) move = { row: num(found[0]), from: num(found[1]) };
+        if (found !== undefined && found[0] !== null) move = { row: num(found[0]), from: num(found[1]) };
       }
       out.push({ path, low: move?.row ?? 0, high });
       if (move === undefined) return out;
@@ -559,22 +239,15 @@ export class DuckdbHistory implements HistoryEngine {
   }
 
   tree(which: { at?: number; under?: PathName }, options: QueryOptions = {}): Promise<Change[]> {
-    return this.#exclusive(async () => {
+    return this.#db.exclusive(async () => {
       const where = new Conditions();
       const { at, under } = which;
-      const inFolder =
-        under === undefined || under === ''
-          ? ''
-          : `WHERE path IN (SELECT id FROM paths WHERE ${this.#under(under, where)})`;
       const rows =
-        at === undefined
-          ? 'SELECT change AS id, path FROM tree_rows'
-          : treeAt(`${where.value(micros(at))}::BIGINT`, 'change_rows');
-      const records = await this.#records(
-        `SELECT c.* FROM change_rows c JOIN (SELECT id FROM (${rows}) ${inFolder}) t ON t.id = c.id`,
-        'name',
-        where.values
-      );
+        at === undefined ? 'SELECT * FROM change_rows WHERE ended IS NULL' : treeAt(`make_timestamptz(${micros(at)})`);
+      if (under !== undefined && under !== '') {
+        where.add(`path IN (SELECT id FROM paths p WHERE ${this.#under(under, where)})`);
+      }
+      const records = await this.#records(`SELECT * FROM (${rows}) ${where}`, 'name', where.values);
       return records.map(record => record.change);
     }, options.signal);
   }
@@ -583,17 +256,17 @@ export class DuckdbHistory implements HistoryEngine {
     which: { under?: PathName; q?: string; limit: number },
     options: QueryOptions = {}
   ): Promise<DeletedRecord[]> {
-    return this.#exclusive(async () => {
+    return this.#db.exclusive(async () => {
       const where = new Conditions();
       const inside = new Conditions(where.values);
       if (which.under !== undefined && which.under !== '') inside.add(this.#under(which.under, where));
-      if (which.q !== undefined) inside.add(`contains(folded, ${where.value(foldText(which.q))})`);
-      const gone = await this.#read(
+      if (which.q !== undefined) inside.add(`contains(${FOLDED}, ${where.value(foldText(which.q))})`);
+      const gone = await this.#db.read(
         `WITH latest AS (
            SELECT path, max(id) AS id, arg_max(kind, id) AS kind,
              max(id) FILTER (content_kind IS NOT NULL AND type <> ${TYPES.indexOf('directory')}) AS content,
              max(id) FILTER (kind = ${KINDS.indexOf('moved')} AND from_path IS NOT NULL) AS moved
-           FROM change_rows ${inside.empty ? '' : `WHERE path IN (SELECT id FROM paths ${inside})`} GROUP BY path)
+           FROM change_rows ${inside.empty ? '' : `WHERE path IN (SELECT id FROM paths p ${inside})`} GROUP BY path)
          SELECT path, id, content, moved FROM latest WHERE kind = ${KINDS.indexOf('deleted')} ORDER BY id DESC`,
         where.values
       );
@@ -616,7 +289,7 @@ export class DuckdbHistory implements HistoryEngine {
 
   async #lastContent(path: number): Promise<number> {
     for (const { path: at, low, high } of await this.#segments(path)) {
-      const [found] = await this.#read(
+      const [found] = await this.#db.read(
         `SELECT coalesce(max(id), 0) FROM change_rows
          WHERE path = $1 AND id BETWEEN $2 AND $3 AND content_kind IS NOT NULL AND type <> ${TYPES.indexOf('directory')}`,
         [at, low, high]
@@ -627,11 +300,11 @@ export class DuckdbHistory implements HistoryEngine {
   }
 
   version(id: string, options: QueryOptions = {}): Promise<ChangeRecord> {
-    return this.#exclusive(async () => {
+    return this.#db.exclusive(async () => {
       let row = await this.#rowOf(id);
       if (row === undefined) {
         if (parseVersionId(id) !== undefined || !isVersionPrefix(id)) throw versionNotFound(id);
-        const [found] = await this.#read(
+        const [found] = await this.#db.read(
           `SELECT count(*), min(c.id) FROM change_rows c JOIN devices d ON d.id = c.device WHERE starts_with(d.name || '.' || c.seq, $1)`,
           [id]
         );
@@ -644,7 +317,7 @@ export class DuckdbHistory implements HistoryEngine {
   }
 
   recordsOf(changes: readonly Change[], options: QueryOptions = {}): Promise<ChangeRecord[]> {
-    return this.#exclusive(async () => {
+    return this.#db.exclusive(async () => {
       const byDevice = new Map<string, number[]>();
       for (const change of changes) {
         const seqs = byDevice.get(change.device) ?? [];
@@ -663,11 +336,13 @@ export class DuckdbHistory implements HistoryEngine {
   }
 
   counts(options: QueryOptions = {}): Promise<ChangeCounts> {
-    return this.#exclusive(async () => {
-      const kinds = await this.#read(
+    return this.#db.exclusive(async () => {
+      const kinds = await this.#db.read(
         `SELECT kind, count(*), coalesce(sum(size), 0)::BIGINT FROM change_rows WHERE type <> ${TYPES.indexOf('directory')} GROUP BY kind`
       );
-      const [tracked] = await this.#read(`SELECT count(*) FROM tree_rows WHERE type <> ${TYPES.indexOf('directory')}`);
+      const [tracked] = await this.#db.read(
+        `SELECT count(*) FROM change_rows WHERE ended IS NULL AND type <> ${TYPES.indexOf('directory')}`
+      );
       const byKind = { created: 0, modified: 0, deleted: 0, moved: 0 };
       let contentBytes = 0;
       for (const [code, n, bytes] of kinds) {
@@ -678,7 +353,7 @@ export class DuckdbHistory implements HistoryEngine {
       }
       return {
         byKind,
-        changes: this.#count,
+        changes: this.count,
         versions: byKind.created + byKind.modified + byKind.moved,
         devices: this.#devices.size,
         trackedFiles: num(tracked?.[0]),
@@ -688,54 +363,43 @@ export class DuckdbHistory implements HistoryEngine {
   }
 
   firstKnown(paths: readonly PathName[], options: QueryOptions = {}): Promise<PathName | undefined> {
-    return this.#exclusive(async () => {
-      for (const path of paths) if ((await this.#pathId(path)) !== undefined) return path;
+    return this.#db.exclusive(async () => {
+      for (const path of paths) if ((await this.#pathOf(path)) !== undefined) return path;
       return undefined;
     }, options.signal);
   }
 
   /** It is in memory only. */
   get inMemory(): boolean {
-    return this.#options.dir === undefined;
+    return this.#db.options.dir === undefined;
   }
 
   /** Rows of the tables, as DuckDB holds them, of one moment: for a copy in another memory. Each is a SELECT of ours. */
   select(statements: readonly string[]): Promise<DuckDBDataChunk[][]> {
-    return this.#exclusive(async () => {
+    return this.#db.exclusive(async () => {
       const out: DuckDBDataChunk[][] = [];
-      for (const sql of statements) out.push(await (await this.#connection.run(sql)).fetchAllChunks());
+      for (const sql of statements) out.push(await this.#db.chunks(sql));
       return out;
     });
   }
 
   /** Copies the file, as it is with all that was applied, for somebody else to read. Only where there is a file. */
   copyTo(file: string): Promise<void> {
-    return this.#exclusive(async () => {
-      const { dir } = this.#options;
-      if (dir === undefined) throw new SyftError('SQL_UNAVAILABLE', 'This index is in no file.');
-      // What is in the log beside the file goes into it, so that the copy is whole.
-      await this.#connection.run('CHECKPOINT');
-      await copyFile(join(dir, DATABASE_FILE), file, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
-      await chmod(file, 0o600);
-    });
+    return this.#db.copyTo(file);
   }
 
   close(): Promise<void> {
-    const closing = this.#queue.then(() => {
-      if (this.#closed) return;
-      this.#closed = true;
-      this.#connection.closeSync();
-      this.#instance.closeSync();
-    });
-    this.#queue = closing;
-    return closing;
+    return this.#db.close();
   }
 
   // ---- parts of questions -------------------------------------------------------------------------------------------
 
-  async #pathId(path: PathName): Promise<number | undefined> {
-    const [found] = await this.#read('SELECT id FROM paths WHERE name = $1', [this.#blob(encodePath(path))]);
-    return found === undefined ? undefined : num(found[0]);
+  async #pathOf(path: PathName): Promise<{ id: number; exists: boolean } | undefined> {
+    const [key] = await this.#db.read(`SELECT ${keyOf('$1')}`, [displayPath(path)]);
+    const found = await this.#db.read(`SELECT id, row, ${nameOf('p')} FROM paths p WHERE key = ${num(key?.[0])}`);
+    const bytes = encodePath(path);
+    const match = found.find(row => Buffer.compare(bytesOf(row[2]), bytes) === 0);
+    return match === undefined ? undefined : { id: num(match[0]), exists: match[1] !== null };
   }
 
   /** The row of a whole version id. */
@@ -743,7 +407,7 @@ export class DuckdbHistory implements HistoryEngine {
     const wanted = parseVersionId(id);
     const device = wanted === undefined ? undefined : this.#devices.get(wanted.device);
     if (wanted === undefined || device === undefined) return undefined;
-    const [found] = await this.#read('SELECT id FROM change_rows WHERE device = $1 AND seq = $2', [
+    const [found] = await this.#db.read('SELECT id FROM change_rows WHERE device = $1 AND seq = $2', [
       device,
       BigInt(wanted.seq)
     ]);
@@ -753,9 +417,10 @@ export class DuckdbHistory implements HistoryEngine {
   /** Names that are a folder or below it: what lies between `folder/` and `folder0`, for `0` follows `/`. */
   #under(folder: PathName, where: Conditions): string {
     const bytes = encodePath(folder);
-    const low = where.value(this.#blob(Buffer.concat([bytes, Buffer.from('/')])));
-    const high = where.value(this.#blob(Buffer.concat([bytes, Buffer.from('0')])));
-    return `(name = ${where.value(this.#blob(bytes))} OR (name >= ${low} AND name < ${high}))`;
+    const low = where.value(this.#db.blob(Buffer.concat([bytes, Buffer.from('/')])));
+    const high = where.value(this.#db.blob(Buffer.concat([bytes, Buffer.from('0')])));
+    const name = nameOf('p');
+    return `(${name} = ${where.value(this.#db.blob(bytes))} OR (${name} >= ${low} AND ${name} < ${high}))`;
   }
 
   async #page(
@@ -763,7 +428,7 @@ export class DuckdbHistory implements HistoryEngine {
     where: Conditions,
     page: { limit: number; before?: string; oldestFirst?: boolean }
   ): Promise<RecordPage> {
-    const [counted] = await this.#read(`SELECT count(*) FROM ${source} ${where}`, where.values);
+    const [counted] = await this.#db.read(`SELECT count(*) FROM ${source} ${where}`, where.values);
     const total = num(counted?.[0]);
     if (page.oldestFirst === true) {
       const rows = `SELECT * FROM ${source} ${where} ORDER BY id LIMIT ${page.limit}`;
@@ -780,7 +445,7 @@ export class DuckdbHistory implements HistoryEngine {
 
   /** The newest row older than a place. */
   async #rowBefore(place: Place): Promise<number> {
-    const [found] = await this.#read(
+    const [found] = await this.#db.read(
       `SELECT coalesce(max(c.id), 0) FROM change_rows c JOIN devices d ON d.id = c.device
        WHERE c.hlc < $1 OR (c.hlc = $1 AND (d.name < $2 OR (d.name = $2 AND c.seq < $3)))`,
       [BigInt(place.hlc), place.device, BigInt(place.seq)]
@@ -807,21 +472,22 @@ export class DuckdbHistory implements HistoryEngine {
    * megabytes even for one row.
    */
   async #rawRecords(rows: string, order: RowOrder, values: DuckDBValue[] = []): Promise<Row[]> {
-    await this.#connection.run(`CREATE OR REPLACE TEMP TABLE page AS ${rows}`, values);
+    await this.#db.run(`CREATE OR REPLACE TEMP TABLE page AS ${rows}`, values);
     try {
-      const found = await this.#read(
+      const found = await this.#db.read(
         `SELECT id, device, seq, kind, path, epoch_us(moment), hlc, type, size, hash, previous_hash, mode, mtime, flags,
            from_path, content_kind, content, content_count, cause, previous
          FROM page ${ORDER[order]}`
       );
       const names = await this.#byId(
-        'SELECT id, name FROM paths WHERE id IN (SELECT path FROM page UNION ALL SELECT from_path FROM page)'
-      );
-      const hashes = await this.#byId(
-        'SELECT id, hash FROM hashes WHERE id IN (SELECT hash FROM page UNION ALL SELECT previous_hash FROM page)'
+        `SELECT id, ${nameOf('p')} FROM paths p WHERE id IN (SELECT path FROM page UNION ALL SELECT from_path FROM page)`
       );
       const befores = await this.#byId(
-        'SELECT id, size, device, seq FROM change_rows WHERE id IN (SELECT previous FROM page)'
+        'SELECT id, size, device, seq, hash FROM change_rows WHERE id IN (SELECT previous FROM page)'
+      );
+      const hashes = await this.#byId(
+        `SELECT id, ${hashTextOf('h')} FROM hashes h WHERE id IN (SELECT hash FROM page UNION ALL SELECT previous_hash FROM page
+           UNION ALL SELECT b.hash FROM change_rows b WHERE b.id IN (SELECT previous FROM page WHERE previous_hash IS NULL))`
       );
       const devices = new Map([...this.#devices].map(([name, id]) => [id, name]));
       const text = (of: ReadonlyMap<number, Row>, id: unknown): unknown =>
@@ -835,7 +501,7 @@ export class DuckdbHistory implements HistoryEngine {
           text(names, row[4]),
           ...row.slice(5, 9),
           text(hashes, row[9]),
-          text(hashes, row[10]),
+          text(hashes, row[10] ?? before?.[4] ?? NO_HASH),
           ...row.slice(11, 14),
           text(names, row[14]),
           ...row.slice(15, 19),
@@ -847,13 +513,13 @@ export class DuckdbHistory implements HistoryEngine {
       }
       return resolved;
     } finally {
-      await this.#connection.run('DROP TABLE IF EXISTS temp.page').catch(() => undefined);
+      await this.#db.run('DROP TABLE IF EXISTS temp.page').catch(() => undefined);
     }
   }
 
   /** Rows by what their first column says. */
   async #byId(sql: string): Promise<Map<number, Row>> {
-    return new Map((await this.#read(sql)).map(row => [num(row[0]), row]));
+    return new Map((await this.#db.read(sql)).map(row => [num(row[0]), row]));
   }
 }
 
@@ -884,7 +550,7 @@ function toRecord(row: Row): ChangeRecord {
     cause
   ] = row;
   const [previousSize, previousDevice, previousSeq] = row.slice(19);
-  const own = hash === null ? undefined : hex(hash);
+  const own = hash === null ? undefined : String(hash);
   const ref = contentOf(contentKind, content, count, own);
   const change: Change = {
     device: String(device),
@@ -896,7 +562,7 @@ function toRecord(row: Row): ChangeRecord {
     type: TYPES[num(type)] ?? 'file',
     ...(size !== null && { size: num(size) }),
     ...(own !== undefined && { hash: own }),
-    ...(previousHash !== null && { previousHash: hex(previousHash) }),
+    ...(previousHash !== null && { previousHash: String(previousHash) }),
     ...(mode !== null && { mode: num(mode) }),
     ...(mtime !== null && { mtime: num(mtime) }),
     flags: flags === null ? [] : (String(flags).split(',') as ChangeFlag[]),
@@ -919,15 +585,6 @@ function contentOf(kind: unknown, content: unknown, count: unknown, hash: string
   return { chunks: text.match(/.{64}/g) ?? [] };
 }
 
-function megabytes(value: number): string {
-  return `${Math.trunc(value)}MB`;
-}
-
-function isOutOfMemory(error: unknown): boolean {
-  // Not by its class: it may have been made in another realm.
-  return String((error as { message?: unknown }).message).startsWith('Out of Memory Error');
-}
-
 function num(value: unknown): number {
   return Number(value);
 }
@@ -940,29 +597,9 @@ function hex(value: unknown): string {
   return Buffer.from(value as Uint8Array).toString('hex');
 }
 
-function bigOrNull(value: number | undefined): bigint | null {
-  return value === undefined ? null : BigInt(Math.trunc(value));
-}
-
 /** A moment as DuckDB's integer; what lies beyond any date is as good as the end of days. */
 function micros(value: number): bigint {
   return BigInt(Math.trunc(Math.min(Math.max(value, -9e15), 9e15)));
-}
-
-/** Numbers the distinct entries of a batch. */
-class Numbering<T> {
-  readonly keys: T[] = [];
-  readonly #numbers = new Map<T, number>();
-
-  add(key: T): void {
-    if (this.#numbers.has(key)) return;
-    this.#numbers.set(key, this.keys.length);
-    this.keys.push(key);
-  }
-
-  of(key: T): number {
-    return this.#numbers.get(key) as number;
-  }
 }
 
 /** A WHERE clause with its values. */

@@ -8,12 +8,11 @@ const HIGH = 2 ** 32;
 
 /** Two lanes of 32 bits; guards against accidents, not against an adversary. */
 export class Fingerprint {
-  #a: number;
-  #b: number;
+  /** In an array, because a field that holds more than 31 bits is a new object at each step. */
+  readonly #lanes: Int32Array;
 
   constructor(a = 0x811c9dc5, b = 0x9e3779b9) {
-    this.#a = a;
-    this.#b = b;
+    this.#lanes = Int32Array.of(a, b);
   }
 
   /** Inverse of {@link text}; a text that is none gives a fingerprint that matches no log. */
@@ -22,16 +21,30 @@ export class Fingerprint {
   }
 
   copy(): Fingerprint {
-    return new Fingerprint(this.#a, this.#b);
+    return new Fingerprint(...this.#lanes);
   }
 
   add(change: Change): void {
-    for (let i = 0; i < change.device.length; i++) this.#mix(change.device.charCodeAt(i));
+    this.#text(change.device);
     this.#number(change.seq);
     this.#number(change.hlc);
     this.#number(change.at);
     this.#number(change.size ?? -1);
-    for (let i = 0; i < change.path.length; i++) this.#mix(change.path.charCodeAt(i));
+    this.#text(change.path);
+  }
+
+  #text(text: string): void {
+    const lanes = this.#lanes;
+    let a = lanes[0] as number;
+    let b = lanes[1] as number;
+    for (let i = 0; i < text.length; i++) {
+      const value = text.charCodeAt(i);
+      a = Math.imul(a ^ value, 0x01000193);
+      b = Math.imul(b + value, 0x85ebca6b);
+      b ^= b >>> 15;
+    }
+    lanes[0] = a;
+    lanes[1] = b;
   }
 
   #number(value: number): void {
@@ -40,13 +53,14 @@ export class Fingerprint {
   }
 
   #mix(value: number): void {
-    this.#a = Math.imul(this.#a ^ value, 0x01000193) >>> 0;
-    this.#b = Math.imul(this.#b + value, 0x85ebca6b) >>> 0;
-    this.#b = (this.#b ^ (this.#b >>> 15)) >>> 0;
+    const lanes = this.#lanes;
+    lanes[0] = Math.imul((lanes[0] as number) ^ value, 0x01000193);
+    const b = Math.imul((lanes[1] as number) + value, 0x85ebca6b);
+    lanes[1] = b ^ (b >>> 15);
   }
 
   /** 16 hex digits. */
   get text(): string {
-    return this.#a.toString(16).padStart(8, '0') + this.#b.toString(16).padStart(8, '0');
+    return [...this.#lanes].map(lane => (lane >>> 0).toString(16).padStart(8, '0')).join('');
   }
 }

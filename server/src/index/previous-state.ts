@@ -11,6 +11,13 @@ export interface PathState {
   readonly device: string;
 }
 
+/** The states of the paths that exist; a Map, or something that takes less. */
+export interface StateTree<S> {
+  get(path: PathName): S | undefined;
+  set(path: PathName, state: S): void;
+  delete(path: PathName): void;
+}
+
 /** A fold over changes that answers, for each, with the state before it. */
 export class PreviousState<S extends PathState> {
   /** What was displaced at the present moment: two files that swap names are two moves with one `at`. */
@@ -33,7 +40,7 @@ export class PreviousState<S extends PathState> {
    * @param state What to keep for the change, unless it is a deletion.
    * @returns The state before: of `from` for a move, else of the path.
    */
-  apply(tree: Map<PathName, S>, change: Change, state: S): S | undefined {
+  apply(tree: StateTree<S>, change: Change, state: S): S | undefined {
     if (change.at !== this.#at || change.device !== this.#device) {
       this.#at = change.at;
       this.#device = change.device;

@@ -3,13 +3,13 @@
  * Nothing of them touches a disk.
  */
 import type { IndexTables } from '../change-index.ts';
-import type { Carried, IndexRoom, ToWorker } from './protocol.ts';
+import { ENDS, type Carried, type IndexRoom, type ToWorker } from './protocol.ts';
 import { rowsOf } from './table-rows.ts';
 
-/** Tables that only grow, in the order of `id`. */
+/** Tables that grow in the order of `id`. What ends a row of changes comes behind it; what is at a path now is not asked for. */
 const GROWING = ['change_rows', 'paths', 'hashes'] as const;
 /** Tables whose rows become others. They are small against the rest, and brought whole. */
-const CHANGING = ['tree_rows', 'devices'] as const;
+const CHANGING = ['moved_rows', 'disorder', 'devices'] as const;
 /** Rows that are read at once: the panel's questions wait meanwhile. */
 const PIECE = 16_384;
 /** So much larger than at first, and it is brought anew: the memory for queries was set apart from what it took then. */
@@ -24,6 +24,8 @@ export interface Held {
   readonly rows: Record<(typeof GROWING)[number], number>;
   /** Changes that it holds with all that belongs to them. */
   changes: number;
+  /** No row that it holds was read before there were so many changes: what ended one later has not come with it. */
+  endsUpTo: number;
 }
 
 /** Whom it is brought to. */
@@ -55,7 +57,8 @@ export async function carryIndex(
       memoryMb: index.memoryMb,
       beganWith: changes,
       rows: { change_rows: 0, paths: 0, hashes: 0 },
-      changes: 0
+      changes: 0,
+      endsUpTo: changes
     };
     target.held = held;
     await target.send({ kind: 'index', ...index });
@@ -84,11 +87,13 @@ export async function carryIndex(
   const [count, ...rest] = await tables.select([
     'SELECT changes FROM meta',
     ...GROWING.map(table => `SELECT * FROM ${table} WHERE id > ${held.rows[table]}`),
-    ...CHANGING.map(table => `SELECT * FROM ${table}`)
+    ...CHANGING.map(table => `SELECT * FROM ${table}`),
+    `SELECT id, ended FROM change_rows WHERE id <= ${held.rows.change_rows} AND ended > ${held.endsUpTo}`
   ]);
   for (const table of CHANGING) await target.send({ kind: 'empty', table });
-  for (const [i, table] of [...GROWING, ...CHANGING].entries()) await send(table, rest[i] ?? []);
+  for (const [i, table] of [...GROWING, ...CHANGING, ENDS].entries()) await send(table as Carried, rest[i] ?? []);
   held.changes = Number(count?.[0]?.getRows()[0]?.[0]);
+  held.endsUpTo = held.changes;
 }
 
 function isGrowing(table: Carried): table is (typeof GROWING)[number] {

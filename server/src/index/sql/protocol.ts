@@ -54,8 +54,10 @@ export interface RunRequest {
 }
 
 /** Tables of an index in memory that are carried from process to process. */
-export const CARRIED = ['change_rows', 'paths', 'hashes', 'tree_rows', 'devices'] as const;
-export type Carried = (typeof CARRIED)[number];
+export const CARRIED = ['change_rows', 'paths', 'hashes', 'moved_rows', 'disorder', 'devices'] as const;
+/** What ended rows that were carried before: `id` and `ended` of `change_rows`. */
+export const ENDS = 'ends';
+export type Carried = (typeof CARRIED)[number] | typeof ENDS;
 
 /** What is needed to make room for an index. */
 export interface IndexRoom {

@@ -19,7 +19,7 @@ import { BrokenOffError, ResultStream, type SqlRows } from './result-stream.ts';
 import { readStatement, type Statement } from './statement.ts';
 import { words } from './words.ts';
 import { SCHEMA } from '../schema.ts';
-import { CARRIED, type Carried } from './protocol.ts';
+import { CARRIED, ENDS, type Carried } from './protocol.ts';
 import { chunkOf, type TableRows } from './table-rows.ts';
 import { definitions, EXTRA_TABLES, MACRO_SPECS, TABLE_SPECS, type ExtraTable } from './tables.ts';
 
@@ -102,6 +102,7 @@ export class SqlSession {
       await own.run(`ATTACH ':memory:' AS ${CATALOG}`);
       await own.run(`USE ${CATALOG}`);
       await own.run(SCHEMA);
+      await own.run(`CREATE TABLE ${ENDS} (id INTEGER, ended INTEGER)`);
       await own.run('USE memory');
     });
   }
@@ -139,6 +140,11 @@ export class SqlSession {
   async take(table: Carried, rows: TableRows): Promise<void> {
     const like = await this.#own.run(`SELECT * FROM ${CATALOG}.${table} LIMIT 0`);
     await this.#append(table, [chunkOf(this.#api, like.columnTypes(), rows)]);
+    if (table !== ENDS) return;
+    await this.#own.run(
+      `UPDATE ${CATALOG}.change_rows SET ended = e.ended FROM ${CATALOG}.${ENDS} e WHERE change_rows.id = e.id`
+    );
+    await this.empty(ENDS);
   }
 
   /** Takes all rows out of a table of an index in memory. */

@@ -2,7 +2,7 @@
  * The tables and macros of SQL over the change log: their names, columns and words, and what they are over the narrow tables
  * of the index (../schema.ts). Names and types here are public and stable; docs/sql.md is held to them by a test.
  */
-import { KINDS, TYPES } from '../schema.ts';
+import { hashTextOf, keyOf, KINDS, LAST_ROW, TYPES } from '../schema.ts';
 import { treeAt } from '../tree-at.ts';
 
 /** One column as people are told of it. */
@@ -36,10 +36,10 @@ type Join = 'path' | 'hash' | 'previous_hash' | 'device' | 'from' | 'previous' |
 const JOINS: Readonly<Record<Join, (catalog: string) => string>> = {
   path: c => `JOIN ${c}.paths p ON p.id = c.path`,
   hash: c => `LEFT JOIN ${c}.hashes h ON h.id = c.hash`,
-  previous_hash: c => `LEFT JOIN ${c}.hashes g ON g.id = c.previous_hash`,
   device: c => `JOIN ${c}.devices d ON d.id = c.device`,
   from: c => `LEFT JOIN ${c}.paths f ON f.id = c.from_path`,
   previous: c => `LEFT JOIN ${c}.change_rows b ON b.id = c.previous`,
+  previous_hash: c => `LEFT JOIN ${c}.hashes g ON g.id = coalesce(c.previous_hash, b.hash)`,
   previous_device: c => `LEFT JOIN ${c}.devices e ON e.id = b.device`
 };
 
@@ -51,7 +51,7 @@ const folderOf = (path: string): string =>
   `CASE WHEN contains(${path}, '/') THEN regexp_replace(${path}, '/[^/]*$', '') ELSE '' END`;
 const nameOf = (path: string): string => `regexp_replace(${path}, '^.*/', '')`;
 const extensionOf = (path: string): string => `lower(regexp_extract(${path}, '[^/](\\.[^./]+)$', 1))`;
-const hashText = (alias: string): string => `'sha256:' || lower(hex(${alias}.hash))`;
+const hashText = (alias: string): string => `'sha256:' || ${hashTextOf(alias)}`;
 
 const CHANGE: Readonly<Record<string, Source>> = {
   version_id: {
@@ -84,7 +84,7 @@ const CHANGE: Readonly<Record<string, Source>> = {
   previous_hash: {
     type: 'VARCHAR',
     sql: hashText('g'),
-    joins: ['previous_hash'],
+    joins: ['previous', 'previous_hash'],
     description: 'The hash of what was there before.'
   },
   previous_size: {
@@ -215,21 +215,18 @@ function changesOver(
 const KIND = (kind: (typeof KINDS)[number]): number => KINDS.indexOf(kind);
 const DIRECTORY = TYPES.indexOf('directory');
 const HAS_CONTENT = `c.kind <> ${KIND('deleted')} AND c.type <> ${DIRECTORY}`;
-const LAST_ROW = 2_147_483_647;
 
 /** The lives of a file under its names, from the last back across moves. */
 function livesOf(catalog: string, path: string): string {
+  const moves = `FROM ${catalog}.moved_rows m WHERE m.path`;
   return `
-    WITH RECURSIVE moves AS MATERIALIZED (
-      SELECT id, path, from_path FROM ${catalog}.change_rows WHERE kind = ${KIND('moved')} AND from_path IS NOT NULL),
-    lives(path, high, low, before) AS (
-      SELECT p.id, ${LAST_ROW}, coalesce((SELECT max(m.id) FROM moves m WHERE m.path = p.id), 0),
-        (SELECT arg_max(m.from_path, m.id) FROM moves m WHERE m.path = p.id)
-      FROM ${catalog}.paths p WHERE p.display = ${path}
+    WITH RECURSIVE lives(path, high, low, before) AS (
+      SELECT p.id, ${LAST_ROW}, coalesce((SELECT max(m.id) ${moves} = p.id), 0), (SELECT arg_max(m.from_path, m.id) ${moves} = p.id)
+      FROM ${catalog}.paths p WHERE p.key = ${keyOf(path)} AND p.display = ${path}
       UNION ALL
       SELECT l.before, l.low - 1,
-        coalesce((SELECT max(m.id) FROM moves m WHERE m.path = l.before AND m.id < l.low), 0),
-        (SELECT arg_max(m.from_path, m.id) FROM moves m WHERE m.path = l.before AND m.id < l.low)
+        coalesce((SELECT max(m.id) ${moves} = l.before AND m.id < l.low), 0),
+        (SELECT arg_max(m.from_path, m.id) ${moves} = l.before AND m.id < l.low)
       FROM lives l WHERE l.before IS NOT NULL)
     SELECT r.* FROM ${catalog}.change_rows r JOIN lives l ON r.path = l.path AND r.id BETWEEN l.low AND l.high`;
 }
@@ -288,7 +285,7 @@ export const TABLE_SPECS: readonly TableSpec[] = [
     sql: (catalog, wanted) =>
       changesOver(
         catalog,
-        `(SELECT r.* FROM ${catalog}.change_rows r JOIN ${catalog}.tree_rows t ON t.change = r.id WHERE r.type <> ${DIRECTORY})`,
+        `(SELECT * FROM ${catalog}.change_rows WHERE ended IS NULL AND type <> ${DIRECTORY})`,
         FILE_NAMES,
         wanted,
         FILE_SOURCE
@@ -373,7 +370,7 @@ export const MACRO_SPECS: readonly MacroSpec[] = [
     sql: (catalog, wanted) =>
       changesOver(
         catalog,
-        `(SELECT r.* FROM ${catalog}.change_rows r JOIN (${treeAt('epoch_us(ts::TIMESTAMPTZ)', `${catalog}.change_rows`)}) t ON t.id = r.id WHERE r.type <> ${DIRECTORY})`,
+        `(SELECT * FROM (${treeAt('ts::TIMESTAMPTZ', `${catalog}.`)}) WHERE type <> ${DIRECTORY})`,
         FILE_NAMES,
         wanted,
         FILE_SOURCE
