@@ -10,15 +10,15 @@ import type { PathName } from '../core/path-name.ts';
 import { putChange, type RowState } from './change-row.ts';
 import { RowColumns } from './columns.ts';
 import { ContentNumbers, HASH_WORDS, hashWords } from './content-numbers.ts';
-import type { IndexDatabase } from './database.ts';
+import { ROW_GROUP, type IndexDatabase } from './database.ts';
 import { PAIR_COLUMNS, PATH_COLUMNS, putHash, putPath, writeMoves, writePaths, writeProgress } from './feed.ts';
 import type { StateTree } from './previous-state.ts';
 import { Progress } from './progress.ts';
 import { CHANGE_COLUMNS, HASH_COLUMNS, NO_HASH } from './schema.ts';
 
-/** Rows of a row group: written whole, they are compressed once and go to the disk without the log beside it. */
-const GROUP = 122_880;
-/** Row groups whose ends are written by one statement. */
+/** Rows written by one statement. Whole row groups are compressed once and go to the disk without the log beside it. */
+const GROUP = ROW_GROUP * 4;
+/** How many times as many rows have their ends written by one statement. */
 const GROUPS_AT_ONCE = 8;
 /** Paths written by one statement. */
 const PATHS_AT_ONCE = 65_536;
@@ -54,6 +54,8 @@ export class BulkFeed {
   /** Begins. The index is empty, and nobody else uses the database until {@link finish} or {@link abandon}. */
   static async begin(db: IndexDatabase): Promise<BulkFeed> {
     await db.limitMemory(Math.max(db.options.memory, db.options.memoryMost * SHARE));
+    // The order of the numbers is what their columns are small by, and found by.
+    await db.run('SET preserve_insertion_order = true');
     await db.run('BEGIN');
     return new BulkFeed(db);
   }
@@ -138,8 +140,8 @@ export class BulkFeed {
     this.#progress.nextHash = this.#contents.count + 1;
     await writeProgress(db, new Progress(), this.#progress);
     await db.run('COMMIT');
-    await db.run('CHECKPOINT');
-    await db.limitMemory(db.options.memory).catch(() => undefined);
+    await db.checkpoint();
+    await this.#restore();
     return this.#progress;
   }
 
@@ -147,6 +149,12 @@ export class BulkFeed {
   async abandon(): Promise<void> {
     await this.#writing.catch(() => undefined);
     await this.#db.run('ROLLBACK').catch(() => undefined);
+    await this.#restore();
+  }
+
+  async #restore(): Promise<void> {
+    await this.#db.run('SET preserve_insertion_order = false');
+    // Refused while more is in use; the next piece of work that needs more comes back to it.
     await this.#db.limitMemory(this.#db.options.memory).catch(() => undefined);
   }
 

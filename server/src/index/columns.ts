@@ -6,7 +6,7 @@
  * test writes every type through this.
  */
 import type * as DuckdbApi from '@duckdb/node-api';
-import type { DuckDBAppender, DuckDBType, DuckDBValue, DuckDBVector } from '@duckdb/node-api';
+import type { DuckDBAppender, DuckDBDataChunk, DuckDBType, DuckDBValue, DuckDBVector } from '@duckdb/node-api';
 
 type Api = typeof DuckdbApi;
 
@@ -195,6 +195,8 @@ export class RowColumns<S extends Readonly<Record<string, ColumnType>>> {
   readonly of: Columns<S>;
   readonly #api: Api;
   readonly #columns: readonly StoredColumn[];
+  /** Kept: it is memory that the collector of garbage does not know of. */
+  #chunk: DuckDBDataChunk | undefined;
 
   /** @param columns Names and types in the order that the table has. */
   constructor(api: Api, columns: S, capacity: number) {
@@ -207,10 +209,12 @@ export class RowColumns<S extends Readonly<Record<string, ColumnType>>> {
 
   /** Hands the first `rows` rows to an appender. They may be written over afterwards. */
   async appendTo(appender: DuckDBAppender, rows: number): Promise<void> {
-    const types = this.#columns.map(column => column.type);
+    this.#chunk ??= this.#api.DuckDBDataChunk.create(this.#columns.map(column => column.type));
+    const chunk = this.#chunk;
     for (let from = 0; from < rows; from += VECTOR_ROWS) {
       const count = Math.min(VECTOR_ROWS, rows - from);
-      const chunk = this.#api.DuckDBDataChunk.create(types, count);
+      chunk.reset();
+      chunk.rowCount = count;
       this.#columns.forEach((column, i) => column.write(chunk.getColumnVector(i), from, count));
       appender.appendDataChunk(chunk);
       // All this is work of this thread; let file events and requests through now and then.

@@ -25,6 +25,14 @@ export interface DatabaseOptions {
 /** The database file's name in the index directory. */
 export const DATABASE_FILE = 'changes.duckdb';
 
+/** What the file is called within. */
+const CATALOG = 'log_index';
+/**
+ * Rows that DuckDB keeps bounds for. A row that is looked for by its number costs a look at so many; many small groups cost a look at the
+ * bounds of each.
+ */
+export const ROW_GROUP = 30_720;
+
 /** See the file's first lines. */
 export class IndexDatabase {
   readonly api: Api;
@@ -52,12 +60,9 @@ export class IndexDatabase {
       await mkdir(dir, { recursive: true, mode: 0o700 });
       await chmod(dir, 0o700);
     }
-    const file = dir === undefined ? ':memory:' : join(dir, DATABASE_FILE);
-    const instance = await api.DuckDBInstance.create(file, {
+    const instance = await api.DuckDBInstance.create(':memory:', {
       memory_limit: megabytes(options.memory),
       threads: '2',
-      // Nobody reads the file but this version of DuckDB: it may be written as small as it can be.
-      storage_compatibility_version: 'latest',
       // What a question needed goes back to the system after it, not to the allocator's stock.
       allocator_flush_threshold: '1MB',
       allocator_bulk_deallocation_flush_threshold: '1MB',
@@ -71,8 +76,17 @@ export class IndexDatabase {
       preserve_insertion_order: 'false'
     });
     try {
-      if (dir !== undefined) await chmod(file, 0o600);
-      return new IndexDatabase(api, instance, await instance.connect(), options);
+      const connection = await instance.connect();
+      if (dir !== undefined) {
+        const file = join(dir, DATABASE_FILE);
+        // Nobody reads the file but this version of DuckDB: it may be written as small as it can be.
+        await connection.run(
+          `ATTACH '${file.replaceAll("'", "''")}' AS ${CATALOG} (STORAGE_VERSION 'latest', ROW_GROUP_SIZE ${ROW_GROUP})`
+        );
+        await chmod(file, 0o600);
+        await connection.run(`USE ${CATALOG}`);
+      }
+      return new IndexDatabase(api, instance, connection, options);
     } catch (error) {
       instance.closeSync();
       throw error;
@@ -145,6 +159,11 @@ export class IndexDatabase {
     return result.fetchAllChunks();
   }
 
+  /** Brings what is in the log beside the file into it. */
+  async checkpoint(): Promise<void> {
+    if (this.options.dir !== undefined) await this.run(`CHECKPOINT ${CATALOG}`);
+  }
+
   /** All of `work`, or nothing of it. */
   async transaction<T>(work: () => Promise<T>): Promise<T> {
     await this.run('BEGIN');
@@ -189,7 +208,7 @@ export class IndexDatabase {
       const { dir } = this.options;
       if (dir === undefined) throw new SyftError('SQL_UNAVAILABLE', 'This index is in no file.');
       // What is in the log beside the file goes into it, so that the copy is whole.
-      await this.run('CHECKPOINT');
+      await this.checkpoint();
       await copyFile(join(dir, DATABASE_FILE), file, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
       await chmod(file, 0o600);
     });

@@ -91,7 +91,9 @@ export class DuckdbHistory implements HistoryEngine {
 
   async #load(workspaceId: string): Promise<void> {
     const db = this.#db;
-    const tables = await db.read(`SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta' AND NOT temporary`);
+    const tables = await db.read(
+      `SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta' AND database_name = current_database() AND NOT temporary`
+    );
     if (num(tables[0]?.[0]) === 0) {
       await db.transaction(async () => {
         await db.run(SCHEMA);
@@ -188,16 +190,26 @@ export class DuckdbHistory implements HistoryEngine {
   /** A page of the lives of a file under its names. */
   async #lives(id: number, page: { limit: number; before?: string }): Promise<RecordPage> {
     const segments = await this.#segments(id);
-    const where = new Conditions();
+    const before = page.before === undefined ? LAST_ROW : await this.#rowBefore(decodeCursor(page.before));
+    // Its rows are few among many: one look at the paths of all, and then only at these rows.
+    const newest = `count(*), max(id, ${page.limit + 1}) FILTER (WHERE id <= ${before})`;
     const [only] = segments;
-    if (segments.length === 1 && only !== undefined) {
-      where.add(`path = ${only.path} AND id >= ${only.low}`);
-      return this.#page('change_rows', where, page);
-    }
     const values = segments.map(({ path, low, high }) => `(${path}, ${low}, ${high})`).join(', ');
-    const lives = `(SELECT c.* FROM change_rows c JOIN (VALUES ${values}) s(path, low, high)
-      ON c.path = s.path AND c.id BETWEEN s.low AND s.high)`;
-    return this.#page(lives, where, page);
+    const [found] = await this.#db.read(
+      segments.length === 1 && only !== undefined
+        ? `SELECT ${newest} FROM change_rows WHERE path = ${only.path} AND id >= ${only.low}`
+        : `SELECT ${newest} FROM change_rows c JOIN (VALUES ${values}) s(path, low, high)
+             ON c.path = s.path AND c.id BETWEEN s.low AND s.high`
+    );
+    const rows = ((found?.[1] ?? []) as readonly unknown[]).map(num);
+    const shown = rows.slice(0, page.limit);
+    const records = shown.length === 0 ? new Map<number, ChangeRecord>() : await this.#byRow(shown);
+    const last = records.get(shown.at(-1) ?? 0);
+    return {
+      records: shown.map(row => records.get(row) as ChangeRecord),
+      ...(rows.length > shown.length && last !== undefined && { next: encodeCursor(last.change) }),
+      total: num(found?.[0])
+    };
   }
 
   /** Where these lives are: from the last row of a path back to the move that brought it there, and on from there. */
@@ -402,16 +414,16 @@ export class DuckdbHistory implements HistoryEngine {
     return match === undefined ? undefined : { id: num(match[0]), exists: match[1] !== null };
   }
 
-  /** The row of a whole version id. */
-  async #rowOf(id: string): Promise<number | undefined> {
+  /** The row of a whole version id. @param hlc Only with this clock. */
+  async #rowOf(id: string, hlc?: number): Promise<number | undefined> {
     const wanted = parseVersionId(id);
     const device = wanted === undefined ? undefined : this.#devices.get(wanted.device);
     if (wanted === undefined || device === undefined) return undefined;
-    const [found] = await this.#db.read('SELECT id FROM change_rows WHERE device = $1 AND seq = $2', [
-      device,
-      BigInt(wanted.seq)
-    ]);
-    return found === undefined ? undefined : num(found[0]);
+    const [found] = await this.#db.read(
+      `SELECT id, hlc FROM change_rows WHERE device = ${device} AND seq = ${wanted.seq}`
+    );
+    if (found === undefined || (hlc !== undefined && num(found[1]) !== hlc)) return undefined;
+    return num(found[0]);
   }
 
   /** Names that are a folder or below it: what lies between `folder/` and `folder0`, for `0` follows `/`. */
@@ -445,6 +457,9 @@ export class DuckdbHistory implements HistoryEngine {
 
   /** The newest row older than a place. */
   async #rowBefore(place: Place): Promise<number> {
+    // A place that an answer gave is that of a row.
+    const own = await this.#rowOf(versionId(place), place.hlc);
+    if (own !== undefined) return own - 1;
     const [found] = await this.#db.read(
       `SELECT coalesce(max(c.id), 0) FROM change_rows c JOIN devices d ON d.id = c.device
        WHERE c.hlc < $1 OR (c.hlc = $1 AND (d.name < $2 OR (d.name = $2 AND c.seq < $3)))`,

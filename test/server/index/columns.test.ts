@@ -15,6 +15,7 @@ beforeAll(async () => {
 afterAll(() => db.close());
 
 const EVERY = {
+  i: 'INTEGER',
   a: 'UTINYINT',
   b: 'USMALLINT',
   c: 'INTEGER',
@@ -57,6 +58,7 @@ test('every type comes back as it was put, over the edge of a vector, and over w
   for (const shift of [0, 3]) {
     for (let i = 0; i < count; i++) {
       const row = ROWS[(i + shift) % ROWS.length];
+      rows.of.i.set(i, i);
       rows.of.a.set(i, row?.[0] ?? null);
       rows.of.b.set(i, row?.[1] ?? null);
       rows.of.c.set(i, row?.[2] ?? null);
@@ -67,7 +69,7 @@ test('every type comes back as it was put, over the edge of a vector, and over w
       rows.of.h.set(i, row === null || row === undefined ? null : Uint8Array.from(row[7]));
     }
     await db.stage('t', EVERY, rows, count);
-    const found = await db.read('SELECT a, b, c, d, e, epoch_us(f), g, h FROM t ORDER BY rowid');
+    const found = await db.read('SELECT a, b, c, d, e, epoch_us(f), g, h FROM t ORDER BY i');
     expect(found).toHaveLength(count);
     found.forEach((row, i) => {
       const put = ROWS[(i + shift) % ROWS.length];

@@ -219,16 +219,18 @@ const HAS_CONTENT = `c.kind <> ${KIND('deleted')} AND c.type <> ${DIRECTORY}`;
 /** The lives of a file under its names, from the last back across moves. */
 function livesOf(catalog: string, path: string): string {
   const moves = `FROM ${catalog}.moved_rows m WHERE m.path`;
+  // Known before the rows are looked for, so that the path alone decides which are read further.
   return `
-    WITH RECURSIVE lives(path, high, low, before) AS (
+    WITH RECURSIVE back(path, high, low, before) AS (
       SELECT p.id, ${LAST_ROW}, coalesce((SELECT max(m.id) ${moves} = p.id), 0), (SELECT arg_max(m.from_path, m.id) ${moves} = p.id)
       FROM ${catalog}.paths p WHERE p.key = ${keyOf(path)} AND p.display = ${path}
       UNION ALL
-      SELECT l.before, l.low - 1,
-        coalesce((SELECT max(m.id) ${moves} = l.before AND m.id < l.low), 0),
-        (SELECT arg_max(m.from_path, m.id) ${moves} = l.before AND m.id < l.low)
-      FROM lives l WHERE l.before IS NOT NULL)
-    SELECT r.* FROM ${catalog}.change_rows r JOIN lives l ON r.path = l.path AND r.id BETWEEN l.low AND l.high`;
+      SELECT b.before, b.low - 1,
+        coalesce((SELECT max(m.id) ${moves} = b.before AND m.id < b.low), 0),
+        (SELECT arg_max(m.from_path, m.id) ${moves} = b.before AND m.id < b.low)
+      FROM back b WHERE b.before IS NOT NULL),
+    lives AS MATERIALIZED (SELECT * FROM back)
+    SELECT r.* FROM ${catalog}.change_rows r JOIN lives l ON r.path = l.path WHERE r.id BETWEEN l.low AND l.high`;
 }
 
 interface TableSpec extends SqlTable {
