@@ -24,8 +24,8 @@ const GROUPS_AT_ONCE = 8;
 const PATHS_AT_ONCE = 65_536;
 /** What DuckDB gets of what may be had for one piece of work; the rest is for what is held here. */
 const SHARE = 0.5;
-/** Bytes held for a path, beside two for each letter; estimated. */
-const PATH_BYTES = 250;
+/** Bytes held for a path and its state, beside one for each letter; estimated. */
+const PATH_BYTES = 150;
 
 /** See the file's first lines. */
 export class BulkFeed {
@@ -207,7 +207,7 @@ class BulkTree implements StateTree<RowState> {
 
   /** What it takes, bytes; estimated. */
   get bytes(): number {
-    return this.#ids.size * PATH_BYTES + this.#letters * 2 + this.#ends.length * GROUP * 4;
+    return this.#ids.size * PATH_BYTES + this.#letters + this.#ends.length * GROUP * 4;
   }
 
   /** Number of a path, from 1. */
