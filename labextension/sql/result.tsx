@@ -43,7 +43,7 @@ export class ResultView extends Widget {
       open: options.open,
       onCell: text => {
         this._cell = text;
-        this.changed.emit();
+        this.cellChanged.emit();
       }
     });
     this._chart = new ChartView({ rendermime: options.rendermime, trans });
@@ -68,6 +68,9 @@ export class ResultView extends Widget {
 
   /** What is shown, or said, is another. */
   readonly changed = new Signal<this, void>(this);
+
+  /** The cursor of the grid is on another cell: with a key that is held, thirty times a second. */
+  readonly cellChanged = new Signal<this, void>(this);
 
   get tab(): ResultTab {
     return this._tab;
@@ -285,7 +288,7 @@ function Bar(props: { view: ResultView; model: SqlModel; trans: TranslationBundl
 
 function Cell(props: { view: ResultView }): JSX.Element {
   const { view } = props;
-  useSignals(view.changed);
+  useSignals(view.changed, view.cellChanged);
   return (
     <span role="status" title={view.cell}>
       {view.cell}
