@@ -15,14 +15,10 @@ interface Contender {
 }
 
 function contend(scratch: Scratch): Contender {
-  const process_ = spawn(
-    process.execPath,
-    [CHILD, scratch.dir, scratch.keys],
-    {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: COMPILED }
-    }
-  );
+  const process_ = spawn(process.execPath, [CHILD, scratch.dir, scratch.keys], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: COMPILED }
+  });
   const said = (async () => {
     let text = '';
     for await (const piece of process_.stdout) {

@@ -135,7 +135,7 @@ const CHANGE: Readonly<Record<string, Source>> = {
   cause_kind: {
     type: 'VARCHAR',
     sql: "c.cause::JSON ->> '$.kind'",
-    description: '`jupyter-save`, `restore`, `received`; none: seen on disk, nothing more is known.'
+    description: '`jupyter-save`, `restore`, `received`, `message`; none: seen on disk, nothing more is known.'
   },
   cause_user: {
     type: 'VARCHAR',
@@ -145,7 +145,7 @@ const CHANGE: Readonly<Record<string, Source>> = {
   cause_version_id: {
     type: 'VARCHAR',
     sql: "c.cause::JSON ->> '$.version'",
-    description: 'The version that was restored or received.'
+    description: 'The version that was restored, received or sent.'
   },
   number: {
     type: 'BIGINT',
