@@ -552,7 +552,7 @@ export class Reconciler {
         if ((result.moved || (result.broken && !isKnownTorn(latest, hash))) && !this.#putAside(path, pass)) {
           return bytes.length;
         }
-        if (this.#isBeingRefilled(path, bytes, stats, pass)) return 0;
+        if (this.#isBeingRefilled(path, bytes, stats, latest, pass)) return 0;
         const flags: ChangeFlag[] = result.moved || result.broken ? ['torn'] : [];
         const sure = !result.moved && !isRacy(stats, result.readAt);
         if (bytes.length > this.#o.maxContentBytes) flags.push('no-content');
@@ -574,18 +574,23 @@ export class Reconciler {
     }
   }
 
-  /** A file that was emptied a moment ago is looked at again before that counts as a version, but not for ever. */
-  #isBeingRefilled(path: PathName, bytes: Buffer, stats: StatValues, pass: Pass): boolean {
+  /**
+   * A file that was emptied a moment ago is looked at again before that counts as a version, but not for ever. Its times alone do not say that: the
+   * kernel sets the size before them, and who looks in between sees an empty file with the times of the full one.
+   */
+  #isBeingRefilled(path: PathName, bytes: Buffer, stats: StatValues, latest: Latest | undefined, pass: Pass): boolean {
     const now = performance.now();
     const age = Date.now() - stats.ctimeMs;
     const since = this.#emptied.get(path) ?? now;
-    if (!pass.live || bytes.length > 0 || age < 0 || age >= EMPTIED_MS || now - since >= GIVE_UP_MS) {
+    const young = age >= 0 && age < EMPTIED_MS;
+    const wait = young ? EMPTIED_MS - age : (latest?.size ?? 0) > 0 ? EMPTIED_MS - (now - since) : 0;
+    if (!pass.live || bytes.length > 0 || wait <= 0 || now - since >= GIVE_UP_MS) {
       this.#emptied.delete(path);
       return false;
     }
     this.#emptied.set(path, since);
     pass.aside.add(path);
-    this.#o.later(path, EMPTIED_MS - age + 5);
+    this.#o.later(path, wait + 5);
     return true;
   }
 

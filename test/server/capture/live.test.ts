@@ -257,6 +257,27 @@ for line in sys.stdin:
     expect(w.recorder.tree.get('b')?.size).toBe(0);
   });
 
+  test('a file that is emptied in order to be written anew does not show as empty, whatever its times say', async () => {
+    w.write('a', 'before');
+    await (await w.open(live)).start();
+    w.taken();
+    // The times of the emptied file lie far back, as those of a file whose size has been set and whose times have not.
+    const clock = jest
+      .spyOn(Date, 'now')
+      .mockImplementation(() => Math.trunc(performance.timeOrigin + performance.now()) + 60_000);
+    try {
+      w.write('a', '');
+      await sleep(100);
+      w.write('a', 'after');
+      await until(() => w.recorder.tree.get('a')?.hash === sha(Buffer.from('after')), 'the new content');
+      expect(w.taken()).toEqual(['modified a']);
+      w.write('a', '');
+      await until(() => w.recorder.tree.get('a')?.size === 0, 'the empty file');
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
   test('paused, nothing is recorded; resumed, all of it is', async () => {
     await (await w.open(live)).start();
     w.recorder.pause();
