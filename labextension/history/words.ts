@@ -134,7 +134,7 @@ export function shortAgo(at: string, now: number, trans: TranslationBundle): str
 export function kindWord(row: ChangeRow, trans: TranslationBundle): string {
   if (row.cause?.kind === 'restore') return trans.__('restored');
   if (row.cause?.kind === 'received') return trans.__('received');
-  if (row.cause?.kind === 'message') return trans.__('from a message');
+  if (row.cause?.kind === 'message') return trans.__('message');
   switch (row.kind) {
     case 'created':
       return trans.__('new');

@@ -7,13 +7,13 @@ import { readText } from '../storage/read-text.ts';
 const load = (): Promise<typeof age> => import('age-encryption');
 
 /**
- * Encrypts a key for recipients; ASCII armor.
+ * What encrypts for recipients.
  *
  * @param recipients `age1…`.
  * @throws SyftError BAD_REQUEST naming a recipient that is none.
  */
-export async function wrapForRecipients(recipients: readonly string[], key: Uint8Array): Promise<string> {
-  const { armor, Encrypter } = await load();
+export async function encrypterFor(recipients: readonly string[]): Promise<age.Encrypter> {
+  const { Encrypter } = await load();
   const encrypter = new Encrypter();
   for (const recipient of recipients) {
     try {
@@ -22,17 +22,23 @@ export async function wrapForRecipients(recipients: readonly string[], key: Uint
       throw new SyftError('BAD_REQUEST', `"${recipient}" is not an age recipient (age1…).`, { cause: error });
     }
   }
-  return armor.encode(await encrypter.encrypt(key));
+  return encrypter;
+}
+
+/** Encrypts a key for recipients; ASCII armor. Throws as {@link encrypterFor}. */
+export async function wrapForRecipients(recipients: readonly string[], key: Uint8Array): Promise<string> {
+  const encrypter = await encrypterFor(recipients);
+  return (await load()).armor.encode(await encrypter.encrypt(key));
 }
 
 /**
- * Decrypts what {@link wrapForRecipients} or age made; `undefined` when it was not for these identities or was altered.
+ * What decrypts with identities.
  *
  * @param identities `AGE-SECRET-KEY-1…`.
  * @throws SyftError BAD_REQUEST when one is no identity; it is not repeated in the message.
  */
-export async function unwrapByIdentity(identities: readonly string[], armored: string): Promise<Buffer | undefined> {
-  const { armor, Decrypter } = await load();
+export async function decrypterFor(identities: readonly string[]): Promise<age.Decrypter> {
+  const { Decrypter } = await load();
   const decrypter = new Decrypter();
   for (const identity of identities) {
     try {
@@ -43,8 +49,17 @@ export async function unwrapByIdentity(identities: readonly string[], armored: s
       });
     }
   }
+  return decrypter;
+}
+
+/**
+ * Decrypts what {@link wrapForRecipients} or age made; `undefined` when it was not for these identities or was altered. Throws as
+ * {@link decrypterFor}.
+ */
+export async function unwrapByIdentity(identities: readonly string[], armored: string): Promise<Buffer | undefined> {
+  const decrypter = await decrypterFor(identities);
   try {
-    return Buffer.from(await decrypter.decrypt(armor.decode(armored)));
+    return Buffer.from(await decrypter.decrypt((await load()).armor.decode(armored)));
   } catch {
     // What it throws does not tell whose file it is from what was done to it; the caller says what it means.
     return undefined;

@@ -1,12 +1,10 @@
 /** Messages that only their recipients can open: the archive as it is, in an age file (https://age-encryption.org/v1). */
 import { Readable } from 'node:stream';
-import type * as age from 'age-encryption';
 import { SyftError } from '../core/errors.ts';
+import { decrypterFor, encrypterFor } from '../crypto/age.ts';
 
 /** How an age file begins. */
 const MAGIC = Buffer.from('age-encryption.org/v1\n');
-
-const load = (): Promise<typeof age> => import('age-encryption');
 
 /** Bytes → a stream of the web that the library takes. */
 function webStream(pieces: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
@@ -52,15 +50,7 @@ export function sealFor(
   recipients: readonly string[]
 ): (plain: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array> {
   return async function* (plain) {
-    const { Encrypter } = await load();
-    const encrypter = new Encrypter();
-    for (const recipient of recipients) {
-      try {
-        encrypter.addRecipient(recipient);
-      } catch (error) {
-        throw new SyftError('BAD_REQUEST', `"${recipient}" is not an age recipient (age1…).`, { cause: error });
-      }
-    }
+    const encrypter = await encrypterFor(recipients);
     yield* piecesOf(await encrypter.encrypt(webStream(plain)));
   };
 }
@@ -78,17 +68,7 @@ export async function unseal(sealed: Readable, identities: readonly string[]): P
       'The message is encrypted. Name the file with your age identity: --identity-file FILE.'
     );
   }
-  const { Decrypter } = await load();
-  const decrypter = new Decrypter();
-  for (const identity of identities) {
-    try {
-      decrypter.addIdentity(identity);
-    } catch (error) {
-      throw new SyftError('BAD_REQUEST', 'An age identity begins with AGE-SECRET-KEY-1; one given does not hold.', {
-        cause: error
-      });
-    }
-  }
+  const decrypter = await decrypterFor(identities);
   let plain: ReadableStream<Uint8Array>;
   try {
     plain = await decrypter.decrypt(webStream(sealed));

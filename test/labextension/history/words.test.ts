@@ -155,7 +155,8 @@ describe('what happened', () => {
     [{ kind: 'moved', path: 'd/a.txt', from: 'e/a.txt' }, 'moved from e/a.txt', 'moved'],
     [{ kind: 'modified', cause: { kind: 'restore', version: 'dev.1' } }, 'restored from Monday 11:20', 'restored'],
     [{ kind: 'modified', cause: { kind: 'restore', version: 'dev.9' } }, 'restored', 'restored'],
-    [{ kind: 'created', cause: { kind: 'received', workspace: 'w', version: 'v' } }, 'received', 'received']
+    [{ kind: 'created', cause: { kind: 'received', workspace: 'w', version: 'v' } }, 'received', 'received'],
+    [{ kind: 'created', cause: { kind: 'message', message: 'msg_1' } }, 'from a message', 'message']
   ] as const)('%j', (row, long, short) => {
     const timeOf = (id: string): string | undefined => (id === 'dev.1' ? 'Monday 11:20' : undefined);
     expect(happened(change(2, row), trans, timeOf)).toBe(long);
