@@ -24,6 +24,8 @@ export interface RowNumbers {
   readonly previous: RowState | undefined;
 }
 
+const DAY_MICROS = 86_400_000_000;
+
 const KIND_CODES = new Map(KINDS.map((kind, code) => [kind, code]));
 const TYPE_CODES = new Map(TYPES.map((type, code) => [type, code]));
 
@@ -41,6 +43,7 @@ export function putChange(
   column.kind.set(at, KIND_CODES.get(change.kind) as number);
   column.path.set(at, numbers.path);
   column.moment.set(at, change.at);
+  column.day.set(at, Math.floor(change.at / DAY_MICROS));
   column.hlc.set(at, change.hlc);
   column.type.set(at, TYPE_CODES.get(change.type) as number);
   column.size.set(at, whole(change.size));

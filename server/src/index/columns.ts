@@ -176,6 +176,7 @@ const MAKERS = {
   UTINYINT: (api: Api, rows: number) => new Numbers(api.UTINYINT, new Uint8Array(rows)),
   USMALLINT: (api: Api, rows: number) => new Numbers(api.USMALLINT, new Uint16Array(rows)),
   INTEGER: (api: Api, rows: number) => new Numbers(api.INTEGER, new Int32Array(rows)),
+  DATE: (api: Api, rows: number) => new Numbers(api.DATE, new Int32Array(rows)),
   BIGINT: (api: Api, rows: number) => new WideNumbers(api.BIGINT, rows),
   UBIGINT: (api: Api, rows: number) => new WideNumbers(api.UBIGINT, rows),
   TIMESTAMPTZ: (api: Api, rows: number) => new WideNumbers(api.TIMESTAMPTZ, rows),

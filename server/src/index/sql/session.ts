@@ -15,13 +15,14 @@ import type {
 import { availableParallelism } from 'node:os';
 import { SyftError } from '../../core/errors.ts';
 import { sqlError, type QueryText } from './errors.ts';
+import { livesOf, MOST_LIVES, type Life, type Move } from './lives.ts';
 import { BrokenOffError, ResultStream, type SqlRows } from './result-stream.ts';
 import { readStatement, type Statement } from './statement.ts';
 import { words } from './words.ts';
 import { SCHEMA } from '../schema.ts';
 import { CARRIED, ENDS, type Carried } from './protocol.ts';
 import { chunkOf, type TableRows } from './table-rows.ts';
-import { definitions, EXTRA_TABLES, MACRO_SPECS, TABLE_SPECS, type ExtraTable } from './tables.ts';
+import { definitions, EXTRA_TABLES, MACRO_SPECS, TABLE_SPECS, type FilledTable } from './tables.ts';
 
 type Api = typeof DuckdbApi;
 
@@ -43,7 +44,7 @@ export interface SqlSessionOptions {
 
 /** Rows of a table that the index does not have. */
 export interface ExtraRows {
-  readonly table: ExtraTable;
+  readonly table: FilledTable;
   readonly rows: readonly (readonly (string | number | boolean | null)[])[];
 }
 
@@ -66,6 +67,8 @@ export class SqlSession {
   #closed = false;
   #sealed = false;
   #indexMb = 0;
+  /** Whether the lives of files are worked out; `undefined`: nobody asked yet, or there were moves since. */
+  #livesWorkedOut: boolean | undefined;
 
   private constructor(
     api: Api,
@@ -140,6 +143,7 @@ export class SqlSession {
   async take(table: Carried, rows: TableRows): Promise<void> {
     const like = await this.#own.run(`SELECT * FROM ${CATALOG}.${table} LIMIT 0`);
     await this.#append(table, [chunkOf(this.#api, like.columnTypes(), rows)]);
+    if (table === 'moved_rows') this.#livesWorkedOut = undefined;
     if (table !== ENDS) return;
     await this.#own.run(
       `UPDATE ${CATALOG}.change_rows SET ended = e.ended FROM ${CATALOG}.${ENDS} e WHERE change_rows.id = e.id`
@@ -150,6 +154,7 @@ export class SqlSession {
   /** Takes all rows out of a table of an index in memory. */
   async empty(table: Carried): Promise<void> {
     await this.#own.run(`DELETE FROM ${CATALOG}.${table}`);
+    if (table === 'moved_rows') this.#livesWorkedOut = undefined;
   }
 
   async #append(table: Carried, chunks: Iterable<DuckDBDataChunk> | AsyncIterable<DuckDBDataChunk>): Promise<void> {
@@ -327,15 +332,37 @@ export class SqlSession {
     return unknown('did not when it was run again');
   }
 
+  /** Works out the lives of files where `history` needs them. */
+  async #workOutLives(): Promise<void> {
+    if (this.#livesWorkedOut !== undefined) return;
+    const moves: Move[] = [];
+    const [counted] = await (await this.#own.run(`SELECT count(*) FROM ${this.#catalog}.moved_rows`)).getRows();
+    let lives: Life[] | undefined;
+    if (Number(counted?.[0]) <= MOST_LIVES) {
+      const reader = await this.#own.runAndReadAll(
+        `SELECT id, path, from_path FROM ${this.#catalog}.moved_rows ORDER BY id`
+      );
+      for (const [row, path, from] of reader.getRows()) {
+        moves.push({ row: Number(row), path: Number(path), from: Number(from) });
+      }
+      lives = livesOf(moves);
+    }
+    await this.fill({ table: 'lives', rows: (lives ?? []).map(({ of, path, low, high }) => [of, path, low, high]) });
+    this.#livesWorkedOut = lives !== undefined;
+  }
+
   /** Tables without the joins behind columns that the query does not name. */
   async #narrow(connection: DuckDBConnection, { names, star }: Statement): Promise<void> {
-    if (star) return;
+    const history = names.has('history');
+    if (history) await this.#workOutLives();
+    if (star && !history) return;
     const { workspaceId } = this.#options;
     const narrow = definitions({
       catalog: this.#catalog,
       workspaceId,
       temporary: true,
-      wanted: column => names.has(column)
+      ...(!star && { wanted: column => names.has(column) }),
+      ...(this.#livesWorkedOut === true && { livesWorkedOut: true })
     });
     // A name of a table in an expression is a whole row of it; then all is wanted, and nothing narrowed.
     for (const { name, sql } of narrow) if (names.has(name)) await connection.run(sql);

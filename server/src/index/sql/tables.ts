@@ -70,8 +70,7 @@ const CHANGE: Readonly<Record<string, Source>> = {
   at: { type: 'TIMESTAMP WITH TIME ZONE', sql: 'c.moment', description: 'When it was recorded.' },
   day: {
     type: 'DATE',
-    // A cast of TIMESTAMPTZ asks a calendar for each row, which takes ten times as long.
-    sql: 'make_timestamp(epoch_us(c.moment))::DATE',
+    sql: 'c.day',
     description: 'The day of `at` in UTC. Grouping by it is faster than by `date_trunc`.'
   },
   size: { type: 'BIGINT', sql: 'c.size', description: 'Bytes of the content; none for deletions and directories.' },
@@ -217,19 +216,25 @@ const DIRECTORY = TYPES.indexOf('directory');
 const HAS_CONTENT = `c.kind <> ${KIND('deleted')} AND c.type <> ${DIRECTORY}`;
 
 /** The lives of a file under its names, from the last back across moves. */
-function livesOf(catalog: string, path: string): string {
+function livesOf(catalog: string, path: string, workedOut: boolean): string {
   const moves = `FROM ${catalog}.moved_rows m WHERE m.path`;
-  // Known before the rows are looked for, so that the path alone decides which are read further.
-  return `
-    WITH RECURSIVE back(path, high, low, before) AS (
+  const named = `FROM ${catalog}.paths p`;
+  const chosen = `WHERE p.key = ${keyOf(path)} AND p.display = ${path}`;
+  const lives = workedOut
+    ? `SELECT coalesce(l.path, p.id) AS path, coalesce(l.low, 0) AS low, coalesce(l.high, ${LAST_ROW}) AS high
+       ${named} LEFT JOIN extra.lives l ON l.of = p.id ${chosen}`
+    : `WITH RECURSIVE back(path, high, low, before) AS (
       SELECT p.id, ${LAST_ROW}, coalesce((SELECT max(m.id) ${moves} = p.id), 0), (SELECT arg_max(m.from_path, m.id) ${moves} = p.id)
-      FROM ${catalog}.paths p WHERE p.key = ${keyOf(path)} AND p.display = ${path}
+      ${named} ${chosen}
       UNION ALL
       SELECT b.before, b.low - 1,
         coalesce((SELECT max(m.id) ${moves} = b.before AND m.id < b.low), 0),
         (SELECT arg_max(m.from_path, m.id) ${moves} = b.before AND m.id < b.low)
-      FROM back b WHERE b.before IS NOT NULL),
-    lives AS MATERIALIZED (SELECT * FROM back)
+      FROM back b WHERE b.before IS NOT NULL)
+      SELECT path, high, low FROM back`;
+  // Known before the rows are looked for, so that the path alone decides which are read further.
+  return `
+    WITH lives AS MATERIALIZED (${lives})
     SELECT r.* FROM ${catalog}.change_rows r JOIN lives l ON r.path = l.path WHERE r.id BETWEEN l.low AND l.high`;
 }
 
@@ -239,18 +244,23 @@ interface TableSpec extends SqlTable {
 
 interface MacroSpec extends SqlMacro {
   readonly parameters: readonly string[];
-  readonly sql: (catalog: string, wanted: Wanted) => string;
+  /** @param livesWorkedOut `extra.lives` is filled. */
+  readonly sql: (catalog: string, wanted: Wanted, livesWorkedOut: boolean) => string;
 }
 
 /** Tables that the index does not have: filled from elsewhere, when a query names them. */
 export type ExtraTable = 'labels' | 'chunks' | 'storage_rows';
 
-/** Columns of the tables in {@link ExtraTable}, as they are created. */
-export const EXTRA_TABLES: Readonly<Record<ExtraTable, string>> = {
+/** All of them: the lives of files are worked out from the index. */
+export type FilledTable = ExtraTable | 'lives';
+
+/** Columns of these tables, as they are created. */
+export const EXTRA_TABLES: Readonly<Record<FilledTable, string>> = {
   labels: 'version_id VARCHAR, label VARCHAR, pinned BOOLEAN',
   chunks: 'chunk VARCHAR, stored_bytes BIGINT, contents BIGINT',
   storage_rows:
-    'path VARCHAR, versions BIGINT, content_bytes BIGINT, stored_bytes BIGINT, freed_bytes BIGINT, shared_bytes BIGINT'
+    'path VARCHAR, versions BIGINT, content_bytes BIGINT, stored_bytes BIGINT, freed_bytes BIGINT, shared_bytes BIGINT',
+  lives: 'of BIGINT, path BIGINT, low BIGINT, high BIGINT'
 };
 
 const STORAGE_COLUMNS: readonly SqlColumn[] = [
@@ -385,7 +395,8 @@ export const MACRO_SPECS: readonly MacroSpec[] = [
     example: `SELECT version_id, kind, "at", size FROM history('data/sales.csv') ORDER BY "at" DESC`,
     columns: columnsOf(CHANGE_NAMES),
     parameters: ['file'],
-    sql: (catalog, wanted) => changesOver(catalog, `(${livesOf(catalog, 'file')})`, CHANGE_NAMES, wanted)
+    sql: (catalog, wanted, livesWorkedOut) =>
+      changesOver(catalog, `(${livesOf(catalog, 'file', livesWorkedOut)})`, CHANGE_NAMES, wanted)
   },
   {
     name: 'changed_between',
@@ -469,6 +480,8 @@ export interface DefinitionOptions {
   /** For this connection only. */
   readonly temporary?: boolean;
   readonly wanted?: Wanted;
+  /** `extra.lives` is filled: `history` need not follow moves by itself. */
+  readonly livesWorkedOut?: boolean;
 }
 
 /** Statements that define tables and macros. */
@@ -476,7 +489,8 @@ export function definitions({
   catalog,
   workspaceId,
   temporary = false,
-  wanted = EVERY
+  wanted = EVERY,
+  livesWorkedOut = false
 }: DefinitionOptions): Definition[] {
   if (!/^[0-9a-f]{32}$/.test(workspaceId)) throw new TypeError('not a workspace id');
   const create = temporary ? 'CREATE TEMP' : 'CREATE';
@@ -487,7 +501,7 @@ export function definitions({
     })),
     ...MACRO_SPECS.map(({ name, parameters, sql }) => ({
       name,
-      sql: `${create} MACRO ${name}(${parameters.join(', ')}) AS TABLE ${sql(catalog, wanted)}`
+      sql: `${create} MACRO ${name}(${parameters.join(', ')}) AS TABLE ${sql(catalog, wanted, livesWorkedOut)}`
     }))
   ];
 }
