@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -81,7 +81,7 @@ def result_of(answer: Answer, kind: Kind) -> Any:
     pyarrow = _library("pyarrow")
     if pyarrow is None:
         # polars reads Arrow by itself.
-        return _polars(_library("polars").read_ipc_stream(answer.body), answer)
+        return _polars(_held_by_polars(lambda polars: polars.read_ipc_stream(answer.body)), answer)
     with _library("pyarrow.ipc").open_stream(pyarrow.py_buffer(answer.body)) as stream:
         table = stream.read_all()
     columns = [Column(field.name, str(field.type)) for field in table.schema]
@@ -90,7 +90,10 @@ def result_of(answer: Answer, kind: Kind) -> Any:
     if kind == "rows":
         return _rows(table.to_pylist(), columns, answer)
     if kind == "polars":
-        return _polars(_library("polars").from_arrow(table), answer, columns)
+        foreign = [field for field in table.schema if _is_foreign_to_polars(pyarrow.types, field.type)]
+        if foreign:
+            raise _not_for_polars(", ".join(f"{field.name} ({field.type})" for field in foreign))
+        return _polars(_held_by_polars(lambda polars: polars.from_arrow(table)), answer, columns)
     return _pandas(_to_pandas(pyarrow, table), answer, columns)
 
 
@@ -135,6 +138,32 @@ def _pandas(frame: Any, answer: Answer, columns: Sequence[Column]) -> Any:
 
     show_as_table(frame, columns, _foot(len(frame), answer), rows_of)
     return frame
+
+
+def _not_for_polars(what: str) -> SyftSqlError:
+    return SyftSqlError(
+        "SQL_INVALID",
+        f"polars cannot hold {what}. Cast intervals, unions and whole numbers of more than 38 digits to VARCHAR in the query, "
+        'or ask for as_="arrow" or "pandas".',
+    )
+
+
+def _is_foreign_to_polars(types: Any, kind: Any) -> bool:
+    """Of an Arrow type. polars 2 raises on an interval and on a union, and ends with a panic on numbers of 256 bits."""
+    if types.is_interval(kind) or types.is_union(kind) or types.is_decimal256(kind):
+        return True
+    return any(_is_foreign_to_polars(types, kind.field(i).type) for i in range(kind.num_fields)) if kind.num_fields else False
+
+
+def _held_by_polars(make: Callable[[Any], Any]) -> Any:
+    try:
+        return make(_library("polars"))
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    # A panic of polars is no Exception for Python.
+    except BaseException as error:
+        first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise _not_for_polars(f"this result ({first})") from error
 
 
 def _polars(frame: Any, answer: Answer, columns: Sequence[Column] | None = None) -> Any:

@@ -96,3 +96,17 @@ def test_no_rows_and_many_rows_arrive(workspace: Path) -> None:
     many = "SELECT range AS n, 'row ' || range AS text FROM range(300000), files WHERE path = $p"
     _, _, rows, count, _ = ask(workspace, many, without="pyarrow")
     assert (rows[2], count) == (["2", "row 2"], 300_000)
+
+
+@pytest.mark.parametrize("without", ["", "pyarrow"])
+@pytest.mark.parametrize("value", ["[INTERVAL 1 DAY]", "(-170141183460469231731687303715884105728)::HUGEINT"])
+def test_what_polars_cannot_hold_is_said_and_not_a_panic(workspace: Path, value: str, without: str) -> None:
+    query = f"SELECT {value} AS odd FROM files WHERE path = $p"
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, without, "polars", query], cwd=workspace, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith("syft_sync.sql_error.SyftSqlError: polars cannot hold ")
+    assert 'as_="arrow"' in last
+    assert last.endswith("[SQL_INVALID]")
