@@ -1,6 +1,7 @@
 /** A result in the format that was asked for, piece by piece, no more rows than were asked for. */
 import type * as DuckdbApi from '@duckdb/node-api';
 import type { DuckDBDataChunk } from '@duckdb/node-api';
+import { SyftError } from '../../core/errors.ts';
 import { jsonWriter } from './json.ts';
 import type { Format } from './protocol.ts';
 import type { SqlRows } from './result-stream.ts';
@@ -12,8 +13,10 @@ type Api = typeof DuckdbApi;
 export interface EncodeOptions {
   readonly format: Format;
   readonly maxRows: number;
-  /** Directory for a file on the way; `undefined`: none may be written. */
-  readonly scratch: string | undefined;
+  /** Private directory for what is made on the way; there for Parquet. */
+  readonly scratch?: string | undefined;
+  /** No row may come to a disk. */
+  readonly sealed: boolean;
   /** Megabytes that what is made of the rows may take. */
   readonly memoryMb: number;
   /** Kept up to date. */
@@ -37,7 +40,9 @@ export async function* encodeRows(
     }
     case 'parquet': {
       const { encodeParquet } = await import('./parquet.ts');
-      yield* encodeParquet(api, result, chunks, options);
+      const { scratch, sealed, memoryMb } = options;
+      if (scratch === undefined) throw new SyftError('INTERNAL', 'Parquet is made without a place for it.');
+      yield* encodeParquet(api, result, chunks, { scratch, sealed, memoryMb });
       return;
     }
     case 'json':

@@ -125,8 +125,8 @@ export class SqlEngine implements AsyncDisposable {
           ...about,
           database: copy?.file,
           sealed,
-          // Only Parquet is written by way of a file.
-          scratch: query.format === 'parquet' && !sealed ? await ownScratch() : undefined
+          // Only Parquet is written by way of a file, or of a pipe.
+          scratch: query.format === 'parquet' ? await ownScratch() : undefined
         },
         async (extras, contents) => ({
           extras: await (await import('./source.ts')).extraRows(this.#options, extras, signal),

@@ -35,7 +35,7 @@ const REFUSED =
 
 function codeOf(message: string): ErrorCode {
   if (/^Parser Error/.test(message)) return 'SQL_SYNTAX';
-  if (/^Out of Memory Error|bad_alloc|failed to allocate/i.test(message)) return 'SQL_MEMORY';
+  if (/^Out of Memory Error|bad_alloc|failed to allocate|could not allocate block/i.test(message)) return 'SQL_MEMORY';
   if (REFUSED.test(message)) return 'SQL_FORBIDDEN';
   return 'SQL_INVALID';
 }

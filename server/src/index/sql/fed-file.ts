@@ -73,13 +73,18 @@ export async function withFedFile<T>(
   }
 }
 
-async function makePipe(name: string): Promise<void> {
+/**
+ * Makes a pipe with a name, for this user alone.
+ *
+ * @throws SyftError SQL_UNAVAILABLE.
+ */
+export async function makePipe(name: string): Promise<void> {
   try {
     await promisify(execFile)('mkfifo', ['-m', '600', name]);
   } catch (error) {
     throw new SyftError(
       'SQL_UNAVAILABLE',
-      'The contents of an encrypted log are queried by way of a named pipe, which this system does not make.',
+      'What is read of an encrypted log goes through a named pipe, which this system does not make.',
       { cause: error }
     );
   }

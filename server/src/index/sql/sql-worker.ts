@@ -189,9 +189,8 @@ async function answer(request: RunRequest, signal: AbortSignal, counts: Counts):
  * and not with rows that break off.
  */
 async function sendRows(request: RunRequest, result: SqlRows, signal: AbortSignal, counts: Counts): Promise<void> {
-  const { format, maxRows, memoryMb } = request;
-  const scratch = request.sealed ? undefined : request.scratch;
-  const pieces = encodeRows(api, result, { format, maxRows, scratch, memoryMb, counts });
+  const { format, maxRows, scratch, sealed, memoryMb } = request;
+  const pieces = encodeRows(api, result, { format, maxRows, scratch, sealed, memoryMb, counts });
   let held: (Uint8Array | string)[] | undefined = [];
   let size = 0;
   let sooner: NodeJS.Timeout | undefined;

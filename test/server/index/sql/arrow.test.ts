@@ -26,7 +26,8 @@ async function encoded(query: string, format: Format = 'arrow', maxRows = 1_000_
   const pieces: Buffer[] = [];
   await session.run(await session.read(query), undefined, AbortSignal.timeout(20_000), async rows => {
     const counts = { rows: 0, truncated: false };
-    for await (const piece of encodeRows(api, rows, { format, maxRows, scratch: index.dir, memoryMb: 256, counts })) {
+    const options = { format, maxRows, scratch: index.dir, sealed: false, memoryMb: 256, counts };
+    for await (const piece of encodeRows(api, rows, options)) {
       pieces.push(Buffer.from(piece));
     }
   });

@@ -4,10 +4,11 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { DuckDBInstance } from '@duckdb/node-api';
 import type { Change } from '../../../../server/src/core/change.ts';
 import { Marks } from '../../../../server/src/core/retention-act.ts';
 import { ChangeIndex } from '../../../../server/src/index/change-index.ts';
@@ -87,16 +88,23 @@ afterAll(async () => {
   await rm(base, { recursive: true, force: true });
 });
 
-async function run(query: string, more: Partial<SqlQuery> = {}): Promise<unknown> {
+async function answer(query: string, more: Partial<SqlQuery> = {}, onPiece?: () => Promise<void>): Promise<Buffer> {
   const { bytes, ended } = await engine.query(
     { query, format: 'json', maxRows: 1_000_000, timeoutMs: 20_000, memoryMb: 256, ...more },
     new AbortController().signal
   );
   const pieces: Uint8Array[] = [];
-  for await (const piece of bytes) pieces.push(piece);
+  for await (const piece of bytes) {
+    pieces.push(piece);
+    await onPiece?.();
+  }
   const { error } = await ended;
   if (error !== undefined) throw error;
-  return JSON.parse(Buffer.concat(pieces).toString());
+  return Buffer.concat(pieces);
+}
+
+async function run(query: string, more: Partial<SqlQuery> = {}): Promise<unknown> {
+  return JSON.parse((await answer(query, more)).toString());
 }
 
 test('its changes are answered, and what came since', async () => {
@@ -148,7 +156,37 @@ describe('its contents are tables that no disk sees', () => {
       message: expect.stringContaining('of an encrypted log nothing is written to a disk in the clear') as unknown
     });
     await expect(run(`SELECT count(*) FROM version_of('${SECRET}/h.csv')`)).rejects.toMatchObject({ code: 'INTERNAL' });
-    await expect(run('SELECT 1 AS one', { format: 'parquet' })).rejects.toMatchObject({ code: 'SQL_FORBIDDEN' });
+    expect(await run('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test('and its rows are a Parquet file that is in no file', async () => {
+    const before = looks;
+    const query = `SELECT range AS n, '${SECRET} ' || md5(range::VARCHAR) AS note FROM range(300000)`;
+    const parquet = await answer(query, { format: 'parquet' }, look);
+    expect(looks).toBeGreaterThan(before + 2);
+    const file = join(await mkdtemp(join(tmpdir(), 'syft-sql-parquet-')), 'out.parquet');
+    await writeFile(file, parquet);
+    const instance = await DuckDBInstance.create();
+    const read = await (await instance.connect()).runAndReadAll(`SELECT count(*), sum(n), min(note) FROM '${file}'`);
+    expect(read.getRows()).toEqual([[300_000n, 44_999_850_000n, expect.stringMatching(new RegExp(`^${SECRET} 00`))]]);
+    instance.closeSync();
+    await rm(dirname(file), { recursive: true, force: true });
+    await expect(
+      answer(`SELECT error('late') FROM range(3) WHERE range = 2`, { format: 'parquet' })
+    ).rejects.toMatchObject({ code: 'SQL_INVALID' });
+    const much = `SELECT md5(range::VARCHAR) || md5((range + 1)::VARCHAR) AS a FROM range(20000000)`;
+    await expect(answer(much, { format: 'parquet', maxRows: 100_000_000, memoryMb: 64 })).rejects.toMatchObject({
+      code: 'SQL_MEMORY'
+    });
+    const left = await engine.query(
+      { query, format: 'parquet', maxRows: 1_000_000, timeoutMs: 20_000, memoryMb: 256 },
+      new AbortController().signal
+    );
+    for await (const piece of left.bytes) {
+      expect(piece.length).toBeGreaterThan(0);
+      break;
+    }
+    await left.ended;
     expect(await run('SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
