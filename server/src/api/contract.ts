@@ -355,6 +355,237 @@ export const ImportResultSchema = z.object({
 });
 export type ImportResult = z.infer<typeof ImportResultSchema>;
 
+/**
+ * What is to be thought of a message. `verified`: signature, hashes and proofs hold, and the sender is known or is this installation;
+ * `new-sender`: all holds, and the key is not known here; `changed-sender`: a known name with another key; `unsigned`: OpenMined's own
+ * forms, whose hashes hold and which anybody can have made; `altered`: it does not hold; `locked`: sealed, and nothing here opens it.
+ */
+export const MessageStateSchema = z.enum(['verified', 'new-sender', 'changed-sender', 'unsigned', 'altered', 'locked']);
+export type MessageState = z.infer<typeof MessageStateSchema>;
+export const MessageBoxSchema = z.enum(['inbox', 'outbox']);
+export type MessageBoxName = z.infer<typeof MessageBoxSchema>;
+
+const MessageIdSchema = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'this is not the id of a message')
+  .meta({
+    description: 'The first 32 hex digits of the SHA-256 of the `.syft` file, of the outbox of the message’s id'
+  });
+
+/** A file of a message, and what stands at its path in the workspace now. */
+export const MessageFileSchema = z.object({
+  path: z.string(),
+  pathBase64: z.string().optional(),
+  size: z.number().int().nonnegative(),
+  hash: z.string().optional().meta({ description: '`sha256:` + 64 hex digits' }),
+  versionId: z.string().optional().meta({ description: 'Its version at the sender' }),
+  kind: z.enum(['text', 'notebook', 'image', 'table', 'other']).optional(),
+  here: z
+    .enum(['same', 'different', 'missing', 'deleted'])
+    .meta({ description: 'Against the same path, here and now' }),
+  hereVersionId: z.string().optional().meta({ description: 'The version here that it is compared with' })
+});
+export type MessageFileDto = z.infer<typeof MessageFileSchema>;
+
+/** Something that follows from the bytes of a message, or that it only says. */
+export const MessageFactSchema = z.object({
+  fact: z.string(),
+  text: z.string().meta({ description: 'A sentence' }),
+  path: z.string().optional(),
+  value: z.union([z.string(), z.number()]).optional()
+});
+export type MessageFact = z.infer<typeof MessageFactSchema>;
+
+export const MessageSummarySchema = z.object({
+  id: MessageIdSchema,
+  box: MessageBoxSchema,
+  state: MessageStateSchema,
+  problem: z.string().optional().meta({ description: 'A sentence, of altered, locked and changed-sender' }),
+  messageId: z.string().optional(),
+  form: z.enum(['syft-sync', 'SyftMessage v1', 'syft events']).optional(),
+  sender: z
+    .object({
+      name: z.string(),
+      fingerprint: z.string().optional().meta({ description: 'Five words of the key' }),
+      publicKey: z.string().optional().meta({ description: 'Ed25519, base64' }),
+      own: z.boolean().meta({ description: 'Signed by this installation' })
+    })
+    .optional(),
+  recipients: z.array(z.string()),
+  note: z.string().optional(),
+  replyTo: z.string().optional().meta({ description: 'The message id that it answers' }),
+  at: z
+    .string()
+    .optional()
+    .meta({ description: 'ISO 8601: when its newest version was recorded, by the sender’s clock' }),
+  receivedAt: z.string().meta({ description: 'ISO 8601; of the outbox when it was sent' }),
+  read: z.boolean(),
+  size: z.number().int().nonnegative().meta({ description: 'Bytes of the archive' }),
+  sealed: z.boolean(),
+  files: z.number().int().nonnegative(),
+  bytes: z.number().nonnegative().meta({ description: 'Of the contents' }),
+  paths: z.array(z.string()).meta({ description: 'The first twenty' }),
+  accepted: z
+    .object({ at: z.string(), to: z.string().optional(), changes: z.number().int().nonnegative() })
+    .optional()
+    .meta({ description: 'When it was last taken into the workspace' }),
+  source: z.enum(['file', 'upload', 'mailbox']).optional(),
+  delivered: z.object({ contact: z.string().optional(), path: z.string().optional() }).optional()
+});
+export type MessageSummary = z.infer<typeof MessageSummarySchema>;
+
+export const MessageDetailSchema = MessageSummarySchema.extend({
+  fileList: z.array(MessageFileSchema).meta({ description: 'At most 10,000' }),
+  proven: z.array(MessageFactSchema).meta({ description: 'What follows from its bytes; at most 10,000' }),
+  claimed: z.array(MessageFactSchema).meta({ description: 'What it only says; at most 10,000' })
+});
+export type MessageDetail = z.infer<typeof MessageDetailSchema>;
+
+export const MessagesQuerySchema = z.object({
+  box: MessageBoxSchema.optional(),
+  q: z
+    .string()
+    .max(500)
+    .optional()
+    .meta({
+      description:
+        'Case-insensitive part of sender, note, a path, a recipient, or the id of the message or of what it answers'
+    }),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  before: z.string().max(100).optional().meta({ description: 'Cursor from `next`: older than this' })
+});
+export type MessagesQuery = z.input<typeof MessagesQuerySchema>;
+export const MessagesPageSchema = z.object({
+  messages: z.array(MessageSummarySchema).meta({ description: 'Newest first' }),
+  total: z.number().int().nonnegative().meta({ description: 'Messages that match, all pages' }),
+  unread: z.number().int().nonnegative().meta({ description: 'Of the inbox, whatever was asked for' }),
+  next: z.string().optional().meta({ description: 'Cursor for the next, older page; absent at the end' })
+});
+export type MessagesPage = z.infer<typeof MessagesPageSchema>;
+
+const MessageFilePathSchema = z.string().min(1).max(8192).meta({ description: 'A `.syft` file in the workspace' });
+const RecipientsSchema = z
+  .array(z.string().min(1).max(4000))
+  .max(100)
+  .meta({ description: 'Names or fingerprint words of contacts, or age recipients' });
+
+export const InspectMessageRequestSchema = z.object({ path: MessageFilePathSchema });
+export type InspectMessageRequest = z.infer<typeof InspectMessageRequestSchema>;
+export const ReceiveMessageRequestSchema = z.object({ path: MessageFilePathSchema });
+export type ReceiveMessageRequest = z.infer<typeof ReceiveMessageRequestSchema>;
+
+export const MessageContentQuerySchema = z.object({
+  id: MessageIdSchema.optional(),
+  path: MessageFilePathSchema.optional(),
+  file: z.coerce.number().int().min(0).max(1_000_000).meta({ description: 'Its place in `fileList`, from 0' }),
+  download: z.string().optional().meta({ description: 'Present: as an attachment under the name of the file' })
+});
+export type MessageContentQuery = z.input<typeof MessageContentQuerySchema>;
+
+/** Takes files of a message into the workspace. What stood at their places is recorded first. */
+export const AcceptMessageRequestSchema = z.object({
+  id: MessageIdSchema.optional(),
+  path: MessageFilePathSchema.optional(),
+  to: ImportRequestSchema.shape.to,
+  trust: ImportRequestSchema.shape.trust,
+  fingerprint: z.string().max(100).optional().meta({
+    description: 'With `trust`, where the sender has a key: the words that were shown. Another key than that is refused'
+  }),
+  files: z.array(z.number().int().nonnegative()).min(1).max(100_000).optional().meta({
+    description: 'Places in `fileList`, from 0; absent: all'
+  })
+});
+export type AcceptMessageRequest = z.infer<typeof AcceptMessageRequestSchema>;
+
+export const PlanMessageRequestSchema = z.object({
+  versions: z.array(z.string().min(1).max(100)).max(10_000).optional().meta({ description: 'Version ids' }),
+  paths: z.array(z.string().min(1).max(8192)).max(10_000).optional().meta({
+    description: 'Files and folders of the workspace; of a folder the newest version of everything recorded below'
+  }),
+  note: z.string().max(100_000).optional(),
+  recipients: RecipientsSchema.optional(),
+  replyTo: z.string().max(200).optional().meta({ description: 'The message id that it answers' })
+});
+export type PlanMessageRequest = z.infer<typeof PlanMessageRequestSchema>;
+/** What sharing would send. */
+export const PlanMessageResultSchema = z.object({
+  files: z
+    .array(z.object({ path: z.string(), versionId: z.string(), size: z.number().int().nonnegative() }))
+    .meta({ description: 'At most 10,000' }),
+  bytes: z.number().nonnegative().meta({ description: 'Of all contents' }),
+  refused: z
+    .array(z.object({ path: z.string(), reason: z.string().meta({ description: 'A sentence' }) }))
+    .meta({ description: 'What was asked for and is not sent; at most 10,000' }),
+  sealed: z.boolean().meta({ description: 'Only the recipients can open it' }),
+  unsealable: z
+    .array(z.string())
+    .meta({ description: 'Recipients no age key is known of, because of whom it is not sealed' })
+});
+export type PlanMessageResult = z.infer<typeof PlanMessageResultSchema>;
+
+export const ShareMessageRequestSchema = PlanMessageRequestSchema.extend({
+  deliver: z.union([
+    z.strictObject({ path: z.string().min(1).max(8192).meta({ description: 'Workspace path of the `.syft` file' }) }),
+    z.strictObject({ contact: z.string().min(1).max(1000).meta({ description: 'Put into this contact’s mailbox' }) }),
+    z.strictObject({ keep: z.literal(true).meta({ description: 'Only into the outbox' }) })
+  ])
+});
+export type ShareMessageRequest = z.infer<typeof ShareMessageRequestSchema>;
+export const ShareMessageResultSchema = z.object({
+  id: MessageIdSchema,
+  messageId: z.string(),
+  path: z.string().optional(),
+  files: z.number().int().nonnegative(),
+  bytes: z.number().nonnegative(),
+  sealed: z.boolean(),
+  unproven: z.array(z.string()).meta({ description: 'Versions that no signed checkpoint covers yet' })
+});
+export type ShareMessageResult = z.infer<typeof ShareMessageResultSchema>;
+
+export const RemoveMessageResultSchema = z.object({ removed: z.literal(true) });
+export type RemoveMessageResult = z.infer<typeof RemoveMessageResultSchema>;
+export const FetchMessagesResultSchema = z.object({
+  received: z.number().int().nonnegative(),
+  mailboxes: z.number().int().nonnegative(),
+  problems: z.array(z.string()).meta({ description: 'Sentences' })
+});
+export type FetchMessagesResult = z.infer<typeof FetchMessagesResultSchema>;
+
+/** Somebody whose key is known here, or this installation itself. */
+export const ContactSchema = z.object({
+  name: z.string(),
+  publicKey: z.string().meta({ description: 'Ed25519, base64' }),
+  fingerprint: z.string().meta({ description: 'Five words of the key' }),
+  recipient: z.string().optional().meta({ description: '`age1…`: what messages to them are sealed for' }),
+  mailbox: z.string().optional().meta({ description: 'URL of a storage, such as file:///… or s3://…' }),
+  link: z.string()
+});
+export type ContactDto = z.infer<typeof ContactSchema>;
+export const ContactsSchema = z.object({ me: ContactSchema, contacts: z.array(ContactSchema) });
+export type ContactsDto = z.infer<typeof ContactsSchema>;
+export const AddContactRequestSchema = z.union([
+  z.strictObject({
+    link: z.string().min(1).max(16_384),
+    recipient: z.string().max(4000).optional(),
+    mailbox: z.string().max(8192).optional()
+  }),
+  z.strictObject({
+    picture: z.string().min(1).max(900_000).meta({ description: 'A PNG with the link as QR code, in base64' })
+  })
+]);
+export type AddContactRequest = z.infer<typeof AddContactRequestSchema>;
+export const ChangeMyContactRequestSchema = z.object({
+  name: z.string().min(1).max(1000).optional(),
+  recipient: z.string().max(4000).optional(),
+  mailbox: z.string().max(8192).optional()
+});
+export type ChangeMyContactRequest = z.infer<typeof ChangeMyContactRequestSchema>;
+export const ContactPictureQuerySchema = z.object({
+  name: z.string().max(1000).optional().meta({ description: 'A contact; absent: this installation' }),
+  format: z.enum(['svg', 'png']).default('svg')
+});
+export type ContactPictureQuery = z.input<typeof ContactPictureQuerySchema>;
+
 export const StatsSchema = z.object({
   filesCreated: z.number().int(),
   filesModified: z.number().int(),
@@ -442,6 +673,8 @@ export interface LiveEvents {
   status: Status;
   /** What was missed since `Last-Event-ID` is more than is replayed, or old rows say something else now: load afresh. */
   reset: Record<string, never>;
+  /** A message came, went, was read or accepted, or is to be judged otherwise. */
+  messages: { unread: number };
 }
 
 export const ContentQuerySchema = z.object({
