@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'ARCHIVE_INVALID'
   | 'SENDER_UNKNOWN'
   | 'SENDER_CHANGED'
+  | 'MESSAGES_FULL'
   | 'DISK_FULL'
   | 'DISK_READ_ONLY'
   | 'DISK_ERROR'

@@ -5,7 +5,7 @@
  */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { lstat, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { changeToJson, versionId, type Cause, type Change, type ChangeJson } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
@@ -17,6 +17,7 @@ import { EVENTS_MEMBER } from '../messages/description.ts';
 import { eventContents, inspect, type Inspected, type MessageFile, type Sender } from '../messages/inspect.ts';
 import { faultOfPlace } from '../messages/member-names.ts';
 import { ArchiveFault } from '../messages/archive-fault.ts';
+import type { ArchiveSource } from '../messages/archive-source.ts';
 import { Archive, keeping, type OpenArchiveOptions } from '../messages/read-archive.ts';
 import { absolute, type RestoreOutcome } from './restore.ts';
 import type { Workspace } from './workspace.ts';
@@ -26,6 +27,13 @@ export interface ImportOptions extends OpenArchiveOptions {
   readonly to?: PathName | undefined;
   /** Believes a sender who is not known yet, from now on; of a message that is not signed, for this once. */
   readonly trust?: boolean | undefined;
+  /**
+   * The words of the key that a person was shown before they said that the sender is to be trusted. Another key than that is refused, and so is
+   * trust without them (`''`) in a sender who has a key. Absent: whoever trusts has looked for themselves.
+   */
+  readonly fingerprint?: string | undefined;
+  /** Which of its files, by their places from 0; default all. */
+  readonly files?: readonly number[] | undefined;
   /** Where contacts and the device key are; default the user's configuration. */
   readonly configuration?: string | undefined;
 }
@@ -75,6 +83,34 @@ async function checkSender(
       ? `The message is not signed, and anybody can have made it in the name of ${sender.name}. To take it all the same: --trust.`
       : `The message is from ${sender.name}, key ${wordsOf({ publicKey: sender.publicKey })}, who is not known here. Ask for these words; if they are right: --trust.`
   );
+}
+
+/** The key is the one that was shown when it was agreed to. Throws BAD_REQUEST, SENDER_CHANGED. */
+function checkFingerprint({ sender }: Inspected, shown: string | undefined): void {
+  if (shown === undefined || sender.publicKey === undefined) return;
+  const words = wordsOf({ publicKey: sender.publicKey });
+  if (shown === words) return;
+  if (shown === '') {
+    throw new SyftError('BAD_REQUEST', `fingerprint: say which key of ${sender.name} was compared; it is ${words}.`);
+  }
+  throw new SyftError(
+    'SENDER_CHANGED',
+    `The message is signed with the key ${words}, and not with ${shown}, which was agreed to. Look at it again.`
+  );
+}
+
+/** The files that were asked for, in the order of the message. Throws BAD_REQUEST. */
+function chosenFiles(files: readonly MessageFile[], chosen: readonly number[] | undefined): readonly MessageFile[] {
+  if (chosen === undefined) return files;
+  const wrong = chosen.find(place => files[place] === undefined);
+  if (wrong !== undefined) {
+    throw new SyftError(
+      'BAD_REQUEST',
+      `files: the message has ${files.length} files, counted from 0, and none ${wrong}.`
+    );
+  }
+  const wanted = new Set(chosen);
+  return files.filter((_, place) => wanted.has(place));
 }
 
 /**
@@ -139,6 +175,11 @@ async function placesOf(
   return placed;
 }
 
+/** What the system said of a file of ours, and not a parser of the message. */
+function isSystemError(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'syscall' in error;
+}
+
 /** Goes through the message again, and stages what is to be placed. @throws ArchiveFault when it is not what it was. */
 async function stage(archive: Archive, inspected: Inspected, placed: readonly Placed[]): Promise<void> {
   const byMember = new Map(
@@ -148,7 +189,14 @@ async function stage(archive: Archive, inspected: Inspected, placed: readonly Pl
   const members = await archive.read(name => {
     const place = byMember.get(name);
     if (place === undefined) return events.take(name);
-    return pieces => pipeline(pieces, createWriteStream(place.staged, { mode: 0o600, flags: 'wx' }));
+    return async pieces => {
+      try {
+        await pipeline(pieces, createWriteStream(place.staged, { mode: 0o600, flags: 'wx' }));
+      } catch (error) {
+        // A full disk is no fault of the message.
+        throw isSystemError(error) ? writeError(error, displayPath(place.path)) : error;
+      }
+    };
   });
   const same =
     members.length === inspected.members.length &&
@@ -206,13 +254,13 @@ async function putBack(workspace: Workspace, done: readonly RestoreOutcome[]): P
  * Imports a message.
  *
  * @param workspace An open workspace that records.
- * @param file The `.syft` file.
- * @throws SyftError ARCHIVE_INVALID, SENDER_UNKNOWN, SENDER_CHANGED, KEY_MISSING, KEY_MISMATCH, PATH_*, RESTORE_*, DISK_*, CANCELLED; then the
- *   workspace is as it was.
+ * @param file The `.syft` file, or where its bytes come from, which is closed.
+ * @throws SyftError ARCHIVE_INVALID, SENDER_UNKNOWN, SENDER_CHANGED, KEY_MISSING, KEY_MISMATCH, PATH_*, RESTORE_*, DISK_*, BAD_REQUEST,
+ *   CANCELLED; then the workspace is as it was.
  */
 export async function importMessage(
   workspace: Workspace,
-  file: string,
+  file: string | ArchiveSource,
   options: ImportOptions = {}
 ): Promise<ImportedMessage> {
   const { to = '', trust = false, signal } = options;
@@ -224,12 +272,14 @@ export async function importMessage(
     const inspected = await inspect(archive);
     const { sender, id, note } = inspected;
     const standing = await contacts.standingOf(sender, ownKeys(configuration, workspace.logDir));
+    checkFingerprint(inspected, options.fingerprint);
     await checkSender(contacts, inspected, standing, trust);
+    const files = chosenFiles(inspected.files, options.files);
     await mkdir(workspace.stagingDir, { recursive: true, mode: 0o700 });
     // Looked at before anything is staged: what is in the way shows while nothing has been written.
-    await placesOf(workspace, inspected.files, to, '');
+    await placesOf(workspace, files, to, '');
     stagingDir = await mkdtemp(join(workspace.stagingDir, 'import-'));
-    const placed = await placesOf(workspace, inspected.files, to, stagingDir);
+    const placed = await placesOf(workspace, files, to, stagingDir);
     await stage(archive, inspected, placed);
     const done: RestoreOutcome[] = [];
     try {
@@ -257,7 +307,7 @@ export async function importMessage(
     };
   } catch (error) {
     if (error instanceof ArchiveFault) throw archive.invalid(error.message, error);
-    throw error instanceof SyftError ? error : writeError(error, basename(file));
+    throw error instanceof SyftError ? error : writeError(error, 'the message could not be taken into the workspace');
   } finally {
     if (stagingDir !== undefined) await rm(stagingDir, { recursive: true, force: true });
   }

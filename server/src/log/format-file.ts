@@ -26,8 +26,8 @@ export const GITIGNORE = Buffer.from('*\n');
 
 /** Directories below the log that may be deleted without loss, and what belongs to running processes. */
 export const DISPOSABLE: readonly string[] = ['index', 'cache', 'locks'];
-/** What a receiver may have left in a directory that was not recorded so far. */
-const OF_RECEIVERS: readonly string[] = ['receive', 'conflicts'];
+/** What a receiver, or an earlier log, may have left in a directory that was not recorded so far. */
+const LEFT_BEFORE: readonly string[] = ['receive', 'conflicts', 'messages'];
 
 /** Throws LOG_PATH_NOT_DIRECTORY; false when there is nothing. */
 export function isLogDirectory(dir: string): boolean {
@@ -167,7 +167,7 @@ export function refuseStrangers(dir: string, encrypted = false): void {
       !(name === 'log' && !holdsStreams(dir)) &&
       !(encrypted && name === 'keys' && isLoneKeyFile(dir)) &&
       !DISPOSABLE.includes(name) &&
-      !OF_RECEIVERS.includes(name) &&
+      !LEFT_BEFORE.includes(name) &&
       !name.startsWith('.gitignore') &&
       !name.endsWith('.tmp')
   );

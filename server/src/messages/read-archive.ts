@@ -3,13 +3,12 @@
  * unpacked to where a name in it says. The file is opened once; it is gone through as often as is needed, and must be the same each time.
  */
 import { createHash } from 'node:crypto';
-import { open, type FileHandle } from 'node:fs/promises';
-import { basename } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract, type Header } from 'tar-stream';
-import { errnoOf, SyftError } from '../core/errors.ts';
+import { SyftError } from '../core/errors.ts';
+import { FileSource, type ArchiveSource } from './archive-source.ts';
 import { MESSAGE_LIMITS, type MessageLimits } from './limits.ts';
 import { ArchiveFault } from './archive-fault.ts';
 import { faultOfName } from './member-names.ts';
@@ -54,51 +53,55 @@ function nameOf(header: Header): { name: string; kind: Member['kind'] } {
   return { name, kind: type };
 }
 
+/** The first bytes of an archive, at most `length`. */
+async function headOf(source: ArchiveSource, length: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const piece of source.bytes()) {
+    parts.push(piece);
+    size += piece.length;
+    if (size >= length) break;
+  }
+  return Buffer.concat(parts).subarray(0, length);
+}
+
 /** A message, opened for reading. */
 export class Archive implements AsyncDisposable {
-  readonly path: string;
   /** Only its recipients can open it. */
   readonly sealed: boolean;
   /** Bytes of the file. */
   readonly size: number;
   readonly limits: MessageLimits;
-  readonly #handle: FileHandle;
+  readonly #source: ArchiveSource;
   readonly #options: OpenArchiveOptions;
 
-  private constructor(path: string, handle: FileHandle, size: number, sealed: boolean, options: OpenArchiveOptions) {
-    this.path = path;
+  private constructor(source: ArchiveSource, sealed: boolean, options: OpenArchiveOptions) {
+    this.#source = source;
+    this.size = source.size;
     this.sealed = sealed;
-    this.size = size;
     this.limits = { ...MESSAGE_LIMITS, ...options.limits };
-    this.#handle = handle;
     this.#options = options;
   }
 
-  /** @throws SyftError PATH_NOT_FOUND, UNREADABLE. */
-  static async open(path: string, options: OpenArchiveOptions = {}): Promise<Archive> {
-    let handle: FileHandle;
+  /**
+   * @param from A path, or a source, which is closed with the archive.
+   * @throws SyftError PATH_NOT_FOUND, UNREADABLE.
+   */
+  static async open(from: string | ArchiveSource, options: OpenArchiveOptions = {}): Promise<Archive> {
+    const source = typeof from === 'string' ? await FileSource.open(from) : from;
     try {
-      handle = await open(path, 'r');
+      return new Archive(source, isSealed(await headOf(source, 64)), options);
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') throw new SyftError('PATH_NOT_FOUND', `There is no file ${path}.`, { path });
-      throw new SyftError('UNREADABLE', `${path} cannot be read.`, { path, cause: error });
-    }
-    try {
-      const stats = await handle.stat();
-      if (!stats.isFile()) throw new SyftError('PATH_NOT_FOUND', `${path} is not a file.`, { path });
-      const head = Buffer.alloc(64);
-      const { bytesRead } = await handle.read(head, 0, head.length, 0);
-      return new Archive(path, handle, stats.size, isSealed(head.subarray(0, bytesRead)), options);
-    } catch (error) {
-      await handle.close();
+      await source[Symbol.asyncDispose]();
       throw error;
     }
   }
 
   /** The error that refuses this message. */
   invalid(why: string, cause?: unknown): SyftError {
-    return new SyftError('ARCHIVE_INVALID', `${basename(this.path)} is refused: ${why}. Nothing was written.`, {
-      path: this.path,
+    const { name, path = name } = this.#source;
+    return new SyftError('ARCHIVE_INVALID', `${name} is refused: ${why}. Nothing was written.`, {
+      path,
       ...(cause !== undefined && { cause })
     });
   }
@@ -106,17 +109,14 @@ export class Archive implements AsyncDisposable {
   /** The bytes of the file, from its beginning. */
   #bytes(): Readable {
     const { onProgress, signal } = this.#options;
-    const handle = this.#handle;
-    const total = this.size;
+    const source = this.#source;
     const pieces = async function* (): AsyncGenerator<Buffer> {
-      for (let done = 0; ;) {
+      let done = 0;
+      for await (const piece of source.bytes()) {
         if (signal?.aborted === true) throw new SyftError('CANCELLED', 'Reading the message was given up.');
-        const piece = Buffer.allocUnsafe(256 * 1024);
-        const { bytesRead } = await handle.read(piece, 0, piece.length, done);
-        if (bytesRead === 0) return;
-        done += bytesRead;
-        onProgress?.({ done, total });
-        yield piece.subarray(0, bytesRead);
+        done += piece.length;
+        onProgress?.({ done, total: source.size });
+        yield piece;
       }
     };
     return Readable.from(pieces(), { objectMode: false, highWaterMark: 256 * 1024 });
@@ -175,7 +175,7 @@ export class Archive implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#handle.close();
+    await this.#source[Symbol.asyncDispose]();
   }
 }
 

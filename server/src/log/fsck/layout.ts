@@ -15,6 +15,7 @@ const SAFE = [
   'conflicts',
   'receive',
   'quarantine',
+  'messages',
   '.gitignore',
   'retention.json',
   'unfinished.json'
