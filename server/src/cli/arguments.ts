@@ -71,10 +71,14 @@ const OPTIONS = {
     help: 'put it there instead; of a message: who it is for, a name or an age1… that it is sealed for, may be repeated'
   },
   note: { type: 'string', value: 'TEXT', help: 'what the message says beside its files' },
-  from: { type: 'string', value: 'NAME', help: 'who sends it; default user@machine' },
+  from: { type: 'string', value: 'NAME', help: 'who sends it; default the name that contacts me shows' },
   'reply-to': { type: 'string', value: 'ID', help: 'the message that this one answers' },
   trust: { type: 'boolean', help: 'believe the key of a sender who is not known yet, from now on' },
+  name: { type: 'string', value: 'NAME', help: 'what this installation is called from now on; empty: user@machine' },
   age: { type: 'string', value: 'age1…', help: 'the age recipient that messages to this contact are sealed for' },
+  mailbox: { type: 'string', value: 'URL', help: 'the storage where messages for this contact are put: file:///…' },
+  'device-of': { type: 'string', value: 'NAME', help: 'the key is of one more device of this contact' },
+  words: { type: 'string', value: 'WORDS', help: 'the five words of the key, as the contact has read them out' },
   tree: { type: 'boolean', help: 'the whole tree' },
   'dry-run': { type: 'boolean', short: 'n', help: 'list what would happen, change nothing' },
   force: { type: 'boolean', help: 'replace even what cannot be recorded first' },
@@ -342,10 +346,10 @@ export const COMMANDS = {
     example: 'syft-sync import model.syft --to from-ana'
   },
   contacts: {
-    usage: 'contacts list|me|add LINK|remove NAME',
-    does: 'says whose messages are believed; me shows the link that others add',
-    options: ['from', 'age'],
-    positionals: [1, 2],
+    usage: 'contacts list|me|add LINK|export NAME|rename NAME NEW|remove NAME',
+    does: 'says whose messages are believed; me shows the link that others add, and keeps what it is told',
+    options: ['name', 'from', 'age', 'mailbox', 'device-of', 'words'],
+    positionals: [1, 3],
     example: 'syft-sync contacts me'
   },
   explore: {

@@ -480,7 +480,7 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
     case 'import':
       return (await import('./messages.ts')).importCommand(context);
     case 'contacts':
-      return (await import('./messages.ts')).contactsCommand(context);
+      return (await import('./contacts.ts')).contactsCommand(context);
     case 'explore':
       return explore(context);
     case 'serve':

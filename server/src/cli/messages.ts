@@ -1,15 +1,12 @@
-/** `export`, `verify`, `import` and `contacts`: SyftMessages. */
-import { hostname, userInfo } from 'node:os';
+/** `export`, `verify` and `import`: SyftMessages. */
 import { resolve } from 'node:path';
 import { ImportResultSchema, type ImportRequest } from '../api/contract.ts';
 import { SyftError } from '../core/errors.ts';
 import { identitiesFromFile } from '../crypto/age.ts';
-import { configurationDirectory, deviceKey } from '../crypto/device-key.ts';
 import { exportMessage } from '../library/export-message.ts';
 import { checkMessage, importMessage, type ImportedMessage } from '../library/import-message.ts';
 import { LogView, workspacePath } from '../library/log-view.ts';
 import { printable, readableSize } from '../library/terminal-text.ts';
-import { contactLink, Contacts, parseContactLink, wordsOf, type Contact } from '../messages/contacts.ts';
 import { verifyMessage, type Fact } from '../messages/inspect.ts';
 import { isLogDirectory } from '../log/format-file.ts';
 import type { CommandContext } from './context.ts';
@@ -121,54 +118,4 @@ export async function importCommand(context: CommandContext): Promise<number> {
   for (const change of result.changes) await output.write(`${printable(changeLine(change))}\n`);
   for (const path of result.unchanged) output.note(`${path} was there already`);
   return 0;
-}
-
-function shown(contact: Contact): { line: string; object: object } {
-  const words = wordsOf(contact);
-  return {
-    object: { ...contact, fingerprint: words, link: contactLink(contact) },
-    line: `${contact.name}  ${words}${contact.recipient === undefined ? '' : '  sealed'}`
-  };
-}
-
-export async function contactsCommand(context: CommandContext): Promise<number> {
-  const { invocation, output, logDir } = context;
-  const [what = '', named] = invocation.args;
-  const configuration = configurationDirectory();
-  const contacts = new Contacts(configuration);
-  const age = invocation.values.get('age');
-  if ((what === 'list' || what === 'me') !== (named === undefined)) {
-    throw new SyftError('BAD_REQUEST', 'Usage: syft-sync contacts list|me|add LINK|remove NAME');
-  }
-  switch (what) {
-    case 'list':
-      for (const contact of await contacts.list()) await output.result(shown(contact).object, shown(contact).line);
-      return 0;
-    case 'me': {
-      const me = {
-        name: invocation.values.get('from') ?? `${userInfo().username}@${hostname()}`,
-        publicKey: deviceKey(configuration, logDir).publicKey.toString('base64'),
-        ...(age !== undefined && { recipient: age })
-      };
-      const link = contactLink(me);
-      await output.result({ ...me, fingerprint: wordsOf(me), link }, link);
-      output.note(`the words of this key: ${wordsOf(me)}`);
-      return 0;
-    }
-    case 'add': {
-      const contact = await contacts.add({
-        ...parseContactLink(named ?? ''),
-        ...(age !== undefined && { recipient: age })
-      });
-      await output.result(shown(contact).object, shown(contact).line);
-      return 0;
-    }
-    case 'remove': {
-      const contact = await contacts.remove(named ?? '');
-      await output.result(shown(contact).object, `forgotten: ${shown(contact).line}`);
-      return 0;
-    }
-    default:
-      throw new SyftError('BAD_REQUEST', `contacts has no ${what}: list, me, add LINK or remove NAME.`);
-  }
 }

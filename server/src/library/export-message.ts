@@ -1,6 +1,5 @@
 /** Makes messages of versions: the manifest from the log, the proofs, and the archive. */
 import { createHash } from 'node:crypto';
-import { hostname, userInfo } from 'node:os';
 import { basename, resolve } from 'node:path';
 import { versionId, type Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
@@ -12,11 +11,12 @@ import { encodeProof, inclusionProof } from '../log/prove.ts';
 import type { OpenReader } from '../log/types.ts';
 import { Contacts } from '../messages/contacts.ts';
 import type { Manifest, ManifestFile } from '../messages/manifest.ts';
+import { defaultName, ownSettings } from '../messages/own-contact.ts';
 import { faultOfPath, foldedName, memberName } from '../messages/member-names.ts';
 import { writeArchive } from '../messages/write-archive.ts';
 
 export interface ExportOptions {
-  /** Who sends it, as it will be shown; default user and machine. */
+  /** Who sends it, as it will be shown; default the name that was given to this installation, else user and machine. */
   readonly sender?: string | undefined;
   /** Who it is for: names, addresses, or `age1…`. Whoever is given by an age recipient, or is a contact with one, makes it sealed. */
   readonly recipients?: readonly string[] | undefined;
@@ -140,27 +140,31 @@ function withOwnMembers(files: readonly ManifestFile[]): ManifestFile[] {
   });
 }
 
-/** Whom to seal it for, and how the others are called. */
+/** How the recipients are called, and whom to seal it for: of somebody with several devices, each that has an age key. */
 async function addressees(
   contacts: Contacts,
   recipients: readonly string[]
 ): Promise<{ names: string[]; sealFor: string[] }> {
   const names: string[] = [];
   const sealFor: string[] = [];
+  const unsealable: string[] = [];
   for (const recipient of recipients) {
-    const contact = recipient.startsWith('age1') ? undefined : await contacts.find(recipient);
-    names.push(contact?.name ?? recipient);
-    const key = recipient.startsWith('age1') ? recipient : contact?.recipient;
-    if (key !== undefined) sealFor.push(key);
+    const known = recipient.startsWith('age1') ? [] : await contacts.named(recipient);
+    names.push(known[0]?.name ?? recipient);
+    const keys = recipient.startsWith('age1')
+      ? [recipient]
+      : known.flatMap(device => (device.recipient === undefined ? [] : [device.recipient]));
+    if (keys.length === 0) unsealable.push(recipient);
+    sealFor.push(...keys);
   }
-  if (sealFor.length > 0 && sealFor.length < recipients.length) {
-    const open = recipients.filter(recipient => !sealFor.includes(recipient)).join(', ');
+  if (sealFor.length > 0 && unsealable.length > 0) {
+    const open = unsealable.join(', ');
     throw new SyftError(
       'BAD_REQUEST',
       `A message is sealed for all or for none of its recipients, and no age key is known of ${open}. Give age1…, or add it to the contact.`
     );
   }
-  return { names, sealFor };
+  return { names, sealFor: [...new Set(sealFor)] };
 }
 
 /**
@@ -181,7 +185,7 @@ export async function exportMessage(
   const { note, replyTo, signal, onProgress } = options;
   const configuration = options.configuration ?? configurationDirectory();
   const { names, sealFor } = await addressees(new Contacts(configuration), options.recipients ?? []);
-  const sender = options.sender ?? `${userInfo().username}@${hostname()}`;
+  const sender = options.sender ?? (await ownSettings(configuration)).name ?? defaultName();
   const workspace = log.workspaceId;
   const key = deviceKey(configuration, logDir);
   const files = withOwnMembers(versions.map(change => manifestFile(logDir, change, keys)));

@@ -73,7 +73,7 @@ async function checkSender(
 ): Promise<void> {
   if (standing === 'own' || standing === 'known') return;
   if (standing === 'changed') {
-    const before = (await contacts.list()).find(known => known.name === sender.name);
+    const before = await contacts.ownerOf(sender.name);
     throw senderChanged(sender.name, before?.publicKey ?? '', sender.publicKey ?? '');
   }
   if (trust) return;

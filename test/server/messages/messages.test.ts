@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { SyftAppendOnlyLogWatcher } from '../../../server/src/library/watcher.ts';
-import { contactLink, Contacts, parseContactLink } from '../../../server/src/messages/contacts.ts';
+import { Contacts } from '../../../server/src/messages/contacts.ts';
 import { fingerprint } from '../../../server/src/messages/fingerprint.ts';
 import type { ExportOptions } from '../../../server/src/library/export-message.ts';
 import { archive, file, manifestOf, newKey, signedMembers } from './forge.ts';
@@ -281,43 +281,7 @@ describe('proofs', () => {
   });
 });
 
-describe('contacts', () => {
-  test('a link gives back whom it was made of; another link is refused', () => {
-    const contact = { name: 'Ana & Ben <a@b>', publicKey: newKey().publicKey.toString('base64'), recipient: 'age1xyz' };
-    expect(parseContactLink(contactLink(contact))).toEqual(contact);
-    for (const link of [
-      '',
-      'https://x',
-      'syft-sync:contact',
-      'syft-sync:contact?name=a',
-      'syft-sync:contact?name=a&key=AAAA'
-    ]) {
-      expect(() => parseContactLink(link)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
-    }
-  });
-
-  test('a name has one key; removed, it may have another', async () => {
-    const contacts = new Contacts(at('home'));
-    const [one, two] = [newKey(), newKey()].map(key => key.publicKey.toString('base64')) as [string, string];
-    await contacts.add({ name: 'ana', publicKey: one });
-    await expect(contacts.add({ name: 'ana', publicKey: two })).rejects.toMatchObject({ code: 'SENDER_CHANGED' });
-    expect(await contacts.standingOf({ name: 'ana', publicKey: one }, [])).toBe('known');
-    expect(await contacts.standingOf({ name: 'ana', publicKey: two }, [])).toBe('changed');
-    expect(await contacts.standingOf({ name: 'ben', publicKey: two }, [])).toBe('new');
-    expect(await contacts.standingOf({ name: 'ana' }, [])).toBe('unsigned');
-    await contacts.remove('ana');
-    await contacts.add({ name: 'ana', publicKey: two });
-    expect((await contacts.list()).map(({ publicKey }) => publicKey)).toEqual([two]);
-    await expect(contacts.remove('nobody')).rejects.toMatchObject({ code: 'NOT_FOUND' });
-  });
-
-  test('a file that is not understood is said, and left as it is', async () => {
-    await mkdir(at('home'));
-    await writeFile(at('home', 'contacts.json'), '{');
-    await expect(new Contacts(at('home')).list()).rejects.toMatchObject({ code: 'DISK_ERROR' });
-    expect(await text('home', 'contacts.json')).toBe('{');
-  });
-
+describe('fingerprints', () => {
   test('the words of a key are the same everywhere', () => {
     expect(fingerprint(Buffer.alloc(32))).toBe(fingerprint(Buffer.alloc(32)));
     expect(fingerprint(Buffer.alloc(32))).toMatch(/^[a-z]{5}(?:-[a-z]{5}){4}$/);
