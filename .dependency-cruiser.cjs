@@ -1,6 +1,7 @@
-// Arrows point one way: cli, api → library → sync, messages, index, capture → log → crypto → storage → core.
+// Arrows point one way: cli, api → syftbox → library → sync, messages, index, capture → log → crypto → storage → core.
 const layers = [
   ['cli', 'api'],
+  ['syftbox'],
   ['library'],
   ['sync', 'messages', 'index', 'capture'],
   ['log'],

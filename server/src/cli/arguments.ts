@@ -129,7 +129,23 @@ const OPTIONS = {
     help: 'read the question from stdin as JSON, with parameters and limits, as POST /api/sql takes it'
   },
   timeout: { type: 'string', value: 'S', help: 'seconds that the query may take; default 10' },
-  memory: { type: 'string', value: 'MB', help: 'megabytes that the query may take; default 1024' }
+  memory: { type: 'string', value: 'MB', help: 'megabytes that the query may take; default 1024' },
+  as: { type: 'string', value: 'USER', help: 'as whom: an address' },
+  read: {
+    type: 'string',
+    multiple: true,
+    value: 'USER',
+    help: 'who may read: an address, *@example.org, * for everybody, "" for nobody; may be repeated'
+  },
+  write: { type: 'string', multiple: true, value: 'USER', help: 'who may write, and read; may be repeated' },
+  admin: {
+    type: 'string',
+    multiple: true,
+    value: 'USER',
+    help: 'who may say who may, and write and read; may be repeated'
+  },
+  pattern: { type: 'string', value: 'GLOB', help: 'the files of the folder that it is about; default **, all of them' },
+  terminal: { type: 'string', value: 'yes|no', help: 'whether files of the same name further below say nothing' }
 } as const satisfies Record<string, OptionSpec>;
 
 type OptionName = keyof typeof OPTIONS;
@@ -352,6 +368,13 @@ export const COMMANDS = {
     positionals: [1, 3],
     example: 'syft-sync contacts me'
   },
+  permissions: {
+    usage: 'permissions show [PATH] [--as USER] · permissions set PATH --read USER… --write USER… --admin USER…',
+    does: 'reads and writes syft.pub.yaml, by which SyftBox and syft share a folder',
+    options: ['as', 'read', 'write', 'admin', 'pattern', 'terminal'],
+    positionals: [1, 2],
+    example: 'syft-sync permissions set data --read bob@example.org --write "*@lab.example.org"'
+  },
   explore: {
     usage: 'explore',
     does: 'browses files and versions in the terminal, shows, restores',
@@ -402,6 +425,8 @@ export interface Invocation {
   readonly recipients: readonly string[];
   /** Where to, or of a message: who it is for. */
   readonly to: readonly string[];
+  /** Who may read, write and administer; a level that is not named is absent. */
+  readonly lists: ReadonlyMap<string, readonly string[]>;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
@@ -499,6 +524,7 @@ export function parseCommandLine(argv: readonly string[]):
     exclude: many('exclude'),
     recipients: many('recipient'),
     to: many('to'),
+    lists: new Map(['read', 'write', 'admin'].flatMap(level => (level in values ? [[level, many(level)]] : []))),
     json,
     quiet: flags.has('quiet'),
     verbose: flags.has('verbose'),
@@ -555,6 +581,9 @@ export function helpObjects(topic?: CommandName): Record<string, unknown>[] {
     }));
 }
 
+/** Width of the column of names, with what divides it from the next. */
+const WIDEST = Math.max(...Object.keys(COMMANDS).map(name => name.length)) + 2;
+
 /** Help for everything, or for one command. */
 export function helpText(topic?: CommandName): string {
   const globals = Object.entries(GLOBAL).map(([name, spec]) => optionLine(name, spec));
@@ -564,7 +593,7 @@ export function helpText(topic?: CommandName): string {
       '',
       'Keeps every version of every file of a directory in an append-only log.',
       '',
-      ...Object.entries(COMMANDS).map(([name, spec]) => `  ${name.padEnd(10)}${spec.does}`),
+      ...Object.entries(COMMANDS).map(([name, spec]) => `  ${name.padEnd(WIDEST)}${spec.does}`),
       '',
       'Options of every command:',
       ...globals,

@@ -481,6 +481,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return (await import('./messages.ts')).importCommand(context);
     case 'contacts':
       return (await import('./contacts.ts')).contactsCommand(context);
+    case 'permissions':
+      return (await import('./permissions.ts')).permissionsCommand(context);
     case 'explore':
       return explore(context);
     case 'serve':
@@ -507,6 +509,7 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'erase',
   'export',
   'import',
+  'permissions',
   'init',
   'keys',
   'explore',

@@ -23,6 +23,8 @@ export type ErrorCode =
   | 'SENDER_UNKNOWN'
   | 'SENDER_CHANGED'
   | 'MESSAGES_FULL'
+  | 'PERMISSIONS_INVALID'
+  | 'PERMISSION_DENIED'
   | 'DISK_FULL'
   | 'DISK_READ_ONLY'
   | 'DISK_ERROR'
@@ -70,6 +72,8 @@ export function exitStatus(code: ErrorCode): number {
     case 'ARCHIVE_INVALID':
     case 'SENDER_UNKNOWN':
     case 'SENDER_CHANGED':
+    case 'PERMISSIONS_INVALID':
+    case 'PERMISSION_DENIED':
     case 'KEY_DAMAGED':
     case 'KEY_MISMATCH':
       return 3;
