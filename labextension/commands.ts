@@ -23,4 +23,16 @@ export namespace CommandIDs {
   export const saveSql = 'syft-sync:save-sql';
   export const exportSql = 'syft-sync:export-sql';
   export const copySqlCell = 'syft-sync:copy-sql-cell';
+  export const openMessage = 'syft-sync:open-message';
+  export const acceptMessage = 'syft-sync:accept-message';
+  export const compareMessageFile = 'syft-sync:compare-message-file';
+  export const replyMessage = 'syft-sync:reply-message';
+  export const removeMessage = 'syft-sync:remove-message';
+  export const receiveMessage = 'syft-sync:receive-message';
+  export const addMessageFile = 'syft-sync:add-message-file';
+  export const fetchMessages = 'syft-sync:fetch-messages';
+  export const showMessages = 'syft-sync:show-messages';
+  export const focusMessageFilter = 'syft-sync:focus-message-filter';
+  export const share = 'syft-sync:share';
+  export const openContacts = 'syft-sync:open-contacts';
 }

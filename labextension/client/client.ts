@@ -6,18 +6,34 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type {
+  AcceptMessageRequest,
+  AddContactRequest,
+  ChangeMyContactRequest,
   ChangeRow,
   ChangesPage,
   ChangesQuery,
+  ContactDto,
+  ContactsDto,
   Deleted,
   ErrorDto,
+  FetchMessagesResult,
   History,
+  ImportResult,
   MarkRequest,
   MarkResult,
+  MessageDetail,
+  MessageSummary,
+  MessagesPage,
+  MessagesQuery,
+  PlanMessageRequest,
+  PlanMessageResult,
+  RemoveMessageResult,
   RemoveRequest,
   RemoveResult,
   RestoreRequest,
   RestoreResult,
+  ShareMessageRequest,
+  ShareMessageResult,
   SqlFormat,
   SqlOutcome,
   SqlRequest,
@@ -39,6 +55,9 @@ export interface ProcessStatus {
   /** What the user can do. */
   hint?: string;
 }
+
+/** A message of a box by its id, or a `.syft` file of the workspace by its path. */
+export type MessageRef = { id: string } | { path: string };
 
 type Query = Record<string, string | number | boolean | undefined>;
 
@@ -200,6 +219,94 @@ export class SyftClient {
     return this._request('api/sql', {}, { method: 'POST', headers, body, signal });
   }
 
+  /** A page of messages, newest first. */
+  messages(query: MessagesQuery, signal?: AbortSignal): Promise<MessagesPage> {
+    return this._get('api/messages', query as Query, signal);
+  }
+
+  /** All that is known of a message; one of a box is read from then on, a file is not taken in by that. */
+  message(ref: MessageRef, signal?: AbortSignal): Promise<MessageDetail> {
+    if ('id' in ref) return this._get(`api/messages/${encodeURIComponent(ref.id)}`, {}, signal);
+    return this._post('api/messages/inspect', ref, signal);
+  }
+
+  /** Takes a message out of its box; nothing of the workspace changes. */
+  removeMessage(id: string): Promise<RemoveMessageResult> {
+    return this._send('DELETE', `api/messages/${encodeURIComponent(id)}`);
+  }
+
+  /** Takes a `.syft` file of the workspace into the inbox. The same one twice is one message. */
+  receiveMessage(path: string): Promise<MessageSummary> {
+    return this._post('api/messages/receive', { path });
+  }
+
+  /** Takes the bytes of a `.syft` file into the inbox. */
+  uploadMessage(archive: Blob, signal?: AbortSignal): Promise<MessageSummary> {
+    const headers = { 'Content-Type': 'application/x-syft', 'X-Syft-Sync-Request': '1' };
+    return this._json(
+      'api/messages/receive',
+      {},
+      { method: 'POST', headers, body: archive, ...(signal && { signal }) }
+    );
+  }
+
+  /** The bytes of a file of a message. @param file - its place in `fileList`, from 0 */
+  async messageContent(ref: MessageRef, file: number, signal?: AbortSignal): Promise<ArrayBuffer> {
+    const response = await this._request('api/messages/content', { ...ref, file }, { ...(signal && { signal }) });
+    return response.arrayBuffer();
+  }
+
+  /** An address that a browser saves the file of a message from. */
+  messageContentUrl(ref: MessageRef, file: number): string {
+    return this._url('api/messages/content', { ...ref, file, download: 1 });
+  }
+
+  /** An address that a browser saves the `.syft` file of a message from. */
+  messageArchiveUrl(id: string): string {
+    return this._url(`api/messages/${encodeURIComponent(id)}/archive`, {});
+  }
+
+  /** Takes files of a message into the workspace; what stood at their places is a version before. */
+  acceptMessage(request: AcceptMessageRequest): Promise<ImportResult> {
+    return this._post('api/messages/accept', request);
+  }
+
+  /** What {@link shareMessage} would send. */
+  planMessage(request: PlanMessageRequest, signal?: AbortSignal): Promise<PlanMessageResult> {
+    return this._post('api/messages/plan', request, signal);
+  }
+
+  shareMessage(request: ShareMessageRequest): Promise<ShareMessageResult> {
+    return this._post('api/messages/share', request);
+  }
+
+  /** Looks into this installation's own mailboxes. */
+  fetchMessages(): Promise<FetchMessagesResult> {
+    return this._post('api/messages/fetch', {});
+  }
+
+  contacts(signal?: AbortSignal): Promise<ContactsDto> {
+    return this._get('api/contacts', {}, signal);
+  }
+
+  /** Pins the key that a link, or a picture of one, names. */
+  addContact(request: AddContactRequest): Promise<ContactDto> {
+    return this._post('api/contacts', request);
+  }
+
+  removeContact(name: string): Promise<ContactDto> {
+    return this._send('DELETE', `api/contacts/${encodeURIComponent(name)}`);
+  }
+
+  changeMyContact(request: ChangeMyContactRequest): Promise<ContactDto> {
+    return this._send('PATCH', 'api/contacts/me', request);
+  }
+
+  /** The address of the picture of a contact's link; of this installation's own when no name is given. */
+  contactPictureUrl(query: { name?: string; format?: 'svg' | 'png' } = {}): string {
+    return this._url('api/contacts/qr', query);
+  }
+
   /** The live stream; its body is to be read as it comes. */
   async events(lastEventId: string | undefined, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
@@ -223,9 +330,23 @@ export class SyftClient {
     return this._json(route, query, signal ? { signal } : {});
   }
 
-  private _post<T>(route: string, body: unknown): Promise<T> {
-    const headers = { 'Content-Type': 'application/json', 'X-Syft-Sync-Request': '1' };
-    return this._json(route, {}, { method: 'POST', headers, body: JSON.stringify(body) });
+  private _post<T>(route: string, body: unknown, signal?: AbortSignal): Promise<T> {
+    return this._send('POST', route, body, signal);
+  }
+
+  private _send<T>(
+    method: 'POST' | 'PATCH' | 'DELETE',
+    route: string,
+    body?: unknown,
+    signal?: AbortSignal
+  ): Promise<T> {
+    const headers: Record<string, string> = { 'X-Syft-Sync-Request': '1' };
+    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    return this._json(
+      route,
+      {},
+      { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }), ...(signal && { signal }) }
+    );
   }
 
   private _url(route: string, query: Query): string {

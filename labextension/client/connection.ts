@@ -57,6 +57,11 @@ export class Connection implements IDisposable {
     return this._changesArrived;
   }
 
+  /** A message came, went, was read or accepted, or is to be judged otherwise. */
+  get messagesChanged(): ISignal<this, LiveEvents['messages']> {
+    return this._messagesChanged;
+  }
+
   /** What is shown may have gaps: load it afresh. Emitted on every new connection that could not be resumed. */
   get reset(): ISignal<this, void> {
     return this._reset;
@@ -141,6 +146,9 @@ export class Connection implements IDisposable {
         this._setState({ kind: 'connected' });
         break;
       }
+      case 'messages':
+        this._messagesChanged.emit(JSON.parse(data) as LiveEvents['messages']);
+        break;
       case 'reset':
         this._reset.emit();
         break;
@@ -201,6 +209,7 @@ export class Connection implements IDisposable {
   private readonly _random: () => number;
   private readonly _stateChanged = new Signal<this, void>(this);
   private readonly _changesArrived = new Signal<this, readonly ChangeRow[]>(this);
+  private readonly _messagesChanged = new Signal<this, LiveEvents['messages']>(this);
   private readonly _reset = new Signal<this, void>(this);
 }
 
