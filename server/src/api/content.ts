@@ -8,7 +8,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
-import { baseName, displayPath } from '../core/path-name.ts';
+import { baseName, displayPath, type PathName } from '../core/path-name.ts';
 import type { LogReader } from '../log/types.ts';
 
 /** What a browser may show by itself; everything else is bytes. None of them can run. */
@@ -70,7 +70,7 @@ async function* exactly(pieces: AsyncIterable<Uint8Array>, size: number): AsyncG
     yield piece;
   }
   if (length !== size) {
-    throw new SyftError('LOG_DAMAGED', 'The content of this version is not of the size that was recorded.');
+    throw new SyftError('LOG_DAMAGED', 'The content is not of the size that was recorded.');
   }
 }
 
@@ -85,6 +85,18 @@ async function* slice(pieces: AsyncIterable<Uint8Array>, first: number, last: nu
   }
 }
 
+/** Bytes that are answered with. */
+export interface Answered {
+  readonly path: PathName;
+  readonly size: number;
+  /** SHA-256, hex. */
+  readonly hash: string;
+  /** A file, whose name may say how it is shown. */
+  readonly isFile: boolean;
+  /** Fails before its end when the bytes are not those of the hash. */
+  readonly pieces: () => AsyncIterable<Uint8Array>;
+}
+
 /**
  * Answers with the content of a version: `ETag`, `Content-Length`, one byte range, `?download=1` as an attachment.
  *
@@ -97,22 +109,31 @@ export async function sendContent(
   res: Response,
   download: boolean
 ): Promise<void> {
-  if (change.content === undefined || change.hash === undefined) {
-    throw new SyftError(
-      'VERSION_HAS_NO_CONTENT',
-      `This version of ${displayPath(change.path)} has no content to show.`,
-      { path: displayPath(change.path) }
-    );
+  const { path, hash, size = 0 } = change;
+  if (change.content === undefined || hash === undefined) {
+    throw new SyftError('VERSION_HAS_NO_CONTENT', `This version of ${displayPath(path)} has no content to show.`, {
+      path: displayPath(path)
+    });
   }
-  const size = change.size ?? 0;
-  const etag = `"sha256-${change.hash}"`;
-  const extension = /\.([A-Za-z0-9]{1,8})$/.exec(baseName(change.path))?.[1]?.toLowerCase() ?? '';
+  const isFile = change.type === 'file';
+  await sendBytes({ path, size, hash, isFile, pieces: () => log.content(change) }, req, res, download);
+}
+
+/** As {@link sendContent}, of any bytes whose hash is known. */
+export async function sendBytes(
+  { path, size, hash, isFile, pieces: all }: Answered,
+  req: Request,
+  res: Response,
+  download: boolean
+): Promise<void> {
+  const etag = `"sha256-${hash}"`;
+  const extension = /\.([A-Za-z0-9]{1,8})$/.exec(baseName(path))?.[1]?.toLowerCase() ?? '';
   res.set({
     ETag: etag,
     'Accept-Ranges': 'bytes',
-    'Content-Type': (change.type === 'file' ? TYPES[extension] : undefined) ?? 'application/octet-stream'
+    'Content-Type': (isFile ? TYPES[extension] : undefined) ?? 'application/octet-stream'
   });
-  if (download) res.set('Content-Disposition', attachment(displayPath(baseName(change.path))));
+  if (download) res.set('Content-Disposition', attachment(displayPath(baseName(path))));
   if ((req.get('if-none-match') ?? '').split(',').some(tag => tag.trim().replace(/^W\//, '') === etag)) {
     res.status(304).end();
     return;
@@ -130,7 +151,7 @@ export async function sendContent(
     res.end();
     return;
   }
-  const whole = held(exactly(log.content(change), size));
+  const whole = held(exactly(all(), size));
   const pieces = range === undefined ? whole : slice(whole, first, last);
   // The first piece before the headers: damage found here is still an answer.
   const begin = await pieces.next();

@@ -443,14 +443,10 @@ export type MessageDetail = z.infer<typeof MessageDetailSchema>;
 
 export const MessagesQuerySchema = z.object({
   box: MessageBoxSchema.optional(),
-  q: z
-    .string()
-    .max(500)
-    .optional()
-    .meta({
-      description:
-        'Case-insensitive part of sender, note, a path, a recipient, or the id of the message or of what it answers'
-    }),
+  q: z.string().max(500).optional().meta({
+    description:
+      'Case-insensitive part of sender, note, a path, a recipient, or the id of the message or of what it answers'
+  }),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   before: z.string().max(100).optional().meta({ description: 'Cursor from `next`: older than this' })
 });
@@ -469,7 +465,11 @@ const RecipientsSchema = z
   .max(100)
   .meta({ description: 'Names or fingerprint words of contacts, or age recipients' });
 
-export const InspectMessageRequestSchema = z.object({ path: MessageFilePathSchema });
+const ComparedAtSchema = z.string().max(8192).optional().meta({
+  description: 'Folder of the workspace at which its files are compared; default the top'
+});
+export const MessageQuerySchema = z.object({ to: ComparedAtSchema });
+export const InspectMessageRequestSchema = z.object({ path: MessageFilePathSchema, to: ComparedAtSchema });
 export type InspectMessageRequest = z.infer<typeof InspectMessageRequestSchema>;
 export const ReceiveMessageRequestSchema = z.object({ path: MessageFilePathSchema });
 export type ReceiveMessageRequest = z.infer<typeof ReceiveMessageRequestSchema>;
@@ -729,6 +729,46 @@ export const routes = {
   resume: { method: 'POST', path: '/api/resume', response: StatusSchema },
   setup: { method: 'POST', path: '/api/setup', body: SetupRequestSchema, response: StatusSchema },
   stats: { method: 'GET', path: '/api/stats', response: StatsSchema },
+  messages: { method: 'GET', path: '/api/messages', query: MessagesQuerySchema, response: MessagesPageSchema },
+  message: { method: 'GET', path: '/api/messages/{id}', query: MessageQuerySchema, response: MessageDetailSchema },
+  messageRemove: { method: 'DELETE', path: '/api/messages/{id}', response: RemoveMessageResultSchema },
+  messageArchive: { method: 'GET', path: '/api/messages/{id}/archive', response: 'message' },
+  messageContent: {
+    method: 'GET',
+    path: '/api/messages/content',
+    query: MessageContentQuerySchema,
+    response: 'bytes'
+  },
+  messageInspect: {
+    method: 'POST',
+    path: '/api/messages/inspect',
+    body: InspectMessageRequestSchema,
+    response: MessageDetailSchema
+  },
+  messageReceive: {
+    method: 'POST',
+    path: '/api/messages/receive',
+    body: ReceiveMessageRequestSchema,
+    response: MessageSummarySchema
+  },
+  messageAccept: {
+    method: 'POST',
+    path: '/api/messages/accept',
+    body: AcceptMessageRequestSchema,
+    response: ImportResultSchema
+  },
+  messagePlan: {
+    method: 'POST',
+    path: '/api/messages/plan',
+    body: PlanMessageRequestSchema,
+    response: PlanMessageResultSchema
+  },
+  messageShare: {
+    method: 'POST',
+    path: '/api/messages/share',
+    body: ShareMessageRequestSchema,
+    response: ShareMessageResultSchema
+  },
   sql: { method: 'POST', path: '/api/sql', body: SqlRequestSchema, response: 'sql' },
   sqlSchema: { method: 'GET', path: '/api/sql/schema', response: SqlSchemaSchema },
   sqlOutcome: { method: 'GET', path: '/api/sql/queries/{queryId}', response: SqlOutcomeSchema },

@@ -1,11 +1,12 @@
 /**
  * Who may ask. Every route: the secret of this launch. Over TCP besides: a Host that is this machine (against DNS
- * rebinding) and no foreign Origin. Whatever is not a GET: a JSON body and a header no plain form can send (against
- * forged requests of another site).
+ * rebinding) and no foreign Origin. Whatever is not a GET: a body of a type, and a header, that no plain form can send
+ * (against forged requests of another site).
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { NextFunction, Request, Response } from 'express';
 import { SyftError } from '../core/errors.ts';
+import { isUpload, UPLOAD_PATH } from './uploads.ts';
 
 export interface GuardOptions {
   /** The secret of this launch. Without one only a unix socket, which the file system guards, is answered. */
@@ -67,7 +68,7 @@ export function checkHostAndOrigin(options: GuardOptions) {
       });
       if (req.method === 'OPTIONS') {
         res.set({
-          'Access-Control-Allow-Methods': 'GET, POST',
+          'Access-Control-Allow-Methods': 'GET, POST, PATCH, DELETE',
           'Access-Control-Allow-Headers':
             'authorization, content-type, last-event-id, range, x-syft-sync-request, x-xsrftoken',
           'Access-Control-Max-Age': '600'
@@ -97,7 +98,8 @@ export function checkSecret(options: GuardOptions) {
 /** Refuses writes that a page of another site could have sent. */
 export function checkForgery(req: Request, _res: Response, next: NextFunction): void {
   if (req.method !== 'GET' && req.method !== 'HEAD') {
-    if (!/^application\/json(?:\s*;|$)/i.test(req.get('content-type') ?? '')) {
+    const isMessage = req.path === UPLOAD_PATH && isUpload(req);
+    if (!isMessage && !/^application\/json(?:\s*;|$)/i.test(req.get('content-type') ?? '')) {
       throw new SyftError('BAD_REQUEST', 'The request needs the header "Content-Type: application/json".');
     }
     if (req.get('x-syft-sync-request') !== '1' && (req.get('x-xsrftoken') ?? '') === '') {

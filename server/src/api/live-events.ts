@@ -17,6 +17,8 @@ export interface LiveEventsOptions {
   readonly service: WorkspaceService;
   readonly index: HistoryQueries;
   readonly status: () => Status;
+  /** Messages of the inbox that nobody has looked at. Absent: there is no inbox. */
+  readonly unread?: (() => Promise<number>) | undefined;
   readonly logger: ApiLogger;
   /** Milliseconds between comments that keep the connection open. Default 15,000. */
   readonly heartbeatMs?: number | undefined;
@@ -49,6 +51,7 @@ export class LiveEventHub {
   #overflowed = false;
   #timer: NodeJS.Timeout | undefined;
   #statusTimer: NodeJS.Timeout | undefined;
+  #messagesTimer: NodeJS.Timeout | undefined;
   #sending: Promise<void> = Promise.resolve();
   #lastStatus = '';
   #closed = false;
@@ -71,6 +74,7 @@ export class LiveEventHub {
     options.service.on('change', this.#onChange);
     options.service.on('status', this.statusChanged);
     options.service.on('said', this.#onSaid);
+    options.service.on('messages', this.#onMessages);
     this.#heartbeat = setInterval(() => {
       for (const reader of this.#readers) this.#write(reader, ':\n\n');
     }, options.heartbeatMs ?? 15_000);
@@ -92,6 +96,21 @@ export class LiveEventHub {
   /** Rows that were sent say something else now. */
   readonly #onSaid = (): void => {
     for (const reader of this.#readers) this.#event(reader, 'reset', {}, undefined);
+  };
+
+  /** Told soon and once, however many messages came. */
+  readonly #onMessages = (): void => {
+    const { unread, logger } = this.#options;
+    if (this.#readers.size === 0 || this.#closed || unread === undefined) return;
+    this.#messagesTimer ??= setTimeout(() => {
+      this.#messagesTimer = undefined;
+      unread().then(
+        count => {
+          for (const reader of this.#readers) this.#event(reader, 'messages', { unread: count }, undefined);
+        },
+        (error: unknown) => logger.warn({ err: error }, 'the message box could not be read')
+      );
+    }, COLLECT_MS);
   };
 
   /** Readers connected now. */
@@ -239,9 +258,11 @@ export class LiveEventHub {
     clearInterval(this.#heartbeat);
     clearTimeout(this.#timer);
     clearTimeout(this.#statusTimer);
+    clearTimeout(this.#messagesTimer);
     this.#options.service.off('change', this.#onChange);
     this.#options.service.off('status', this.statusChanged);
     this.#options.service.off('said', this.#onSaid);
+    this.#options.service.off('messages', this.#onMessages);
     for (const reader of this.#readers) reader.response.end();
     this.#readers.clear();
   }

@@ -15,7 +15,7 @@ interface RouteSpec {
   readonly path: string;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
-  readonly response: z.ZodType | 'bytes' | 'event-stream' | 'sql';
+  readonly response: z.ZodType | 'bytes' | 'message' | 'event-stream' | 'sql';
 }
 
 /** What each route does, and what it may refuse with. */
@@ -62,6 +62,44 @@ const WORDS: Record<
   resume: { summary: 'Records again, beginning with what was missed', errors: [423, 503] },
   setup: { summary: 'Chooses the folders to record', errors: [400, 404, 503] },
   stats: { summary: 'Counts over the whole log', errors: [503] },
+  messages: { summary: 'Messages of inbox and outbox, newest first', errors: [400, 503] },
+  message: {
+    summary: 'One message with its files and what is proven of it; it counts as read then',
+    errors: [400, 404, 503]
+  },
+  messageRemove: {
+    summary: 'Takes a message out of its box; nothing of the workspace changes',
+    errors: [404, 503, 507]
+  },
+  messageArchive: {
+    summary: 'The `.syft` file of a message; of one that was sent it is made anew from its versions',
+    errors: [404, 410, 500, 503, 507]
+  },
+  messageContent: {
+    summary: 'The content of a file of a message that holds, byte for byte',
+    description:
+      'With `ETag`, `Content-Length` and one byte range. It is verified while it is sent; when it turns out otherwise the connection is cut before its end.',
+    errors: [400, 404, 422, 423, 503]
+  },
+  messageInspect: {
+    summary: 'What a `.syft` file of the workspace is, without taking it into the inbox',
+    errors: [400, 404, 409, 503]
+  },
+  messageReceive: {
+    summary: 'Takes a message into the inbox: a `.syft` file of the workspace, or the body',
+    description:
+      'With `Content-Type: application/x-syft` the body is the message, of any length; it is written to a file as it comes, and limits on size and number hold while it is read. Nothing of it is written into the workspace. The same archive twice is one message.',
+    errors: [400, 404, 409, 503, 507]
+  },
+  messageAccept: {
+    summary: 'Writes files of a message into the workspace and records them; what stood there is recorded first',
+    errors: [400, 404, 409, 422, 423, 503, 507]
+  },
+  messagePlan: { summary: 'What sharing would send, and what it would leave out', errors: [400, 404, 503] },
+  messageShare: {
+    summary: 'Makes a message, brings it where it is to go, and notes it in the outbox',
+    errors: [400, 404, 409, 410, 503, 507]
+  },
   sql: {
     summary: 'One SQL statement over the change log, its result as a stream',
     description:
@@ -82,14 +120,14 @@ const ERRORS: Record<number, string> = {
   400: 'The request is wrong; the message names the field.',
   401: 'The secret of this launch is missing or wrong.',
   403: 'Asked under another host, by a page of another origin, or without the header that guards writes.',
-  404: 'There is no such version or path.',
+  404: 'There is no such version, path or message.',
   409: 'The state of the workspace or of the version does not allow it.',
   410: 'The content of the version was pruned or erased.',
   422: 'The query took more time or memory than it may; the code says which.',
   423: 'Another process records this log.',
   500: 'The log is damaged there, or something went wrong inside.',
   503: 'Not now: starting, folders to be chosen first, or nothing to read.',
-  507: 'The disk is full or read-only.'
+  507: 'The disk is full or read-only, or the message box is full.'
 };
 
 const bytes: Json = { schema: { type: 'string', format: 'binary' } };
@@ -156,7 +194,7 @@ export function openApiDocument(version: string): Json {
       });
     }
     if (name === 'events') parameters.push({ name: 'Last-Event-ID', in: 'header', schema: { type: 'string' } });
-    if (name === 'content') {
+    if (name === 'content' || name === 'messageContent') {
       parameters.push({ name: 'Range', in: 'header', description: 'One byte range', schema: { type: 'string' } });
     }
     if (route.method !== 'GET') {
@@ -174,11 +212,13 @@ export function openApiDocument(version: string): Json {
             description: 'The bytes',
             content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } }
           }
-        : route.response === 'sql'
-          ? { description: 'The rows', content: SQL_CONTENT }
-          : route.response === 'event-stream'
-            ? { description: 'The stream', content: { 'text/event-stream': { schema: { type: 'string' } } } }
-            : { description: 'Done', content: { 'application/json': { schema: content(route.response) } } };
+        : route.response === 'message'
+          ? { description: 'The message, as an attachment', content: { 'application/x-syft': bytes } }
+          : route.response === 'sql'
+            ? { description: 'The rows', content: SQL_CONTENT }
+            : route.response === 'event-stream'
+              ? { description: 'The stream', content: { 'text/event-stream': { schema: { type: 'string' } } } }
+              : { description: 'Done', content: { 'application/json': { schema: content(route.response) } } };
     const codes = [...new Set([...(route.method === 'GET' ? [401, 403] : [400, 401, 403]), ...words.errors])].sort();
     paths[route.path] = {
       ...paths[route.path],
@@ -188,7 +228,13 @@ export function openApiDocument(version: string): Json {
         ...(words.description !== undefined && { description: words.description }),
         ...(parameters.length > 0 && { parameters }),
         ...(route.body !== undefined && {
-          requestBody: { required: true, content: { 'application/json': { schema: content(route.body) } } }
+          requestBody: {
+            required: true,
+            content: {
+              'application/json': { schema: content(route.body) },
+              ...(name === 'messageReceive' && { 'application/x-syft': bytes })
+            }
+          }
         }),
         responses: {
           200: good,

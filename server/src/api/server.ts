@@ -31,10 +31,12 @@ import {
 import { checkForgery, checkHostAndOrigin, checkSecret, secureHeaders, type GuardOptions } from './guards.ts';
 import { answerErrors } from './http-errors.ts';
 import { LiveEventHub } from './live-events.ts';
+import { addMessageRoutes, type Messages } from './messages.ts';
 import { toPage, toRow, toTreeEntry } from './rows.ts';
 import type { SqlEngine } from '../index/sql/engine.ts';
 import type { WorkspaceService } from './service.ts';
 import { addSqlRoutes } from './sql.ts';
+import { isUpload } from './uploads.ts';
 
 /** What the API says about itself; pino's shape. Never secrets, never bodies. */
 export interface ApiLogger {
@@ -49,6 +51,8 @@ export interface ApiOptions extends GuardOptions {
   readonly index: HistoryIndex;
   /** Answers SQL. Absent: it is not answered here. */
   readonly sql?: SqlEngine | undefined;
+  /** The message box. Absent: there is none here. */
+  readonly messages?: Messages | undefined;
   readonly logger: ApiLogger;
   /** See {@link LiveEventHub}; for tests. */
   readonly heartbeatMs?: number;
@@ -75,6 +79,7 @@ export function createApi(options: ApiOptions): Api {
     service,
     index,
     status,
+    unread: options.messages === undefined ? undefined : () => options.messages?.service.unread() ?? Promise.resolve(0),
     logger,
     heartbeatMs: options.heartbeatMs,
     maxBehind: options.maxBehind
@@ -86,7 +91,7 @@ export function createApi(options: ApiOptions): Api {
   app.set('query parser', 'simple');
   app.set('case sensitive routing', true);
   app.use(secureHeaders, logRequests(logger), checkHostAndOrigin(options), checkSecret(options), checkForgery);
-  app.use(express.json({ limit: '1mb', strict: true, type: () => true }));
+  app.use(express.json({ limit: '1mb', strict: true, type: req => !isUpload(req) }));
 
   /** A path from a query → a workspace path; `''` and `.` are the workspace itself where a folder is asked. */
   const folderOf = async (text: string | undefined, query: QueryOptions): Promise<PathName | undefined> =>
@@ -231,6 +236,7 @@ export function createApi(options: ApiOptions): Api {
     if (service.erase === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');
     res.json(await service.erase(body));
   });
+  addMessageRoutes(app, options.messages, parse);
   addSqlRoutes(app, options.sql, body => parse(SqlRequestSchema, body, 'body'));
   app.post('/api/compact', async (req, res) => {
     const body = parse(CompactRequestSchema, req.body, 'body');

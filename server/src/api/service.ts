@@ -69,10 +69,10 @@ export interface WorkspaceService {
   isRecorded?(path: PathName): boolean;
   /**
    * `change`: one is durable. `status`: {@link status} may answer otherwise now. `said`: so may {@link said} of versions that were
-   * told of before.
+   * told of before. `messages`: a box of messages changed.
    */
   on(event: 'change', listener: (change: Change) => void): unknown;
-  on(event: 'status' | 'said', listener: () => void): unknown;
+  on(event: 'status' | 'said' | 'messages', listener: () => void): unknown;
   off(event: 'change', listener: (change: Change) => void): unknown;
-  off(event: 'status' | 'said', listener: () => void): unknown;
+  off(event: 'status' | 'said' | 'messages', listener: () => void): unknown;
 }

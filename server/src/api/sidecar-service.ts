@@ -31,6 +31,7 @@ import {
   saveFolders,
   topFolders
 } from './chosen-folders.ts';
+import type { MessageHost } from './message-service.ts';
 import type { ApiLogger } from './server.ts';
 import type { CaptureCounts, ServiceStatus, WorkspaceService } from './service.ts';
 import { comparePlaces } from '../index/history-queries.ts';
@@ -87,6 +88,7 @@ interface ServiceEvents {
   change: [Change];
   status: [];
   said: [];
+  messages: [];
 }
 
 interface Reading {
@@ -101,7 +103,7 @@ interface Reading {
 }
 
 /** See the file's first lines. */
-export class SidecarService extends EventEmitter<ServiceEvents> implements WorkspaceService {
+export class SidecarService extends EventEmitter<ServiceEvents> implements WorkspaceService, MessageHost {
   readonly root: string;
   readonly index = new CurrentIndex();
   readonly #options: SidecarServiceOptions;
@@ -454,6 +456,11 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
   }
 
   get log(): Pick<OpenReader, 'content' | 'storedBytes' | 'workspaceId'> {
+    return this.reader;
+  }
+
+  /** The log, with all that can be read in it. Throws while there is none. */
+  get reader(): OpenReader {
     const log = this.#workspace?.log ?? this.#reading?.reader;
     if (log === undefined) throw this.#refusal();
     return log;
@@ -480,6 +487,19 @@ export class SidecarService extends EventEmitter<ServiceEvents> implements Works
   #recording(): Workspace {
     if (this.#workspace === undefined) throw this.#refusal();
     return this.#workspace;
+  }
+
+  get isRecording(): boolean {
+    return this.#workspace !== undefined;
+  }
+
+  /** Throws why nothing can be done to the workspace now. */
+  recording(): Workspace {
+    return this.#recording();
+  }
+
+  messagesChanged(): void {
+    this.emit('messages');
   }
 
   status(): ServiceStatus {

@@ -7,7 +7,10 @@ import type { Readable, Writable } from 'node:stream';
 import { SyftError } from '../core/errors.ts';
 import { join } from 'node:path';
 import { SqlEngine } from '../index/sql/engine.ts';
+import type { BoxLimits } from '../messages/box.ts';
 import { listen, type Listening } from './listen.ts';
+import { MessageService } from './message-service.ts';
+import { MessageSharing } from './message-sharing.ts';
 import { createApi, type ApiLogger } from './server.ts';
 import { SidecarService, type SidecarServiceOptions } from './sidecar-service.ts';
 
@@ -21,6 +24,10 @@ export interface SidecarOptions extends Omit<SidecarServiceOptions, 'logger'> {
   /** Name of the environment variable that holds the secret; it is taken out of the environment. */
   readonly secretEnv?: string | undefined;
   readonly allowedOrigins?: readonly string[] | undefined;
+  /** A file with age identities: messages that are sealed for them are opened. It may be made later. */
+  readonly identityFile?: string | undefined;
+  /** What the message box may come to; for tests. */
+  readonly messageLimits?: Partial<BoxLimits> | undefined;
   /** Default: structured lines on stderr. */
   readonly logger?: ApiLogger | undefined;
   /** Level of the default logger. Default `info`. */
@@ -73,7 +80,20 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     marks: async () => (await service.said()).marks,
     dir: () => join(service.logDir, 'index')
   });
-  const api = createApi({ service, index: service.index, sql, secret, allowedOrigins: options.allowedOrigins, logger });
+  const messageService = new MessageService(service, {
+    identityFile: options.identityFile,
+    limits: options.messageLimits
+  });
+  const messages = { service: messageService, sharing: new MessageSharing(messageService, noMailbox) };
+  const api = createApi({
+    service,
+    index: service.index,
+    sql,
+    messages,
+    secret,
+    allowedOrigins: options.allowedOrigins,
+    logger
+  });
   const listening: Listening[] = [];
   try {
     if (options.socketPath !== undefined) listening.push(await listen(api, { socketPath: options.socketPath }));
@@ -118,6 +138,10 @@ export async function runSidecar(options: RunSidecarOptions): Promise<void> {
     `${JSON.stringify({ listening: Object.assign({}, ...sidecar.listening.map(each => each.at)) as object })}\n`
   );
   await ended;
+}
+
+function noMailbox(): Promise<never> {
+  return Promise.reject(new SyftError('UNAVAILABLE', 'This version brings no messages to mailboxes.'));
 }
 
 function takeFromEnvironment(name: string | undefined): string | undefined {

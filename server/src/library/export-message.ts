@@ -32,6 +32,8 @@ export interface ExportOptions {
 /** What was exported. */
 export interface ExportedMessage {
   readonly messageId: string;
+  /** Who sends it, as it is shown. */
+  readonly sender: string;
   /** Absolute. */
   readonly file: string;
   readonly versions: readonly string[];
@@ -140,11 +142,17 @@ function withOwnMembers(files: readonly ManifestFile[]): ManifestFile[] {
   });
 }
 
-/** How the recipients are called, and whom to seal it for: of somebody with several devices, each that has an age key. */
-async function addressees(
-  contacts: Contacts,
-  recipients: readonly string[]
-): Promise<{ names: string[]; sealFor: string[] }> {
+/** How recipients are called, and for whom a message can be sealed: of somebody with several devices, each that has an age key. */
+export interface Addressees {
+  readonly names: readonly string[];
+  /** `age1…` */
+  readonly sealFor: readonly string[];
+  /** Recipients, as they were given, no age key is known of. */
+  readonly unsealable: readonly string[];
+}
+
+/** What is known of recipients. */
+export async function addresseesOf(contacts: Contacts, recipients: readonly string[]): Promise<Addressees> {
   const names: string[] = [];
   const sealFor: string[] = [];
   const unsealable: string[] = [];
@@ -157,14 +165,16 @@ async function addressees(
     if (keys.length === 0) unsealable.push(recipient);
     sealFor.push(...keys);
   }
-  if (sealFor.length > 0 && unsealable.length > 0) {
-    const open = unsealable.join(', ');
-    throw new SyftError(
-      'BAD_REQUEST',
-      `A message is sealed for all or for none of its recipients, and no age key is known of ${open}. Give age1…, or add it to the contact.`
-    );
-  }
-  return { names, sealFor: [...new Set(sealFor)] };
+  return { names, sealFor: [...new Set(sealFor)], unsealable };
+}
+
+/** Throws BAD_REQUEST where a message would be sealed for some of its recipients only. */
+function checkSealing({ sealFor, unsealable }: Addressees): void {
+  if (sealFor.length === 0 || unsealable.length === 0) return;
+  throw new SyftError(
+    'BAD_REQUEST',
+    `A message is sealed for all or for none of its recipients, and no age key is known of ${unsealable.join(', ')}. Give age1…, or add it to the contact.`
+  );
 }
 
 /**
@@ -184,7 +194,9 @@ export async function exportMessage(
   checkVersions(log, versions);
   const { note, replyTo, signal, onProgress } = options;
   const configuration = options.configuration ?? configurationDirectory();
-  const { names, sealFor } = await addressees(new Contacts(configuration), options.recipients ?? []);
+  const addressees = await addresseesOf(new Contacts(configuration), options.recipients ?? []);
+  checkSealing(addressees);
+  const { names, sealFor } = addressees;
   const sender = options.sender ?? (await ownSettings(configuration)).name ?? defaultName();
   const workspace = log.workspaceId;
   const key = deviceKey(configuration, logDir);
@@ -198,7 +210,7 @@ export async function exportMessage(
       device: deviceId(key.publicKey, workspace),
       publicKey: key.publicKey.toString('base64')
     },
-    recipients: names,
+    recipients: [...names],
     ...(note !== undefined && { note }),
     ...(replyTo !== undefined && { replyTo }),
     files
@@ -215,6 +227,7 @@ export async function exportMessage(
   });
   return {
     messageId: manifest.id,
+    sender,
     file,
     versions: versions.map(versionId),
     bytes: files.reduce((sum, { size }) => sum + size, 0),

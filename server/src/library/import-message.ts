@@ -60,7 +60,7 @@ interface Placed {
 }
 
 /** Public keys of this installation. */
-function ownKeys(configuration: string, logDir: string): string[] {
+export function ownKeys(configuration: string, logDir: string): string[] {
   return [deviceKey(configuration, logDir).publicKey.toString('base64')];
 }
 

@@ -250,8 +250,9 @@ export class MessageBox {
       return entry;
     } catch (error) {
       // It was removed while it was read.
-      if (errnoOf(error) === 'ENOENT' || (error instanceof SyftError && error.code === 'PATH_NOT_FOUND'))
-        {return undefined;}
+      if (errnoOf(error) === 'ENOENT' || (error instanceof SyftError && error.code === 'PATH_NOT_FOUND')) {
+        return undefined;
+      }
       throw error;
     }
   }
@@ -353,7 +354,7 @@ export class MessageBox {
     source: MessageSource,
     signal?: AbortSignal
   ): Promise<{ readonly entry: InboxEntry; readonly fresh: boolean }> {
-    const dir = await this.#begin();
+    const dir = await this.workDirectory();
     const arrived = { bytes: 0 };
     try {
       const room = await this.#room();
@@ -374,8 +375,11 @@ export class MessageBox {
     }
   }
 
-  /** A directory for what is to become a message; what attempts before have left is taken away. */
-  async #begin(): Promise<string> {
+  /**
+   * A private directory of its own for what is to become a message, to be removed by whoever asked; what attempts before have left is taken
+   * away.
+   */
+  async workDirectory(): Promise<string> {
     return this.#writing(async () => {
       makePrivateDirectory(this.#files.dir);
       await this.sweep();

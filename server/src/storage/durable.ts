@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 
 /** Syncs a directory, so that names made, renamed or removed in it survive. */
-export function syncDirectory(path: string): void {
+export function syncDirectory(path: string | Buffer): void {
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     fsyncSync(fd);
