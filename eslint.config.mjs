@@ -88,7 +88,11 @@ export default tseslint.config(
       // Panel, drive and connection are registered at activation; all of the front end is one small chunk.
       'jupyter/prefer-lazy-imports': [
         'error',
-        { ignoreImports: ['client', 'history', 'preview', 'restore', 'status'].map(folder => `../${folder}/*`) }
+        {
+          ignoreImports: ['client', 'history', 'messages', 'preview', 'restore', 'status'].map(
+            folder => `../${folder}/*`
+          )
+        }
       ]
     }
   },

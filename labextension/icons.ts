@@ -1,6 +1,7 @@
 /** Icons of our own, drawn for JupyterLab's themes. */
 import { LabIcon } from '@jupyterlab/ui-components';
 
+import contactsSvg from '../style/icons/contacts.svg';
 import historySvg from '../style/icons/history.svg';
 import pinSvg from '../style/icons/pin.svg';
 import recordingSvg from '../style/icons/recording.svg';
@@ -12,3 +13,4 @@ export const restoreIcon = new LabIcon({ name: 'syft-sync:restore', svgstr: rest
 export const recordingIcon = new LabIcon({ name: 'syft-sync:recording', svgstr: recordingSvg });
 export const pinIcon = new LabIcon({ name: 'syft-sync:pin', svgstr: pinSvg });
 export const sqlIcon = new LabIcon({ name: 'syft-sync:sql', svgstr: sqlSvg });
+export const contactsIcon = new LabIcon({ name: 'syft-sync:contacts', svgstr: contactsSvg });

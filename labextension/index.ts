@@ -1,10 +1,11 @@
 /** The extension's plugins. */
 import { connectionPlugin } from './plugins/connection';
 import { historyPlugin } from './plugins/history';
+import { messagesPlugin } from './plugins/messages';
 import { previewPlugin, restorePlugin } from './plugins/preview';
 import { sqlPlugin } from './plugins/sql';
 import { statusPlugin } from './plugins/status';
 
 export * from './tokens';
 
-export default [connectionPlugin, restorePlugin, previewPlugin, historyPlugin, sqlPlugin, statusPlugin];
+export default [connectionPlugin, restorePlugin, previewPlugin, historyPlugin, messagesPlugin, sqlPlugin, statusPlugin];

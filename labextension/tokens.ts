@@ -1,5 +1,6 @@
 /** What one plugin offers to the others, and to other extensions. */
 import { Token } from '@lumino/coreutils';
+import type { Widget } from '@lumino/widgets';
 
 import type { ChangeRow } from '../server/src/api/contract';
 import type { SyftClient } from './client/client';
@@ -54,6 +55,12 @@ export const IVersionRestorer = new Token<IVersionRestorer>(
 /** The side panel. */
 export interface IHistoryPanel {
   readonly model: PanelModel;
+  /** What can be dropped onto. */
+  readonly node: HTMLElement;
+  /** Adds a section below those that are there, folded; its title is that of the widget. */
+  addSection(section: Widget): void;
+  /** Brings the panel to the front and unfolds the section. */
+  showSection(section: Widget): void;
 }
 
 export const IHistoryPanel = new Token<IHistoryPanel>(

@@ -1,2 +1,3 @@
 import './base.css';
 import './sql.css';
+import './messages.css';

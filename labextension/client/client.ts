@@ -224,10 +224,15 @@ export class SyftClient {
     return this._get('api/messages', query as Query, signal);
   }
 
-  /** All that is known of a message; one of a box is read from then on, a file is not taken in by that. */
-  message(ref: MessageRef, signal?: AbortSignal): Promise<MessageDetail> {
-    if ('id' in ref) return this._get(`api/messages/${encodeURIComponent(ref.id)}`, {}, signal);
-    return this._post('api/messages/inspect', ref, signal);
+  /**
+   * All that is known of a message; one of a box is read from then on, a file is not taken in by that.
+   *
+   * @param options.to - folder of the workspace that its files are compared with; default the top
+   */
+  message(ref: MessageRef, options: { to?: string; signal?: AbortSignal } = {}): Promise<MessageDetail> {
+    const place = options.to === undefined || options.to === '' ? {} : { to: options.to };
+    if ('id' in ref) return this._get(`api/messages/${encodeURIComponent(ref.id)}`, place, options.signal);
+    return this._post('api/messages/inspect', { ...ref, ...place }, options.signal);
   }
 
   /** Takes a message out of its box; nothing of the workspace changes. */

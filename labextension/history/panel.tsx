@@ -106,6 +106,19 @@ export class SyftPanel extends SidePanel {
     model.connection.stateChanged.connect(this._update, this);
   }
 
+  /** Adds a section below the others, folded. */
+  addSection(section: Widget): void {
+    const accordion = this.content as AccordionPanel;
+    this.addWidget(section);
+    accordion.collapse(accordion.widgets.indexOf(section));
+  }
+
+  /** Unfolds a section. */
+  showSection(section: Widget): void {
+    const accordion = this.content as AccordionPanel;
+    accordion.expand(accordion.widgets.indexOf(section));
+  }
+
   /** Unfolds the list of deleted files and puts the focus there. */
   showDeleted(): void {
     (this.content as AccordionPanel).expand(2);

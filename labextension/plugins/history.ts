@@ -113,7 +113,15 @@ export const historyPlugin: JupyterFrontEndPlugin<IHistoryPanel> = {
     ]) {
       palette?.addItem({ command, category });
     }
-    return { model };
+    return {
+      model,
+      node: panel.node,
+      addSection: section => panel.addSection(section),
+      showSection: section => {
+        app.shell.activateById(panel.id);
+        panel.showSection(section);
+      }
+    };
   }
 };
 

@@ -2,7 +2,7 @@
  * Puts versions back. What stands there is a version before it is replaced, so that every restore can be undone; a document
  * with unsaved edits is never overwritten unasked.
  */
-import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Notification } from '@jupyterlab/apputils';
 import type { DocumentRegistry } from '@jupyterlab/docregistry';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
@@ -14,6 +14,7 @@ import { placeOf } from '../history/place';
 import { baseName, moment, printable } from '../history/words';
 import type { IVersionRestorer } from '../tokens';
 import type { OpenDocuments } from './open-documents';
+import { settleUnsaved } from './unsaved-edits';
 
 /** Milliseconds a notification with Undo stays. */
 const STAYS = 15_000;
@@ -114,40 +115,24 @@ export class VersionRestorer implements IVersionRestorer {
     }
   }
 
-  /** Asks what is to become of unsaved edits. @returns false when the user wants none of it. */
-  private async _unsavedSettled(path: string): Promise<boolean> {
-    const dirty = this._open.of(path).filter(context => context.model.dirty);
-    if (dirty.length === 0) return true;
+  private _unsavedSettled(path: string): Promise<boolean> {
     const trans = this._trans;
-    const { button } = await showDialog({
-      title: trans.__('%1 has unsaved edits', printable(baseName(path))),
-      body: trans.__(
-        'Save them first, and they stay a version of their own that can be restored. Discarded edits are gone.'
-      ),
-      buttons: [
-        Dialog.cancelButton({ label: trans.__('Cancel') }),
-        Dialog.warnButton({ label: trans.__('Discard and restore'), actions: ['discard'] }),
-        Dialog.okButton({ label: trans.__('Save, then restore'), actions: ['save'] })
-      ],
-      defaultButton: 2
+    return settleUnsaved(this._open.of(path), {
+      client: this._client,
+      trans,
+      discard: trans.__('Discard and restore'),
+      save: trans.__('Save, then restore')
     });
-    if (!button.accept) return false;
-    if (button.actions.includes('save')) {
-      for (const context of dirty) await context.save();
-      // So that the saved state is a version of its own before anything is put in its place.
-      await this._client.flush();
-    }
-    return true;
   }
 
   private async _follow(path: string): Promise<void> {
     await Promise.all(this._open.of(path).map(context => this._open.follow(context)));
   }
 
-  /** Restores made elsewhere, by another tab or the command line: documents without unsaved edits follow. */
+  /** Restores and messages accepted elsewhere, by another tab or the command line: documents without unsaved edits follow. */
   private _onChanges(_sender: Connection, rows: readonly ChangeRow[]): void {
     for (const row of rows) {
-      if (row.cause?.kind !== 'restore') continue;
+      if (row.cause?.kind !== 'restore' && row.cause?.kind !== 'message') continue;
       for (const context of this._open.of(row.path)) {
         if (!context.model.dirty && isOlder(context, row)) void this._open.follow(context).catch(() => undefined);
       }
