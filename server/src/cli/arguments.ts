@@ -77,6 +77,7 @@ const OPTIONS = {
   name: { type: 'string', value: 'NAME', help: 'what this installation is called from now on; empty: user@machine' },
   age: { type: 'string', value: 'age1…', help: 'the age recipient that messages to this contact are sealed for' },
   mailbox: { type: 'string', value: 'URL', help: 'the storage where messages for this contact are put: file:///…' },
+  qr: { type: 'boolean', help: 'show the link as a QR code' },
   'device-of': { type: 'string', value: 'NAME', help: 'the key is of one more device of this contact' },
   words: { type: 'string', value: 'WORDS', help: 'the five words of the key, as the contact has read them out' },
   tree: { type: 'boolean', help: 'the whole tree' },
@@ -362,11 +363,11 @@ export const COMMANDS = {
     example: 'syft-sync import model.syft --to from-ana'
   },
   contacts: {
-    usage: 'contacts list|me|add LINK|export NAME|rename NAME NEW|remove NAME',
+    usage: 'contacts list|me|add LINK|PICTURE.png|-|export NAME|rename NAME NEW|remove NAME',
     does: 'says whose messages are believed; me shows the link that others add, and keeps what it is told',
-    options: ['name', 'from', 'age', 'mailbox', 'device-of', 'words'],
+    options: ['name', 'from', 'age', 'mailbox', 'device-of', 'words', 'qr', 'output'],
     positionals: [1, 3],
-    example: 'syft-sync contacts me'
+    example: 'syft-sync contacts me --name Ana --qr'
   },
   permissions: {
     usage: 'permissions show [PATH] [--as USER] · permissions set PATH --read USER… --write USER… --admin USER…',

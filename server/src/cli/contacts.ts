@@ -1,21 +1,27 @@
 /** `contacts`: whose messages are believed, and who this installation is to others. */
-import { SyftError } from '../core/errors.ts';
+import { createReadStream } from 'node:fs';
+import { extname, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { errnoOf, SyftError } from '../core/errors.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
-import { parseContactLink } from '../messages/contact-link.ts';
+import { LINK_BEGINS, parseContactLink } from '../messages/contact-link.ts';
 import { Contacts, linkOf, wordsOf, type Contact } from '../messages/contacts.ts';
 import { changeOwnContact, ownContact, type OwnChange } from '../messages/own-contact.ts';
+import { isPng, MAX_PICTURE_BYTES } from '../messages/png.ts';
+import { qrPng, qrSvg, qrText, readQr } from '../messages/qr.ts';
+import { replaceFile, writeError } from '../storage/durable.ts';
 import type { CommandContext } from './context.ts';
 
 const ACTIONS = {
   list: { names: 0, options: [] },
-  me: { names: 0, options: ['name', 'from', 'age', 'mailbox'] },
+  me: { names: 0, options: ['name', 'from', 'age', 'mailbox', 'qr', 'output'] },
   add: { names: 1, options: ['age', 'mailbox', 'device-of', 'words'] },
-  export: { names: 1, options: [] },
+  export: { names: 1, options: ['qr', 'output'] },
   rename: { names: 2, options: [] },
   remove: { names: 1, options: [] }
 } as const satisfies Record<string, { readonly names: number; readonly options: readonly string[] }>;
 type Action = keyof typeof ACTIONS;
-const USAGE = 'Usage: syft-sync contacts list|me|add LINK|export NAME|rename NAME NEW|remove NAME';
+const USAGE = 'Usage: syft-sync contacts list|me|add LINK|PICTURE.png|-|export NAME|rename NAME NEW|remove NAME';
 
 /** What is to be done, and to whom. Throws BAD_REQUEST. */
 function actionOf({ invocation }: CommandContext): { action: Action; names: readonly string[] } {
@@ -54,13 +60,78 @@ async function showMe(context: CommandContext): Promise<void> {
   };
   if (Object.values(change).some(value => value !== undefined)) await changeOwnContact(configuration, change);
   const me = await ownContact(configuration, logDir);
-  await output.result({ ...me, fingerprint: wordsOf(me) }, me.link);
+  await handOver(context, me, { ...me, fingerprint: wordsOf(me) });
   output.note(`the words of this key: ${wordsOf(me)}`);
 }
 
-async function add({ invocation }: CommandContext, contacts: Contacts, given: string): Promise<Contact> {
-  const { values } = invocation;
-  const card = parseContactLink(given);
+/** Gives a link out: as text, as a QR code in the terminal, or as a file whose name says what it is to be. */
+async function handOver(
+  { invocation, output, cwd }: CommandContext,
+  contact: { readonly name: string; readonly publicKey: string; readonly link: string },
+  object: object
+): Promise<void> {
+  const { name, link } = contact;
+  const named = invocation.values.get('output');
+  if (named !== undefined) {
+    const file = resolve(cwd, named);
+    const kind = extname(file).toLowerCase();
+    const bytes =
+      kind === '.png'
+        ? qrPng(link)
+        : Buffer.from(
+            kind === '.svg' ? qrSvg(link, `${name}, ${wordsOf(contact)}: a contact of Syft Sync`) : `${link}\n`
+          );
+    try {
+      replaceFile(file, bytes);
+    } catch (error) {
+      throw writeError(error, `${file} was not written`);
+    }
+    await output.result({ ...object, file }, file);
+  } else if (!invocation.flags.has('qr')) {
+    await output.result(object, link);
+  } else if (output.json) {
+    await output.result({ ...object, qr: qrText(link, false) }, '');
+  } else {
+    await output.write(qrText(link, process.stdout.isTTY === true));
+  }
+}
+
+/** What there is to read, up to the size of a picture. Throws BAD_REQUEST. */
+async function readUpTo(source: Readable): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of source as AsyncIterable<Buffer>) {
+    size += piece.length;
+    if (size > MAX_PICTURE_BYTES) {
+      throw new SyftError('BAD_REQUEST', `A link or its picture has at most ${MAX_PICTURE_BYTES / 2 ** 20} MiB.`);
+    }
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+/** The link that is given: itself, in a file, as a picture, or on standard input. Throws BAD_REQUEST, PATH_NOT_FOUND. */
+async function givenLink({ cwd }: CommandContext, given: string): Promise<string> {
+  if (given.trim().startsWith(LINK_BEGINS) || /^[a-z][a-z0-9+.-]+:/i.test(given)) return given.trim();
+  let bytes: Buffer;
+  try {
+    bytes = await readUpTo(given === '-' ? process.stdin : createReadStream(resolve(cwd, given)));
+  } catch (error) {
+    if (error instanceof SyftError) throw error;
+    const missing = errnoOf(error) === 'ENOENT';
+    throw new SyftError(
+      missing ? 'PATH_NOT_FOUND' : 'UNREADABLE',
+      missing ? `${given} is neither the link of a contact nor a file.` : `${given} cannot be read.`,
+      { path: given, cause: error }
+    );
+  }
+  return (isPng(bytes) ? readQr(bytes) : bytes.toString('utf8')).trim();
+}
+
+async function add(context: CommandContext, contacts: Contacts, given: string): Promise<Contact> {
+  const { values } = context.invocation;
+  const link = await givenLink(context, given);
+  const card = parseContactLink(link);
   const words = values.get('words');
   const deviceOf = values.get('device-of');
   if (words !== undefined && words.trim().toLowerCase() !== wordsOf(card)) {
@@ -79,7 +150,7 @@ async function add({ invocation }: CommandContext, contacts: Contacts, given: st
   const recipient = values.get('age');
   const mailbox = values.get('mailbox');
   const own = { ...(recipient !== undefined && { recipient }), ...(mailbox !== undefined && { mailbox }) };
-  return contacts.add({ ...card, ...own }, { deviceOf, link: given.trim() });
+  return contacts.add({ ...card, ...own }, { deviceOf, link });
 }
 
 export async function contactsCommand(context: CommandContext): Promise<number> {
@@ -103,7 +174,7 @@ export async function contactsCommand(context: CommandContext): Promise<number> 
       return 0;
     case 'export': {
       const contact = await oneOf(contacts, named);
-      await output.result(shown(contact).object, linkOf(contact));
+      await handOver(context, { ...contact, link: linkOf(contact) }, shown(contact).object);
       return 0;
     }
     case 'rename':
