@@ -223,9 +223,20 @@ test('SQL: for everyone, in every theme and at 320 pixels', async ({ page }) => 
     ).toEqual([]);
   }
   await page.theme.setLightTheme();
-  await page.setViewportSize({ width: 420, height: 700 });
   await page.sidebar.close('left');
-  await expect(tab(page).getByRole('tree')).toBeHidden();
+  const list = tab(page).getByRole('tree');
+  const part = async (): Promise<number> =>
+    ((await list.boundingBox())?.width ?? 0) / ((await tab(page).boundingBox())?.width ?? 1);
+  const wide = await part();
+  expect(wide).toBeGreaterThan(0.1);
+  const size = page.viewportSize() ?? { width: 1280, height: 720 };
+  await page.setViewportSize({ width: 420, height: 700 });
+  await expect(list).toBeHidden();
+  await page.setViewportSize(size);
+  // As wide as before: people make their windows narrow for a moment.
+  await expect.poll(part).toBeCloseTo(wide, 1);
+  await page.setViewportSize({ width: 420, height: 700 });
+  await expect(list).toBeHidden();
   for (const name of ['Grid', 'Chart', 'Plan']) {
     await expect(tab(page).getByRole('tab', { name })).toBeInViewport({ ratio: 1 });
   }

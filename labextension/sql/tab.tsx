@@ -42,6 +42,8 @@ import type { SchemaState } from './schema-list';
 
 /** Pixels below which the list of tables would leave the query no room. */
 const NARROW = 620;
+/** Of the list of tables and the rest. */
+const SIZES = [1, 4];
 const NO_ARGUMENTS = { type: 'object', properties: {} } as const;
 /** Paths that are offered between quotes. */
 const PATHS = 50;
@@ -107,7 +109,7 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
     right.setRelativeSizes([1, 2]);
     content.addWidget(this._schema);
     content.addWidget(right);
-    content.setRelativeSizes([1, 4]);
+    content.setRelativeSizes(SIZES);
     this._fillToolbar();
 
     this.model.stateChanged.connect(this._onState, this);
@@ -186,6 +188,8 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
   }
 
   protected override onResize(message: Widget.ResizeMessage): void {
+    // As they are before the panel has made room in another width.
+    this._keepSizes();
     super.onResize(message);
     const width = message.width < 0 ? this.node.clientWidth : message.width;
     if (width === 0) return;
@@ -196,8 +200,18 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
   }
 
   private _showSchema(show: boolean): void {
-    this._schema.setHidden(!show);
+    const { content } = this;
+    if (show === this._schema.isHidden) {
+      // A panel gives what is hidden its room away, and next to nothing back.
+      if (!show) this._keepSizes();
+      this._schema.setHidden(!show);
+      if (show) content.setRelativeSizes(this._sizes);
+    }
     this._tables.pressed = show;
+  }
+
+  private _keepSizes(): void {
+    if (this._narrow === false && !this._schema.isHidden) this._sizes = this.content.relativeSizes();
   }
 
   private _fillToolbar(): void {
@@ -387,6 +401,8 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
   private _export!: ToolbarButton;
   private _tables!: ToolbarButton;
   private _narrow: boolean | undefined;
+  /** Of the list of tables and the rest, while both are shown. */
+  private _sizes = SIZES;
 }
 
 export namespace SqlTab {
