@@ -351,7 +351,10 @@ export const ImportResultSchema = z.object({
   fingerprint: z.string().optional().meta({ description: 'Words of the sender’s key' }),
   note: z.string().optional(),
   changes: z.array(ChangeSchema),
-  unchanged: z.array(z.string()).meta({ description: 'Files that were there already, with the same content' })
+  unchanged: z.array(z.string()).meta({ description: 'Files that were there already, with the same content' }),
+  notDeleted: z
+    .array(z.string())
+    .meta({ description: 'Files that the message says were deleted where it comes from; an import deletes nothing' })
 });
 export type ImportResult = z.infer<typeof ImportResultSchema>;
 
@@ -689,6 +692,41 @@ export const EventsQuerySchema = z.object({
     .meta({ description: 'As the header `Last-Event-ID`, for readers that cannot set it' })
 });
 
+/** Applies a change set of SyftBox or `syft`. */
+export const ChangeSetApplyRequestSchema = z.object({
+  archive: z
+    .string()
+    .min(1)
+    .max(8192)
+    .meta({ description: 'Absolute path of the `syfteventsmessagev3_*.tar.gz`, on the machine that records' }),
+  to: z
+    .string()
+    .max(8192)
+    .optional()
+    .meta({ description: 'Folder of the workspace that is the datasite; default the top' }),
+  trust: z.boolean().optional().meta({ description: 'Take it though nothing proves who it is from' }),
+  as: z.string().max(254).optional().meta({ description: 'Whose access counts; default who it says it is from' }),
+  skipConflicts: z.boolean().optional().meta({ description: 'Apply the rest, where files were changed here too' }),
+  deleteMany: z.boolean().optional().meta({ description: 'Delete more than half of the files, if it says so' }),
+  dryRun: z.boolean().optional().meta({ description: 'Say what would be done' })
+});
+export type ChangeSetApplyRequest = z.infer<typeof ChangeSetApplyRequestSchema>;
+export const ChangeSetApplyResultSchema = z.object({
+  messageId: z.string(),
+  sender: z.string().meta({ description: 'Whose access counted. Not proven: a change set is not signed' }),
+  changes: z.array(ChangeSchema).meta({ description: 'Empty in a dry run' }),
+  written: z.array(z.string()),
+  deleted: z.array(z.string()),
+  unchanged: z.array(z.string()).meta({ description: 'Was so already' }),
+  conflicts: z
+    .array(z.object({ path: z.string(), why: z.string() }))
+    .meta({ description: 'Left as they are, because they are not what the change set begins with' }),
+  permissions: z
+    .array(z.string())
+    .meta({ description: 'The `syft.pub.yaml` that gave access; none: nothing here says who may write' })
+});
+export type ChangeSetApplyResult = z.infer<typeof ChangeSetApplyResultSchema>;
+
 /**
  * Every route. `GET /api/versions/{versionId}/content` answers bytes (`?download=1` for an attachment);
  * `GET /api/events` answers `text/event-stream`; `POST /api/sql` the format that was asked for.
@@ -772,5 +810,11 @@ export const routes = {
   sql: { method: 'POST', path: '/api/sql', body: SqlRequestSchema, response: 'sql' },
   sqlSchema: { method: 'GET', path: '/api/sql/schema', response: SqlSchemaSchema },
   sqlOutcome: { method: 'GET', path: '/api/sql/queries/{queryId}', response: SqlOutcomeSchema },
-  events: { method: 'GET', path: '/api/events', query: EventsQuerySchema, response: 'event-stream' }
+  events: { method: 'GET', path: '/api/events', query: EventsQuerySchema, response: 'event-stream' },
+  changeSetApply: {
+    method: 'POST',
+    path: '/api/changesets/apply',
+    body: ChangeSetApplyRequestSchema,
+    response: ChangeSetApplyResultSchema
+  }
 } as const;

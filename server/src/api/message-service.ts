@@ -365,7 +365,7 @@ export class MessageService {
       entry === undefined
         ? await FileSource.open(await this.fileInside(request.path ?? ''))
         : await this.box.open(entry);
-    const { changes, unchanged, ...rest } = await importMessage(workspace, source, {
+    const { changes, unchanged, notDeleted, ...rest } = await importMessage(workspace, source, {
       to: folder,
       trust,
       // What a person agreed to is what is believed from then on, and nothing that came in its place.
@@ -383,7 +383,7 @@ export class MessageService {
       });
     }
     this.host.messagesChanged();
-    return { ...rest, changes: [...changes], unchanged: [...unchanged] };
+    return { ...rest, changes: [...changes], unchanged: [...unchanged], notDeleted: [...notDeleted] };
   }
 
   /**

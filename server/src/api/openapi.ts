@@ -113,6 +113,12 @@ const WORDS: Record<
     description:
       'Events: `status` (a Status, on connect and when it changed), `changes` (`{"changes":[ChangeRow, …]}`, oldest first; the id is the version id of the last), `reset` (more was missed than is replayed: load afresh). Come back with the last id in `Last-Event-ID` to get what was missed.',
     errors: []
+  },
+  changeSetApply: {
+    summary: 'Applies a change set of SyftBox or syft, all of it or nothing',
+    description:
+      'Each file must be what the change set begins with, and the sender must have write access by `syft.pub.yaml` where there is one. A file that is not is a conflict, and refuses all of it unless conflicts are to be skipped.',
+    errors: [400, 403, 404, 409, 412, 422, 423, 503, 507]
   }
 };
 
@@ -123,6 +129,7 @@ const ERRORS: Record<number, string> = {
   404: 'There is no such version, path or message.',
   409: 'The state of the workspace or of the version does not allow it.',
   410: 'The content of the version was pruned or erased.',
+  412: 'A file is not what the change set begins with.',
   422: 'The query took more time or memory than it may; the code says which.',
   423: 'Another process records this log.',
   500: 'The log is damaged there, or something went wrong inside.',

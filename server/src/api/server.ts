@@ -11,6 +11,7 @@ import { sendContent } from './content.ts';
 import {
   API_VERSION,
   ChangesQuerySchema,
+  ChangeSetApplyRequestSchema,
   ContentQuerySchema,
   DeletedQuerySchema,
   EraseRequestSchema,
@@ -36,6 +37,7 @@ import { toPage, toRow, toTreeEntry } from './rows.ts';
 import type { SqlEngine } from '../index/sql/engine.ts';
 import type { WorkspaceService } from './service.ts';
 import { addSqlRoutes } from './sql.ts';
+import { addSyftBoxRoutes } from './syftbox.ts';
 import { isUpload } from './uploads.ts';
 
 /** What the API says about itself; pino's shape. Never secrets, never bodies. */
@@ -238,6 +240,7 @@ export function createApi(options: ApiOptions): Api {
   });
   addMessageRoutes(app, options.messages, parse);
   addSqlRoutes(app, options.sql, body => parse(SqlRequestSchema, body, 'body'));
+  addSyftBoxRoutes(app, service, body => parse(ChangeSetApplyRequestSchema, body, 'body'));
   app.post('/api/compact', async (req, res) => {
     const body = parse(CompactRequestSchema, req.body, 'body');
     if (service.compact === undefined) throw new SyftError('NOT_RUNNING', 'This process does not record this log.');

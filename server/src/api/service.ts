@@ -20,6 +20,7 @@ import type { Change } from '../core/change.ts';
 import type { PathName } from '../core/path-name.ts';
 import type { ReadonlyTree } from '../core/tree.ts';
 import type { Said } from '../library/said.ts';
+import type { Workspace } from '../library/workspace.ts';
 import type { LogReader } from '../log/types.ts';
 
 /** The contract's status without what the API itself adds. */
@@ -41,6 +42,8 @@ export interface WorkspaceService {
   readonly logDir: string;
   /** Throws SETUP_NEEDED, NOT_RUNNING while there is no log to read. */
   readonly log: Pick<LogReader, 'content' | 'storedBytes'>;
+  /** What records, for what is done with it above the library. Throws SETUP_NEEDED, NOT_RUNNING. Absent: this process cannot write the log. */
+  recording?(): Workspace;
   /** The present state of every recorded path. */
   readonly tree: ReadonlyTree;
   /** What is said of versions now; nothing while there is no log to read. */

@@ -131,7 +131,9 @@ const OPTIONS = {
   },
   timeout: { type: 'string', value: 'S', help: 'seconds that the query may take; default 10' },
   memory: { type: 'string', value: 'MB', help: 'megabytes that the query may take; default 1024' },
-  as: { type: 'string', value: 'USER', help: 'as whom: an address' },
+  as: { type: 'string', value: 'USER', help: 'whose permissions count: an address' },
+  'skip-conflicts': { type: 'boolean', help: 'apply the rest, where files were changed here too' },
+  'delete-many': { type: 'boolean', help: 'delete more than half of the files, if it says so' },
   read: {
     type: 'string',
     multiple: true,
@@ -375,6 +377,26 @@ export const COMMANDS = {
     options: ['as', 'read', 'write', 'admin', 'pattern', 'terminal'],
     positionals: [1, 2],
     example: 'syft-sync permissions set data --read bob@example.org --write "*@lab.example.org"'
+  },
+  changeset: {
+    usage:
+      'changeset export FOLDER -o DIR [--since T|VERSION] [--until T|VERSION] [--as USER] · changeset apply FILE [--to DIR] --trust',
+    does: 'tells SyftBox and syft what became of a folder, and does what they tell: all of it or nothing',
+    options: [
+      'output',
+      'since',
+      'until',
+      'from',
+      'as',
+      'to',
+      'trust',
+      'skip-conflicts',
+      'delete-many',
+      'dry-run',
+      ...RECORDING
+    ],
+    positionals: [2, 2],
+    example: 'syft-sync changeset export . -o outbox --since 2h'
   },
   explore: {
     usage: 'explore',

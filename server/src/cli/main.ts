@@ -483,6 +483,8 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return (await import('./contacts.ts')).contactsCommand(context);
     case 'permissions':
       return (await import('./permissions.ts')).permissionsCommand(context);
+    case 'changeset':
+      return (await import('./changesets.ts')).changesetCommand(context);
     case 'explore':
       return explore(context);
     case 'serve':
@@ -510,6 +512,7 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'export',
   'import',
   'permissions',
+  'changeset',
   'init',
   'keys',
   'explore',

@@ -117,5 +117,10 @@ export async function importCommand(context: CommandContext): Promise<number> {
   }
   for (const change of result.changes) await output.write(`${printable(changeLine(change))}\n`);
   for (const path of result.unchanged) output.note(`${path} was there already`);
+  for (const path of result.notDeleted) {
+    output.note(
+      `syft-sync: the message says that ${path} was deleted, and it was not: an import deletes nothing, changeset apply does`
+    );
+  }
   return 0;
 }

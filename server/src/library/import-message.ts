@@ -50,10 +50,12 @@ export interface ImportedMessage {
   readonly changes: readonly ChangeJson[];
   /** Files that were there already, with the same content. */
   readonly unchanged: readonly string[];
+  /** Files that the message says were deleted where it comes from, which an import leaves. */
+  readonly notDeleted: readonly string[];
 }
 
 /** A file and where it goes. */
-interface Placed {
+export interface Placed {
   readonly file: MessageFile;
   readonly path: PathName;
   readonly staged: string;
@@ -65,7 +67,7 @@ export function ownKeys(configuration: string, logDir: string): string[] {
 }
 
 /** Who a message is from may be believed. Throws SENDER_UNKNOWN, SENDER_CHANGED. */
-async function checkSender(
+export async function checkSender(
   contacts: Contacts,
   { sender }: Inspected,
   standing: Standing,
@@ -181,7 +183,7 @@ function isSystemError(error: unknown): boolean {
 }
 
 /** Goes through the message again, and stages what is to be placed. @throws ArchiveFault when it is not what it was. */
-async function stage(archive: Archive, inspected: Inspected, placed: readonly Placed[]): Promise<void> {
+export async function stageFiles(archive: Archive, inspected: Inspected, placed: readonly Placed[]): Promise<void> {
   const byMember = new Map(
     placed.flatMap(place => ('member' in place.file.source ? [[place.file.source.member, place] as const] : []))
   );
@@ -280,7 +282,7 @@ export async function importMessage(
     await placesOf(workspace, files, to, '');
     stagingDir = await mkdtemp(join(workspace.stagingDir, 'import-'));
     const placed = await placesOf(workspace, files, to, stagingDir);
-    await stage(archive, inspected, placed);
+    await stageFiles(archive, inspected, placed);
     const done: RestoreOutcome[] = [];
     try {
       for (const place of placed) {
@@ -303,7 +305,8 @@ export async function importMessage(
       ...(sender.publicKey !== undefined && { fingerprint: wordsOf({ publicKey: sender.publicKey }) }),
       ...(note !== undefined && { note }),
       changes: done.flatMap(({ change }) => (change === undefined ? [] : [changeToJson(change)])),
-      unchanged: done.filter(outcome => outcome.unchanged).map(({ path }) => displayPath(path))
+      unchanged: done.filter(outcome => outcome.unchanged).map(({ path }) => displayPath(path)),
+      notDeleted: (inspected.deletions ?? []).map(({ path }) => displayPath(path))
     };
   } catch (error) {
     if (error instanceof ArchiveFault) throw archive.invalid(error.message, error);

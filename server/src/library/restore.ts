@@ -285,7 +285,7 @@ function isKept(change: Change | undefined): change is Change {
  * @param options `to`: workspace path, default the version's own; `toAbsolute`: instead, a path outside the workspace;
  *   `force`: replace even what cannot be recorded first; `dryRun`: say what would happen, write nothing; `cause`: what the
  *   resulting change says of itself, default that it is a restore of this version, `null` nothing; `signal` stops it: the
- *   target is then either restored or untouched.
+ *   target is then either restored or untouched; `onlyIf` throws when what stands there, as it is recorded just before, is not to be replaced.
  * @throws SyftError VERSION_HAS_NO_CONTENT, VERSION_PRUNED, VERSION_ERASED, RESTORE_ONTO_DIRECTORY, RESTORE_NOT_RECORDED, PATH_OUTSIDE_ROOT, DISK_FULL,
  *   DISK_READ_ONLY, LOG_DAMAGED, CANCELLED; the file that stood there is then untouched.
  */
@@ -299,6 +299,7 @@ export async function restoreVersion(
     dryRun?: boolean;
     cause?: Cause | null;
     signal?: AbortSignal;
+    onlyIf?: (standing: Change | undefined) => void;
   } = {}
 ): Promise<RestoreOutcome> {
   const inside = options.toAbsolute === undefined;
@@ -352,6 +353,7 @@ export async function restoreVersion(
         return { path, version, unchanged: true, created: false };
       }
     }
+    options.onlyIf?.(replaced);
     if (options.dryRun === true) {
       return {
         path,

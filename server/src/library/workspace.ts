@@ -259,6 +259,11 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     }
   }
 
+  /** Itself, as what an API serves. */
+  recording(): Workspace {
+    return this;
+  }
+
   get tree(): ReadonlyTree {
     return this.recorder.tree;
   }
@@ -482,12 +487,17 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
   }
 
   /** Puts content from outside the log in place of a file, with the same care as a restore, and records it. */
-  restoreContent(version: Change, content: () => AsyncIterable<Uint8Array>, cause: Cause): Promise<RestoreOutcome> {
+  restoreContent(
+    version: Change,
+    content: () => AsyncIterable<Uint8Array>,
+    cause: Cause,
+    options: Pick<NonNullable<Parameters<typeof restoreVersion>[2]>, 'onlyIf'> = {}
+  ): Promise<RestoreOutcome> {
     const source: ContentSource = {
       content,
       contentBytes: async () => Buffer.concat(await Array.fromAsync(content()))
     };
-    return restoreVersion({ ...this.#place, log: source }, version, { cause });
+    return restoreVersion({ ...this.#place, log: source }, version, { ...options, cause });
   }
 
   /** Takes the files of a message into the workspace; see {@link importMessage} in import-message.ts. */
@@ -497,16 +507,20 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     const folder = to === undefined || to === '' || to === '.' ? '' : this.insidePath(to);
     // Most recorders never see a message.
     const { importMessage } = await import('./import-message.ts');
-    const { changes, unchanged, ...rest } = await importMessage(this, archive, {
+    const { changes, unchanged, notDeleted, ...rest } = await importMessage(this, archive, {
       to: folder,
       trust,
       ...(identityFile !== undefined && { identities: identitiesFromFile(identityFile) })
     });
-    return { ...rest, changes: [...changes], unchanged: [...unchanged] };
+    return { ...rest, changes: [...changes], unchanged: [...unchanged], notDeleted: [...notDeleted] };
   }
 
-  /** Undo of a restore that created a file: removes it if it still is what was written; its state is in the log. */
-  async remove(request: RemoveRequest): Promise<RemoveResult> {
+  /**
+   * Undo of a restore that created a file: removes it if it still is what was written; its state is in the log.
+   *
+   * @param cause What the deletion says of itself.
+   */
+  async remove(request: RemoveRequest, cause?: Cause): Promise<RemoveResult> {
     const path = this.insidePath(request.path);
     const target = absolute(this.root, path);
     const before = await lstatOrMissing(target);
@@ -514,16 +528,23 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
     const now = this.tree.get(path);
     if (now === undefined || before === undefined) return { path: displayPath(path) };
     const expected = await this.findVersion(request.ifVersion);
-    if (
-      now.hash !== expected.hash ||
-      now.type !== expected.type ||
-      !(await removeRecorded(target, before, this.stagingDir))
-    ) {
+    // Announced before it is gone: a hint may have it recorded before this goes on.
+    const withdraw = cause === undefined ? undefined : this.recorder.expect(path, undefined, cause);
+    let isGone = false;
+    try {
+      isGone =
+        now.hash === expected.hash &&
+        now.type === expected.type &&
+        (await removeRecorded(target, before, this.stagingDir));
+    } finally {
+      if (!isGone) withdraw?.();
+    }
+    if (!isGone) {
       throw new SyftError('RESTORE_NOT_RECORDED', `${displayPath(path)} has changed since; it was left alone.`, {
         path: displayPath(path)
       });
     }
-    const changes = await this.recorder.captureNow([path]);
+    const changes = await this.recorder.captureNow([path], cause);
     const change = changes.findLast(candidate => candidate.path === path);
     return { path: displayPath(path), ...(change !== undefined && { change: changeToJson(change) }) };
   }

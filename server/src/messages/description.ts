@@ -49,14 +49,14 @@ export function descriptionOf({ id, sender, recipients, note, replyTo, files }: 
   );
 }
 
-/** The same for the same message. */
-function uuid(seed: string): string {
+/** A UUID; the same for the same message. */
+export function uuid(seed: string): string {
   const hex = createHash('sha256').update(seed).digest('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
-/** Python writes a whole number of seconds as `1795334400.0`, and finds the file by that text. */
-function seconds(micros: number): string {
+/** Python writes a whole number of seconds as `1795334400.0`, and finds the file by that text. @param micros Since the epoch. */
+export function seconds(micros: number): string {
   const text = String(micros / 1e6);
   return text.includes('.') ? text : `${text}.0`;
 }

@@ -38,6 +38,13 @@ export interface Fact {
   readonly value?: string | number;
 }
 
+/** A file that a message says is gone. */
+export interface Deletion {
+  readonly path: PathName;
+  /** SHA-256 of what was there, hex; absent: it does not say. */
+  readonly previousHash?: string;
+}
+
 /** A file of a message. */
 export interface MessageFile {
   /** Where it was at the sender, as a workspace path. */
@@ -73,6 +80,8 @@ export interface Inspected {
   /** When the newest of its files was recorded, by the sender's clock. */
   readonly at?: string;
   readonly files: readonly MessageFile[];
+  /** Only of events. */
+  readonly deletions?: readonly Deletion[];
   readonly proven: readonly Fact[];
   readonly claimed: readonly Fact[];
   /** All members, as they were read. */
@@ -243,7 +252,9 @@ function signed(archive: Archive, members: readonly Member[], kept: ReadonlyMap<
   const events = kept.get(EVENTS_MEMBER);
   if (events !== undefined) {
     // Held against the manifest below, by the names as they are shown.
-    checkSameContents(eventFiles(events, archive.limits, text => text).files, files);
+    const inEvents = eventFiles(events, archive.limits, text => text);
+    if (inEvents.deletions.length > 0) throw new ArchiveFault(`"${EVENTS_MEMBER}" deletes what the message does not`);
+    checkSameContents(inEvents.files, files);
   }
   const key = Buffer.from(sender.publicKey, 'base64');
   const proven: Fact[] = [
@@ -309,9 +320,14 @@ function checkSameContents(events: readonly MessageFile[], files: readonly Messa
 
 interface EventFiles {
   readonly files: MessageFile[];
-  readonly deleted: PathName[];
+  readonly deletions: Deletion[];
   readonly sender: string | undefined;
   readonly id: string | undefined;
+}
+
+/** 0.1.117 loses `is_deleted` of a deletion that was proposed to it; that there is nothing anymore says the same. */
+function isDeletion({ is_deleted: gone, content, new_hash: hash }: Json): boolean {
+  return gone === true || (content === null && hash === null);
 }
 
 /** The content of an event. @throws ArchiveFault */
@@ -333,33 +349,47 @@ function eventsIn(bytes: Buffer, limits: MessageLimits): { message: Json; events
   return { message, events };
 }
 
-/** The files that events bring, each content held against its hash. Of several events on one path the last counts. @throws ArchiveFault */
+/** A hash that an event says. @throws ArchiveFault */
+function hashIn(value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === 'string' && /^[0-9a-f]{64}$/.test(value)) return value;
+  throw new ArchiveFault('an event has a hash that is none');
+}
+
+/**
+ * The files that events bring, each content held against its hash. Of several events on one path the last counts, and the first says
+ * what was there. @throws ArchiveFault
+ */
 function eventFiles(bytes: Buffer, limits: MessageLimits, nameOf: (text: string) => PathName = pathOf): EventFiles {
   const { message, events } = eventsIn(bytes, limits);
   const files = new Map<PathName, MessageFile>();
-  const deleted = new Set<PathName>();
+  const deletions = new Map<PathName, Deletion>();
+  const before = new Map<PathName, { previousHash?: string }>();
   let sender = textOf(message['sender_email']);
   for (const [i, event] of events.entries()) {
-    const { path_in_datasite: at, new_hash: hash, is_deleted: gone } = event;
+    const { path_in_datasite: at, new_hash: hash, old_hash: old } = event;
     if (typeof at !== 'string') throw new ArchiveFault('an event has no path');
     const path = nameOf(at);
     sender ??= textOf(event['datasite_email']);
-    if (gone === true) {
+    const previousHash = hashIn(old);
+    const first = before.get(path) ?? (previousHash === undefined ? {} : { previousHash });
+    before.set(path, first);
+    if (isDeletion(event)) {
       files.delete(path);
-      deleted.add(path);
+      deletions.set(path, { path, ...first });
       continue;
     }
     const content = contentOfEvent(event);
     if (hash !== sha256(content)) {
       throw new ArchiveFault(`the content of ${JSON.stringify(at)} is not what its hash says`);
     }
-    deleted.delete(path);
-    files.set(path, { path, size: content.length, hash: sha256(content), source: { event: i } });
+    deletions.delete(path);
+    files.set(path, { path, size: content.length, hash: sha256(content), source: { event: i }, ...first });
   }
   const place = message['message_filepath'] ?? message['message_filename'];
   const id =
     typeof place === 'object' && place !== null ? textOf((place as Json)['id'] ?? (place as Json)['uid']) : undefined;
-  return { files: [...files.values()], deleted: [...deleted], sender, id: textOf(message['id']) ?? id };
+  return { files: [...files.values()], deletions: [...deletions.values()], sender, id: textOf(message['id']) ?? id };
 }
 
 /** Siblings of the description that say what was deleted or moved. */
@@ -437,19 +467,20 @@ function events(
   const bytes = kept.get(EVENTS_MEMBER);
   if (bytes === undefined) return undefined;
   checkMembers(members, new Set([EVENTS_MEMBER]));
-  const { files, deleted, sender, id } = eventFiles(bytes, archive.limits);
+  const { files, deletions, sender, id } = eventFiles(bytes, archive.limits);
   const base = unsigned(archive, members, files, sender ?? 'somebody who is not named', true);
   return {
     ...base,
     id: id ?? sha256(bytes).slice(0, 16),
     form: 'syft events',
     recipients: [],
+    deletions,
     claimed: [
       ...base.claimed,
-      ...deleted.map(path => ({
+      ...deletions.map(({ path }) => ({
         fact: 'deletion' as const,
         path: displayPath(path),
-        text: `${displayPath(path)} was deleted; nothing is deleted here for it`
+        text: `${displayPath(path)} was deleted; an import deletes nothing, "changeset apply" does`
       }))
     ]
   };
@@ -537,7 +568,7 @@ export interface Verified {
 export async function verifyMessage(path: string, options: OpenArchiveOptions = {}): Promise<Verified> {
   await using archive = await Archive.open(path, options);
   try {
-    const { members: _, files, ...rest } = await inspect(archive);
+    const { members: _, deletions: __, files, ...rest } = await inspect(archive);
     return {
       ok: true,
       ...rest,
@@ -556,7 +587,5 @@ export async function verifyMessage(path: string, options: OpenArchiveOptions = 
 
 /** The contents that events carry, by their place. */
 export function eventContents(bytes: Buffer, limits: MessageLimits): Buffer[] {
-  return eventsIn(bytes, limits).events.map(event =>
-    event['is_deleted'] === true ? Buffer.alloc(0) : contentOfEvent(event)
-  );
+  return eventsIn(bytes, limits).events.map(event => (isDeletion(event) ? Buffer.alloc(0) : contentOfEvent(event)));
 }

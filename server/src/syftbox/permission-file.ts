@@ -179,8 +179,9 @@ export function editPermissions(
 /** @throws SyftError BAD_REQUEST. */
 export function checkUserPattern(user: string): void {
   if (user === '*' || user === 'USER') return;
-  if (user.length <= USER_LENGTH && /^(?:\*|[^\s*?[\]{}\\/@,;:"'`#&!|>%]+)@[^\s*?[\]{}\\/@,;:"'`#&!|>%]+$/.test(user))
-    {return;}
+  if (user.length <= USER_LENGTH && /^(?:\*|[^\s*?[\]{}\\/@,;:"'`#&!|>%]+)@[^\s*?[\]{}\\/@,;:"'`#&!|>%]+$/.test(user)) {
+    return;
+  }
   throw new SyftError(
     'BAD_REQUEST',
     `"${user}" is no user: write an address, *@example.org for all of a domain, * for everybody, or USER.`

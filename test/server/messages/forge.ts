@@ -120,3 +120,27 @@ export function signedMembers(key: Key, manifest: Manifest, contents: readonly (
     { name: SIGNATURE_MEMBER, body: signature }
   ];
 }
+
+/** An event of syft-client and `syft`: a file that was written, or is gone. */
+export function fileEvent(path: string, body: Buffer | undefined, more: Record<string, unknown> = {}): object {
+  return {
+    id: '5b0e1f5c-8f0e-4f43-9f29-3f6c2f1f0001',
+    path_in_datasite: path,
+    datasite_email: 'mallory@example.org',
+    content: body === undefined ? null : body.toString('base64'),
+    content_type: body === undefined ? null : 'binary',
+    old_hash: null,
+    new_hash: body === undefined ? null : sha256(body),
+    is_deleted: body === undefined,
+    submitted_timestamp: 1793543525.25,
+    timestamp: 1793543525.5,
+    ...more
+  };
+}
+
+/** `syfteventsmessagev3_*.tar.gz`. */
+export function eventsArchive(events: readonly unknown[], more: Record<string, unknown> = {}): Buffer {
+  const place = { id: '5b0e1f5c-8f0e-4f43-9f29-3f6c2f1f0002', timestamp: 1793543525.5, extension: '.tar.gz' };
+  const body = Buffer.from(JSON.stringify({ events, message_filepath: place, ...more }));
+  return archive([{ name: 'proposed_file_changes.json', body }]);
+}

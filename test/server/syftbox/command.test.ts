@@ -86,3 +86,104 @@ describe('permissions', () => {
     expect(readFileSync(file, 'utf8')).toBe('rules: [{pattern: "**", access: {read: [*]}}]\n');
   });
 });
+
+describe('changeset', () => {
+  let bob: CommandLine;
+  const theirs = (path: string): string => join(base, 'bob', 'from ana', path);
+  beforeEach(() => {
+    mkdirSync(join(base, 'bob', 'from ana'), { recursive: true });
+    bob = new CommandLine(join(base, 'bob'), join(base, 'bob-home'));
+  });
+  const out = (): string => join(base, 'out');
+
+  /** The one message that an export wrote. */
+  function only(result: Record<string, unknown> | undefined): string {
+    const messages = result!['messages'] as { file: string }[];
+    expect(messages).toHaveLength(1);
+    expect(messages[0]!.file).toMatch(/syfteventsmessagev3_\d+\.\d+_[0-9a-f-]{36}\.tar\.gz$/);
+    return messages[0]!.file;
+  }
+
+  test('goes from one folder to the other, from where the last one ended', async () => {
+    await ana.ok('capture');
+    const [first] = await ana.ok('changeset', 'export', '.', '-o', out());
+    const file = only(first);
+    expect(await failed(bob, 'changeset', 'apply', file)).toEqual([3, 'SENDER_UNKNOWN']);
+    expect(() => statSync(join(base, 'bob', '.syft-sync'))).toThrow();
+    const plan = await bob.run(['changeset', 'apply', file, '--to', 'from ana', '--trust', '--dry-run']);
+    expect([plan.status, plan.stdout]).toEqual([
+      0,
+      'would write   from ana/data/a.csv\nwould write   from ana/data/b.csv\n'
+    ]);
+    const lines = await bob.ok('changeset', 'apply', file, '--to', 'from ana', '--trust');
+    expect(lines.at(-1)).toMatchObject({
+      applied: { sender: OWNER, written: ['from ana/data/a.csv', 'from ana/data/b.csv'] }
+    });
+    expect(readFileSync(theirs('data/a.csv'), 'utf8')).toBe('x\n1\n');
+
+    writeFileSync(join(site, 'data', 'a.csv'), 'x\n3\n');
+    rmSync(join(site, 'data', 'b.csv'));
+    await ana.ok('capture');
+    const [second] = await ana.ok('changeset', 'export', '.', '-o', out(), '--since', String(first!['upTo']));
+    const update = only(second);
+    expect(second).toMatchObject({ changes: [{ kind: 'deleted' }, { kind: 'modified' }] });
+    const [nothing] = await ana.ok('changeset', 'export', '.', '-o', out(), '--since', String(second!['upTo']));
+    expect(nothing).toMatchObject({ messages: [], upTo: second!['upTo'] });
+
+    // What bob made of it is not overwritten.
+    writeFileSync(theirs('data/a.csv'), 'mine');
+    expect(await failed(bob, 'changeset', 'apply', update, '--to', 'from ana', '--trust')).toEqual([
+      1,
+      'PRECONDITION_FAILED'
+    ]);
+    expect([readFileSync(theirs('data/a.csv'), 'utf8'), readFileSync(theirs('data/b.csv'), 'utf8')]).toEqual([
+      'mine',
+      'x\n2\n'
+    ]);
+    const rest = await bob.run([
+      '--json',
+      'changeset',
+      'apply',
+      update,
+      '--to',
+      'from ana',
+      '--trust',
+      '--skip-conflicts'
+    ]);
+    expect([rest.status, rest.json.at(-1)]).toMatchObject([
+      1,
+      { applied: { deleted: ['from ana/data/b.csv'], written: [] } }
+    ]);
+    expect(() => statSync(theirs('data/b.csv'))).toThrow();
+  });
+
+  test('beside a recorder, the recorder applies; permissions count there too', async () => {
+    await ana.ok('capture');
+    const file = only((await ana.ok('changeset', 'export', '.', '-o', out()))[0]);
+    writeFileSync(theirs('syft.pub.yaml'), 'rules:\n  - pattern: data/*\n    access: {write: [ana@example.org]}\n');
+    const recorder = await bob.watch();
+    const apply = ['changeset', 'apply', file, '--to', 'from ana', '--trust'];
+    expect(await failed(bob, ...apply, '--as', 'eve@evil.org')).toEqual([3, 'PERMISSION_DENIED']);
+    const lines = await bob.ok(...apply);
+    expect(lines[0]).toMatchObject({ path: 'from ana/data/a.csv', cause: { kind: 'message' } });
+    expect(await recorder.until(object => object['path'] === 'from ana/data/a.csv')).toMatchObject({
+      versionId: lines[0]!['versionId']
+    });
+    expect(await failed(bob, 'changeset', 'apply', file, '--to', '.syft-sync', '--trust')).toEqual([2, 'PATH_INVALID']);
+    expect(await recorder.end()).toBe(0);
+  });
+
+  test('what is wrong is said', async () => {
+    expect(await failed(ana, 'changeset', 'export', '.', '-o', out())).toEqual([4, 'LOG_MISSING']);
+    await ana.ok('capture');
+    expect(await failed(ana, 'changeset', 'export', '.')).toEqual([2, 'BAD_REQUEST']);
+    expect(await failed(ana, 'changeset', 'export', '.', '-o', out(), '--since', 'sometime')).toEqual([
+      2,
+      'BAD_REQUEST'
+    ]);
+    expect(await failed(ana, 'changeset', 'merge', '.')).toEqual([2, 'BAD_REQUEST']);
+    expect(await failed(bob, 'changeset', 'apply', 'none', '--trust')).toEqual([4, 'PATH_NOT_FOUND']);
+    await ana.ok('export', 'data/a.csv@latest', '-o', join(base, 'm.syft'));
+    expect(await failed(bob, 'changeset', 'apply', join(base, 'm.syft'), '--trust')).toEqual([2, 'BAD_REQUEST']);
+  });
+});
