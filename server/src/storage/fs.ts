@@ -107,15 +107,33 @@ async function writeBody(handle: FileHandle, body: Body, at: number, signal: Abo
   }
 }
 
+/** Lets those read a file who may write to its directory. */
+async function shareLike(directory: string, handle: FileHandle): Promise<void> {
+  const { mode } = await lstat(directory);
+  const readable = ((mode & 0o020) << 1) | ((mode & 0o002) << 1);
+  if (readable === 0) return;
+  try {
+    await handle.chmod(0o600 | readable);
+  } catch (error) {
+    // Where a file system has no modes, they keep nobody out.
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EINVAL'].includes(errnoOf(error) ?? '')) throw error;
+  }
+}
+
 export class FsStorage implements Storage {
   readonly location: string;
   readonly listing = 'strong';
   readonly maxObjectSize = Number.MAX_SAFE_INTEGER;
   readonly #swept = new Set<string>();
+  readonly #shared: boolean;
 
-  /** @param root Directory; made by the first put when it is missing. It may be a link, nothing below it may. */
-  constructor(root: string) {
+  /**
+   * @param root Directory; made by the first put when it is missing. It may be a link, nothing below it may.
+   * @param options `shared`: what is put can be read by whoever may write to its directory, and not only by who has put it.
+   */
+  constructor(root: string, options: { readonly shared?: boolean } = {}) {
     this.location = resolve(root);
+    this.#shared = options.shared ?? false;
   }
 
   async #attempt<T>(name: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
@@ -233,6 +251,7 @@ export class FsStorage implements Storage {
         const handle = await open(temporary, 'wx', 0o600);
         let info: ObjectInfo;
         try {
+          if (this.#shared) await shareLike(directory, handle);
           await writeBody(handle, body, 0, options.signal);
           const time = uniqueTime();
           await handle.utimes(time, time);
@@ -353,7 +372,8 @@ export class FsStorage implements Storage {
       if (!/\.[0-9a-f]{16}\.tmp$/.test(name)) continue;
       const stats = await lstat(join(directory, name)).catch(() => undefined);
       if (stats !== undefined && Date.now() - stats.mtimeMs > ABANDONED_MS) {
-        await rm(join(directory, name), { force: true });
+        // In a directory that several share, what another has left may not be ours to remove.
+        await rm(join(directory, name), { force: true }).catch(() => undefined);
       }
     }
     this.#swept.add(directory);
