@@ -110,6 +110,7 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
     content.addWidget(this._schema);
     content.addWidget(right);
     content.setRelativeSizes(SIZES);
+    content.handleMoved.connect(this._keepSizes, this);
     this._fillToolbar();
 
     this.model.stateChanged.connect(this._onState, this);
@@ -188,13 +189,15 @@ export class SqlTab extends MainAreaWidget<SplitPanel> {
   }
 
   protected override onResize(message: Widget.ResizeMessage): void {
-    // As they are before the panel has made room in another width.
-    this._keepSizes();
     super.onResize(message);
     const width = message.width < 0 ? this.node.clientWidth : message.width;
     if (width === 0) return;
     const narrow = width < NARROW;
-    if (narrow === this._narrow) return;
+    if (narrow === this._narrow) {
+      this._keepSizes();
+      return;
+    }
+    // By now the parts have their new widths: what they were before is what was kept.
     this._narrow = narrow;
     this._showSchema(!narrow);
   }
