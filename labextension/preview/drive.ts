@@ -227,9 +227,10 @@ function withJoinedLines<T extends { cells: unknown[] }>(content: T): T {
       : value;
   const cell = (value: unknown): unknown => {
     if (!isRecord(value)) return value;
-    const { source, outputs, attachments } = value;
+    const { source, outputs, attachments, metadata } = value;
     return {
       ...value,
+      ...(isRecord(metadata) && { metadata: withoutTrust(metadata) }),
       source: joined(source),
       ...(Array.isArray(outputs) && { outputs: outputs.map(output) }),
       ...(isRecord(attachments) && {
@@ -238,6 +239,14 @@ function withJoinedLines<T extends { cells: unknown[] }>(content: T): T {
     };
   };
   return { ...content, cells: content.cells.map(cell) };
+}
+
+/**
+ * A cell says of itself that its output may run scripts. Jupyter's server takes that out and puts in what its own signatures say; no
+ * server stands between a version and its viewer.
+ */
+function withoutTrust({ trusted: _said, ...metadata }: Record<string, unknown>): Record<string, unknown> {
+  return metadata;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
