@@ -40,6 +40,7 @@ FROM_SIDECAR = (
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*(?:/[A-Za-z0-9][A-Za-z0-9._~-]*)*")
 # Older tornados let them in and out.
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+READS = ("GET", "HEAD")
 LARGEST_BODY = 1 << 20
 LARGEST_HEAD = 1 << 16
 PIECE = 1 << 16
@@ -104,6 +105,16 @@ class ProxyHandler(SidecarHandler):
     async def post(self, path: str) -> None:
         await self._pass_on(path)
 
+    @web.authenticated
+    @authorized
+    async def patch(self, path: str) -> None:
+        await self._pass_on(path)
+
+    @web.authenticated
+    @authorized
+    async def delete(self, path: str) -> None:
+        await self._pass_on(path)
+
     def _target(self, path: str) -> str | None:
         # Tornado has decoded the path: where that made a difference, somebody plays with escapes.
         if not ADDRESS.fullmatch(path) or not self.request.path.endswith(f"/api/{path}"):
@@ -112,39 +123,61 @@ class ProxyHandler(SidecarHandler):
         query = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
         return f"/api/{path}?{urlencode(query, doseq=True)}" if query else f"/api/{path}"
 
-    def _for_sidecar(self, body: bytes) -> HTTPHeaders:
+    def _for_sidecar(self, length: int) -> HTTPHeaders:
         given = self.request.headers
         headers = HTTPHeaders({name: given[name] for name in TO_SIDECAR if name in given and not CONTROL.search(given[name])})
         headers["Host"] = "localhost"
         headers["Connection"] = "close"
         headers["X-Syft-Sync-Secret"] = self.sidecar.secret
-        if self.request.method == "POST":
+        if self.request.method not in READS:
             # Jupyter has checked its XSRF token: the sidecar is told that this is no forged form.
             headers["X-Syft-Sync-Request"] = "1"
             headers.setdefault("Content-Type", "application/json")
-            headers["Content-Length"] = str(len(body))
+            headers["Content-Length"] = str(length)
         return headers
 
     async def _pass_on(self, path: str) -> None:
         target = self._target(path)
-        body = self.request.body if self.request.method == "POST" else b""
+        body = b"" if self.request.method in READS else self.request.body
         if target is None:
             self.fail(400, "BAD_REQUEST", "That is not an address of Syft Sync.")
             return
         if len(body) > LARGEST_BODY:
             self.fail(413, "BAD_REQUEST", "The request is too large.")
             return
-        if not await self.sidecar.settled(WAIT_FOR_START):
-            self.fail(503, "NOT_RUNNING", self.sidecar.status()["message"])
+        if not await self._is_running():
             return
+        try:
+            connection = await self._connect(target, len(body))
+            if body:
+                await connection.write(body)
+        except (OSError, ValueError) as error:
+            self._broke_off(error)
+            return
+        await self._answer(connection)
+
+    async def _is_running(self) -> bool:
+        if await self.sidecar.settled(WAIT_FOR_START):
+            return True
+        self.fail(503, "NOT_RUNNING", self.sidecar.status()["message"])
+        return False
+
+    async def _connect(self, target: str, length: int) -> HTTP1Connection:
+        """A request to the sidecar, with a body of so many bytes still to come. Raises OSError, ValueError."""
         stream = IOStream(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), max_buffer_size=4 * PIECE)
         self._upstream = stream
         limits = HTTP1ConnectionParameters(chunk_size=PIECE, max_header_size=LARGEST_HEAD, max_body_size=sys.maxsize)
+        await stream.connect(self.sidecar.socket_path)  # type: ignore[arg-type]
+        connection = HTTP1Connection(stream, True, limits)
+        await connection.write_headers(RequestStartLine(self.request.method or "", target, ""), self._for_sidecar(length))
+        return connection
+
+    async def _answer(self, connection: HTTP1Connection) -> None:
+        """The sidecar's answer to what was sent whole, passed back as it comes."""
+        stream = self._upstream
+        assert stream is not None
         answer = Answer(self, stream)
         try:
-            await stream.connect(self.sidecar.socket_path)  # type: ignore[arg-type]
-            connection = HTTP1Connection(stream, True, limits)
-            connection.write_headers(RequestStartLine(self.request.method or "", target, ""), self._for_sidecar(body), body)
             connection.finish()
             await connection.read_response(answer)
         except (OSError, ValueError, HTTPInputError) as error:
@@ -158,6 +191,57 @@ class ProxyHandler(SidecarHandler):
             self.detach().close()
         else:
             self.fail(503, "NOT_RUNNING", "The sidecar does not answer.")
+
+    def _broke_off(self, error: Exception) -> None:
+        self.log.debug("Syft Sync: the sidecar does not take the request: %s", error)
+        if self._upstream is not None:
+            self._upstream.close()
+        self.fail(503, "NOT_RUNNING", "The sidecar does not answer.")
+
+
+@web.stream_request_body
+class UploadHandler(ProxyHandler):
+    """A message on its way to the inbox, of any length: each piece is passed on before the next is read from the browser."""
+
+    _connection: HTTP1Connection | None = None
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        # Here Jupyter checks who it is and where the request comes from: nothing has been passed on before.
+        await super().prepare()
+        if self._finished or self.request.method != "POST":
+            return
+        await self._open()
+
+    @web.authenticated
+    @authorized
+    async def _open(self) -> None:
+        length = self.request.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            self.fail(411, "BAD_REQUEST", "The request needs the header Content-Length.")
+            return
+        # How much a message may have the sidecar knows, and counts.
+        self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
+        if not await self._is_running():
+            return
+        try:
+            self._connection = await self._connect("/api/messages/receive", int(length))
+        except (OSError, ValueError) as error:
+            self._broke_off(error)
+
+    async def data_received(self, chunk: bytes) -> None:
+        if self._connection is None:
+            return
+        try:
+            await self._connection.write(chunk)
+        except (OSError, ValueError) as error:
+            self._connection = None
+            self._broke_off(error)
+
+    @web.authenticated
+    @authorized
+    async def post(self, path: str = "") -> None:
+        if self._connection is not None:
+            await self._answer(self._connection)
 
 
 class Answer(HTTPMessageDelegate):
@@ -212,5 +296,6 @@ def handlers(base_url: str, sidecar: Sidecar) -> list[tuple[str, type[SidecarHan
     return [
         (url_path_join(prefix, "status"), StatusHandler, options),
         (url_path_join(prefix, "restart"), RestartHandler, options),
+        (url_path_join(prefix, "api/messages/receive"), UploadHandler, options),
         (url_path_join(prefix, "api/(.*)"), ProxyHandler, options),
     ]

@@ -10,7 +10,13 @@ import pytest
 from jupyter_process import TOKEN, Jupyter, running
 
 READS = ["syft-sync/status", "syft-sync/api/status", "syft-sync/api/changes", "syft-sync/api/events", "syft-sync/api/nowhere"]
-WRITES = ["syft-sync/restart", "syft-sync/api/pause", "syft-sync/api/restore", "syft-sync/api/nowhere"]
+WRITES = [
+    "syft-sync/restart",
+    "syft-sync/api/pause",
+    "syft-sync/api/restore",
+    "syft-sync/api/messages/receive",
+    "syft-sync/api/nowhere",
+]
 ROUTES = [*(("GET", path) for path in READS), *(("HEAD", path) for path in READS[1:]), *(("POST", path) for path in WRITES)]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import os
 import socket
 from pathlib import Path
 
-from jupyter_process import CHECKOUT, Jupyter, arguments_of, until
+from jupyter_process import CHECKOUT, TOKEN, Jupyter, arguments_of, until
 
 MIB = 1 << 20
 
@@ -145,3 +146,44 @@ def test_an_error_of_the_sidecar_arrives_as_it_is(jupyter: Jupyter) -> None:
 def test_none_of_this_frightens_who_reads_the_log(jupyter: Jupyter) -> None:
     assert "Uncaught exception" not in jupyter.log
     assert "never retrieved" not in jupyter.log
+
+
+def test_a_message_lies_on_disk_as_it_comes_and_is_held_in_memory_by_nobody(jupyter: Jupyter) -> None:
+    size = 300 * MIB
+    before = peak_memory(jupyter.pid)
+    lines = [
+        "POST /syft-sync/api/messages/receive HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: token {TOKEN}",
+        "Content-Type: application/x-syft",
+        f"Content-Length: {size}",
+        "Connection: close",
+        "",
+        "",
+    ]
+    box = jupyter.root / ".syft-sync" / "messages"
+    piece = b"x" * MIB
+    with socket.create_connection(("127.0.0.1", jupyter.port)) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        for _ in range(50):
+            connection.sendall(piece)
+        until(lambda: sum(file.stat().st_size for file in box.glob("new-*/archive.syft")) > 40 * MIB, "it is being written")
+        for _ in range(250):
+            connection.sendall(piece)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        told = json.loads(answer.read())
+    assert (answer.status, told["state"], told["size"]) == (200, "altered", size)
+    assert peak_memory(jupyter.pid) - before < 60 * MIB
+    jupyter.request("DELETE", f"syft-sync/api/messages/{told['id']}", body=b"{}")
+    assert list(box.glob("*/*")) == []
+
+
+def test_a_message_that_breaks_off_leaves_nothing(jupyter: Jupyter) -> None:
+    box = jupyter.root / ".syft-sync" / "messages"
+    head = f"POST /syft-sync/api/messages/receive HTTP/1.1\r\nHost: localhost\r\nAuthorization: token {TOKEN}\r\n"
+    head += "Content-Type: application/x-syft\r\nContent-Length: 90000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", jupyter.port)) as connection:
+        connection.sendall(head.encode() + b"x" * MIB)
+        until(lambda: list(box.glob("new-*")), "it is being written")
+    until(lambda: not list(box.glob("new-*")), "nothing is left of it")

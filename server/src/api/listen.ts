@@ -28,6 +28,9 @@ export interface Listening {
 /** `sun_path` holds 108 bytes with its closing zero; 104 on other systems. */
 const MAX_SOCKET_PATH = 103;
 
+/** A message of some gigabytes over a slow line takes its time; a head still has to come within a minute. */
+const LONGEST_REQUEST_MS = 3 * 3_600_000;
+
 /**
  * Starts to listen.
  *
@@ -37,6 +40,7 @@ const MAX_SOCKET_PATH = 103;
 export async function listen(api: Answering, address: ListenAddress): Promise<Listening> {
   // Imported, `node:http` reads all its members, one of which loads a whole WebSocket client: 80 ms.
   const server = process.getBuiltinModule('node:http').createServer(api.app);
+  server.requestTimeout = LONGEST_REQUEST_MS;
   if ('socketPath' in address) await prepareSocket(address.socketPath);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -224,17 +224,20 @@ export class MessageService {
     const sender = { name, ...(publicKey !== undefined && { publicKey }) };
     const contacts = new Contacts(this.configuration);
     const standing = await contacts.standingOf(sender, ownKeys(this.configuration, this.host.logDir));
+    // A contact is called as it is known here, whatever it calls itself.
+    const contact = standing === 'known' ? await contacts.withKey(publicKey ?? '') : undefined;
     const shown = {
       ...rest,
       state: STATE_OF[standing],
       sender: {
         ...sender,
+        ...(contact !== undefined && { name: contact.name }),
         ...(publicKey !== undefined && { fingerprint: wordsOf({ publicKey }) }),
         own: standing === 'own'
       }
     };
     if (standing !== 'changed') return shown;
-    const before = (await contacts.find(name))?.publicKey ?? '';
+    const before = (await contacts.ownerOf(name))?.publicKey ?? '';
     return { ...shown, problem: senderChanged(name, before, publicKey ?? '').message };
   }
 

@@ -75,10 +75,10 @@ export function addMessageRoutes(app: Express, messages: Messages | undefined, p
       return;
     }
     try {
-      res.json(await service.receive(req, 'upload', signal));
+      res.json(await service.receive(bodyOf(req), 'upload', signal));
     } catch (error) {
-      // What is still on its way is not read: the answer says why, and the connection ends with it.
-      res.set('Connection', 'close');
+      // Whoever is still sending hears nothing before they are done, or only that the connection was cut.
+      await passOver(req);
       throw error;
     }
   });
@@ -93,6 +93,20 @@ export function addMessageRoutes(app: Express, messages: Messages | undefined, p
   });
   app.post('/api/messages/share', async (req, res) => {
     res.json(await there().sharing.share(parse(ShareMessageRequestSchema, req.body, 'body'), gone(res)));
+  });
+}
+
+/** The body of a request, which is not cut off when the rest of it is not wanted. */
+function bodyOf(req: Request): AsyncIterable<Uint8Array> {
+  return req.iterator({ destroyOnReturn: false });
+}
+
+/** Resolves when the rest of a body has come, and gone. */
+async function passOver(req: Request): Promise<void> {
+  if (req.readableEnded || req.destroyed) return;
+  await new Promise<void>(resolve => {
+    for (const event of ['end', 'close', 'error']) req.once(event, () => resolve());
+    req.resume();
   });
 }
 
