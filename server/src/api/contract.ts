@@ -578,13 +578,19 @@ export const AddContactRequestSchema = z.union([
 ]);
 export type AddContactRequest = z.infer<typeof AddContactRequestSchema>;
 export const ChangeMyContactRequestSchema = z.object({
-  name: z.string().min(1).max(1000).optional(),
-  recipient: z.string().max(4000).optional(),
-  mailbox: z.string().max(8192).optional()
+  name: z.string().max(1000).optional().meta({ description: 'Empty: user and machine again' }),
+  recipient: z.string().max(4000).optional().meta({ description: '`age1…`; empty: none any more' }),
+  mailbox: z.string().max(8192).optional().meta({
+    description: 'URL of a storage, which is made a mailbox; empty: none any more'
+  })
 });
 export type ChangeMyContactRequest = z.infer<typeof ChangeMyContactRequestSchema>;
 export const ContactPictureQuerySchema = z.object({
-  name: z.string().max(1000).optional().meta({ description: 'A contact; absent: this installation' }),
+  name: z
+    .string()
+    .max(1000)
+    .optional()
+    .meta({ description: 'A contact, by name or the words of its key; absent: this installation' }),
   format: z.enum(['svg', 'png']).default('svg')
 });
 export type ContactPictureQuery = z.input<typeof ContactPictureQuerySchema>;
@@ -806,6 +812,22 @@ export const routes = {
     path: '/api/messages/share',
     body: ShareMessageRequestSchema,
     response: ShareMessageResultSchema
+  },
+  messageFetch: { method: 'POST', path: '/api/messages/fetch', response: FetchMessagesResultSchema },
+  contacts: { method: 'GET', path: '/api/contacts', response: ContactsSchema },
+  contactAdd: { method: 'POST', path: '/api/contacts', body: AddContactRequestSchema, response: ContactSchema },
+  contactMe: {
+    method: 'PATCH',
+    path: '/api/contacts/me',
+    body: ChangeMyContactRequestSchema,
+    response: ContactSchema
+  },
+  contactRemove: { method: 'DELETE', path: '/api/contacts/{name}', response: ContactSchema },
+  contactPicture: {
+    method: 'GET',
+    path: '/api/contacts/qr',
+    query: ContactPictureQuerySchema,
+    response: 'picture'
   },
   sql: { method: 'POST', path: '/api/sql', body: SqlRequestSchema, response: 'sql' },
   sqlSchema: { method: 'GET', path: '/api/sql/schema', response: SqlSchemaSchema },

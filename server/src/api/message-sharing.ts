@@ -28,7 +28,12 @@ const FEW = 50;
 const PATHS_SHOWN = 20;
 
 /** Puts a message into the mailbox at an address. */
-export type Deliver = (mailbox: string, file: string, messageId: string) => Promise<void>;
+export type Deliver = (
+  mailbox: string,
+  file: string,
+  messageId: string,
+  options: { readonly signal: AbortSignal }
+) => Promise<unknown>;
 
 /** See the file's first lines. */
 export class MessageSharing {
@@ -64,7 +69,8 @@ export class MessageSharing {
     const { host, box } = this.#service;
     const { deliver } = request;
     const target = 'path' in deliver ? await this.#target(deliver.path) : undefined;
-    const mailbox = 'contact' in deliver ? await this.#mailboxOf(deliver.contact) : undefined;
+    const contacts = new Contacts(this.#service.configuration);
+    const mailboxes = 'contact' in deliver ? await contacts.mailboxesOf(deliver.contact) : [];
     // What is on disk now is what is meant.
     if ((request.paths?.length ?? 0) > 0) await this.#flush();
     const { versions } = await this.#select(request, signal);
@@ -74,7 +80,7 @@ export class MessageSharing {
     const { note, replyTo } = request;
     return this.#withArchive(versions, { recipients, note, replyTo }, signal, async (file, exported) => {
       const { size } = await stat(file);
-      if (mailbox !== undefined) await this.#deliver(mailbox, file, exported.messageId);
+      for (const mailbox of mailboxes) await this.#deliver(mailbox, file, exported.messageId, { signal });
       if (target !== undefined) await placeNew(file, absolute(host.root, target), displayPath(target));
       const record = this.#record(versions, exported, { recipients, note, replyTo }, size, {
         ...(target !== undefined && { path: displayPath(target) }),
@@ -192,15 +198,6 @@ export class MessageSharing {
   }
 
   // ---- where it goes ------------------------------------------------------------------------------------------------
-
-  async #mailboxOf(named: string): Promise<string> {
-    const contact = await new Contacts(this.#service.configuration).find(named);
-    if (contact === undefined) throw new SyftError('NOT_FOUND', `There is no contact ${named}.`);
-    throw new SyftError(
-      'BAD_REQUEST',
-      `No mailbox is known of ${named}. Write the message to a file and send that, or ask ${named} for a link with one.`
-    );
-  }
 
   /** Where a file of the workspace is to be made, its folder checked. Throws PATH_*, BAD_REQUEST. */
   async #target(text: string): Promise<PathName> {

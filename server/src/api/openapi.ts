@@ -15,7 +15,7 @@ interface RouteSpec {
   readonly path: string;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
-  readonly response: z.ZodType | 'bytes' | 'message' | 'event-stream' | 'sql';
+  readonly response: z.ZodType | 'bytes' | 'message' | 'picture' | 'event-stream' | 'sql';
 }
 
 /** What each route does, and what it may refuse with. */
@@ -100,6 +100,25 @@ const WORDS: Record<
     summary: 'Makes a message, brings it where it is to go, and notes it in the outbox',
     errors: [400, 404, 409, 410, 503, 507]
   },
+  messageFetch: {
+    summary: 'Takes what is new out of the mailbox of this installation into the inbox',
+    description:
+      'A message leaves the mailbox when it is durable in the inbox. What was not taken is said in `problems`. One process fetches at a time.',
+    errors: [423, 503, 507]
+  },
+  contacts: { summary: 'Whose keys are known here, and who this installation is', errors: [503] },
+  contactAdd: {
+    summary: 'Believes the key of a link, or of its picture',
+    description:
+      'What a link says beside name and key must be signed with that key. A name that has another key is refused.',
+    errors: [422, 423, 503, 507]
+  },
+  contactMe: { summary: 'Says otherwise who this installation is', errors: [403, 423, 503, 507] },
+  contactRemove: {
+    summary: 'Forgets a contact, by its name or by the words of its key',
+    errors: [404, 423, 503, 507]
+  },
+  contactPicture: { summary: 'The link of a contact as a QR code', errors: [400, 404, 503] },
   sql: {
     summary: 'One SQL statement over the change log, its result as a stream',
     description:
@@ -219,13 +238,15 @@ export function openApiDocument(version: string): Json {
             description: 'The bytes',
             content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } }
           }
-        : route.response === 'message'
-          ? { description: 'The message, as an attachment', content: { 'application/x-syft': bytes } }
-          : route.response === 'sql'
-            ? { description: 'The rows', content: SQL_CONTENT }
-            : route.response === 'event-stream'
-              ? { description: 'The stream', content: { 'text/event-stream': { schema: { type: 'string' } } } }
-              : { description: 'Done', content: { 'application/json': { schema: content(route.response) } } };
+        : route.response === 'picture'
+          ? { description: 'The picture', content: { 'image/svg+xml': bytes, 'image/png': bytes } }
+          : route.response === 'message'
+            ? { description: 'The message, as an attachment', content: { 'application/x-syft': bytes } }
+            : route.response === 'sql'
+              ? { description: 'The rows', content: SQL_CONTENT }
+              : route.response === 'event-stream'
+                ? { description: 'The stream', content: { 'text/event-stream': { schema: { type: 'string' } } } }
+                : { description: 'Done', content: { 'application/json': { schema: content(route.response) } } };
     const codes = [...new Set([...(route.method === 'GET' ? [401, 403] : [400, 401, 403]), ...words.errors])].sort();
     paths[route.path] = {
       ...paths[route.path],

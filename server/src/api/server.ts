@@ -32,6 +32,7 @@ import {
 import { checkForgery, checkHostAndOrigin, checkSecret, secureHeaders, type GuardOptions } from './guards.ts';
 import { answerErrors } from './http-errors.ts';
 import { LiveEventHub } from './live-events.ts';
+import { addContactRoutes } from './contacts.ts';
 import { addMessageRoutes, type Messages } from './messages.ts';
 import { toPage, toRow, toTreeEntry } from './rows.ts';
 import type { SqlEngine } from '../index/sql/engine.ts';
@@ -239,6 +240,7 @@ export function createApi(options: ApiOptions): Api {
     res.json(await service.erase(body));
   });
   addMessageRoutes(app, options.messages, parse);
+  addContactRoutes(app, options.messages?.service, parse);
   addSqlRoutes(app, options.sql, body => parse(SqlRequestSchema, body, 'body'));
   addSyftBoxRoutes(app, service, body => parse(ChangeSetApplyRequestSchema, body, 'body'));
   app.post('/api/compact', async (req, res) => {

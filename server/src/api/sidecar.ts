@@ -8,6 +8,7 @@ import { SyftError } from '../core/errors.ts';
 import { join } from 'node:path';
 import { SqlEngine } from '../index/sql/engine.ts';
 import type { BoxLimits } from '../messages/box.ts';
+import { deliver } from '../messages/mailbox.ts';
 import { listen, type Listening } from './listen.ts';
 import { MessageService } from './message-service.ts';
 import { MessageSharing } from './message-sharing.ts';
@@ -84,7 +85,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     identityFile: options.identityFile,
     limits: options.messageLimits
   });
-  const messages = { service: messageService, sharing: new MessageSharing(messageService, noMailbox) };
+  const messages = { service: messageService, sharing: new MessageSharing(messageService, deliver) };
   const api = createApi({
     service,
     index: service.index,
@@ -138,10 +139,6 @@ export async function runSidecar(options: RunSidecarOptions): Promise<void> {
     `${JSON.stringify({ listening: Object.assign({}, ...sidecar.listening.map(each => each.at)) as object })}\n`
   );
   await ended;
-}
-
-function noMailbox(): Promise<never> {
-  return Promise.reject(new SyftError('UNAVAILABLE', 'This version brings no messages to mailboxes.'));
 }
 
 function takeFromEnvironment(name: string | undefined): string | undefined {

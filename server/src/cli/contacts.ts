@@ -6,6 +6,7 @@ import { errnoOf, SyftError } from '../core/errors.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
 import { LINK_BEGINS, parseContactLink } from '../messages/contact-link.ts';
 import { Contacts, linkOf, wordsOf, type Contact } from '../messages/contacts.ts';
+import { makeMailbox } from '../messages/mailbox.ts';
 import { changeOwnContact, ownContact, type OwnChange } from '../messages/own-contact.ts';
 import { isPng, MAX_PICTURE_BYTES } from '../messages/png.ts';
 import { qrPng, qrSvg, qrText, readQr } from '../messages/qr.ts';
@@ -50,7 +51,7 @@ function shown(contact: Contact): { line: string; object: object } {
 }
 
 async function showMe(context: CommandContext): Promise<void> {
-  const { invocation, output, logDir } = context;
+  const { invocation, output, logDir, signal } = context;
   const { values } = invocation;
   const configuration = configurationDirectory();
   const change: OwnChange = {
@@ -58,7 +59,11 @@ async function showMe(context: CommandContext): Promise<void> {
     recipient: values.get('age'),
     mailbox: values.get('mailbox')
   };
-  if (Object.values(change).some(value => value !== undefined)) await changeOwnContact(configuration, change);
+  if (Object.values(change).some(value => value !== undefined)) {
+    // What is said to others must be there.
+    if (change.mailbox !== undefined && change.mailbox !== '') await makeMailbox(change.mailbox, { signal });
+    await changeOwnContact(configuration, change);
+  }
   const me = await ownContact(configuration, logDir);
   await handOver(context, me, { ...me, fingerprint: wordsOf(me) });
   output.note(`the words of this key: ${wordsOf(me)}`);
@@ -173,7 +178,7 @@ export async function contactsCommand(context: CommandContext): Promise<number> 
       await print(await add(context, contacts, named));
       return 0;
     case 'export': {
-      const contact = await oneOf(contacts, named);
+      const contact = await contacts.only(named);
       await handOver(context, { ...contact, link: linkOf(contact) }, shown(contact).object);
       return 0;
     }
@@ -184,16 +189,4 @@ export async function contactsCommand(context: CommandContext): Promise<number> 
       await print(await contacts.remove(named), 'forgotten: ');
       return 0;
   }
-}
-
-/** The contact that is meant. Throws NOT_FOUND; BAD_REQUEST when it has several devices. */
-async function oneOf(contacts: Contacts, named: string): Promise<Contact> {
-  const found = await contacts.named(named);
-  const [only] = found;
-  if (only === undefined) throw new SyftError('NOT_FOUND', `There is no contact ${named}.`);
-  if (found.length === 1) return only;
-  throw new SyftError(
-    'BAD_REQUEST',
-    `${named} has ${found.length} devices; give the words of the key of one: ${found.map(wordsOf).join(', ')}.`
-  );
 }

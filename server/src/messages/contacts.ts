@@ -129,15 +129,7 @@ export class Contacts {
   /** Forgets a contact by its name or the words of its key. Throws NOT_FOUND; BAD_REQUEST when it is not clear which. */
   async remove(named: string): Promise<Contact> {
     return this.#update(contacts => {
-      const found = contacts.filter(known => known.name === named || wordsOf(known) === named);
-      const [only] = found;
-      if (only === undefined) throw notFound(named);
-      if (found.length > 1) {
-        throw new SyftError(
-          'BAD_REQUEST',
-          `${named} has ${found.length} devices; give the words of the key of one: ${found.map(wordsOf).join(', ')}.`
-        );
-      }
+      const only = onlyOne(select(contacts, named), named);
       return { contacts: contacts.filter(known => known !== only), result: only };
     });
   }
@@ -171,6 +163,23 @@ export class Contacts {
     return (await this.named(named))[0];
   }
 
+  /** The key of a contact, where it has one, or where one was named by its words. Throws NOT_FOUND, BAD_REQUEST. */
+  async only(named: string): Promise<Contact> {
+    return onlyOne(await this.named(named), named);
+  }
+
+  /** Where messages for a contact are put: each place that one of its devices has named. Throws NOT_FOUND, BAD_REQUEST. */
+  async mailboxesOf(named: string): Promise<string[]> {
+    const devices = await this.named(named);
+    if (devices.length === 0) throw notFound(named);
+    const mailboxes = new Set(devices.flatMap(({ mailbox }) => (mailbox === undefined ? [] : [mailbox])));
+    if (mailboxes.size > 0) return [...mailboxes];
+    throw new SyftError(
+      'BAD_REQUEST',
+      `No mailbox is known of ${named}. Write the message to a file and send that, or ask ${named} for a link with one.`
+    );
+  }
+
   /** Whose name it is, or was. */
   async ownerOf(name: string): Promise<Contact | undefined> {
     return (await this.list()).find(known => owns(known, name));
@@ -200,6 +209,16 @@ export class Contacts {
 function select(contacts: readonly Contact[], named: string): Contact[] {
   const byName = contacts.filter(known => known.name === named);
   return byName.length > 0 ? byName : contacts.filter(known => wordsOf(known) === named);
+}
+
+function onlyOne(found: readonly Contact[], named: string): Contact {
+  const [only] = found;
+  if (only === undefined) throw notFound(named);
+  if (found.length === 1) return only;
+  throw new SyftError(
+    'BAD_REQUEST',
+    `${named} has ${found.length} devices; give the words of the key of one: ${found.map(wordsOf).join(', ')}.`
+  );
 }
 
 function called(contact: Contact, name: string): Contact {
