@@ -56,6 +56,8 @@ const server = {
   env: {
     ...(process.env as Record<string, string>),
     JUPYTERLAB_GALATA_ROOT_DIR: workspace,
+    // Keys and contacts of the tests are not those of whoever runs them.
+    SYFT_SYNC_HOME: join(home, 'syft-sync'),
     JUPYTER_CONFIG_DIR: join(home, 'config'),
     JUPYTER_DATA_DIR: join(home, 'data'),
     JUPYTERLAB_SETTINGS_DIR: join(home, 'settings'),

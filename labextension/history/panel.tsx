@@ -42,6 +42,8 @@ export interface PanelActions extends StateActions {
 export const PANEL_ID = 'syft-sync-panel';
 /** Pixels; a section with less shows no row under its heading. */
 const LEAST_SECTION = 84;
+/** Pixels; a section that was asked for shows some rows. */
+const GOOD_SECTION = 260;
 /** Pixels of a section's title that are not its text, and of one character of the text. */
 const TITLE_REST = 55;
 const TITLE_CHARACTER = 7.5;
@@ -113,10 +115,17 @@ export class SyftPanel extends SidePanel {
     accordion.collapse(accordion.widgets.indexOf(section));
   }
 
-  /** Unfolds a section. */
+  /** Unfolds a section; one without much room gets half of what there is. */
   showSection(section: Widget): void {
     const accordion = this.content as AccordionPanel;
     accordion.expand(accordion.widgets.indexOf(section));
+    requestAnimationFrame(() => {
+      if (this.isDisposed || section.isHidden || section.node.offsetHeight >= GOOD_SECTION) return;
+      const others = accordion.widgets.filter(widget => widget !== section && !widget.isHidden).length;
+      accordion.setRelativeSizes(
+        accordion.widgets.map(widget => (widget.isHidden ? 0 : widget === section ? Math.max(1, others) : 1))
+      );
+    });
   }
 
   /** Unfolds the list of deleted files and puts the focus there. */

@@ -26,7 +26,7 @@ const WIDE = 720;
 const MOST_EDITORS = 150;
 
 export interface CompareOptions {
-  ref: MessageRef;
+  of: MessageRef;
   /** Its place in `fileList`, from 0. */
   file: number;
   /** Folder of the workspace that it would go to; empty at the top. */
@@ -37,7 +37,7 @@ export interface CompareOptions {
   themes: IEditorThemeRegistry;
   trans: TranslationBundle;
   /** Asks to accept the message, whereto it was compared with. */
-  accept: (ref: MessageRef, folder: string) => void;
+  accept: (of: MessageRef, folder: string) => void;
 }
 
 /** One comparison at a time is shown; the next takes its tab over. */
@@ -80,8 +80,8 @@ export class CompareBody extends ReactWidget {
   }
 
   protected render(): JSX.Element {
-    const { ref, file, folder } = this._shown;
-    const key = JSON.stringify([ref, file, folder]);
+    const { of, file, folder } = this._shown;
+    const key = JSON.stringify([of, file, folder]);
     return <Compare key={key} {...this._shown} onLoaded={this.onLoaded} />;
   }
 
@@ -93,7 +93,7 @@ export class CompareBody extends ReactWidget {
 type CompareProps = CompareOptions & { onLoaded: (sides: TwoSides) => void };
 
 function Compare(props: CompareProps): JSX.Element {
-  const { ref, file, folder, client, contents, trans, onLoaded } = props;
+  const { of, file, folder, client, contents, trans, onLoaded } = props;
   const [sides, setSides] = React.useState<TwoSides>();
   const [error, setError] = React.useState<unknown>();
   const [attempt, setAttempt] = React.useState(0);
@@ -101,7 +101,7 @@ function Compare(props: CompareProps): JSX.Element {
   React.useEffect(() => {
     const abort = new AbortController();
     setError(undefined);
-    fetchTwoSides({ ref, file, folder, client, contents }, abort.signal).then(
+    fetchTwoSides({ of, file, folder, client, contents }, abort.signal).then(
       found => {
         if (abort.signal.aborted) return;
         setSides(found);
@@ -168,11 +168,11 @@ function Loaded(props: CompareProps & { sides: TwoSides }): JSX.Element {
               </Step>
             </>
           ) : null}
-          {acceptable(message) || ('path' in props.ref && message.state !== 'altered') ? (
+          {acceptable(message) || ('path' in props.of && message.state !== 'altered') ? (
             <button
               type="button"
               className="jp-mod-styled jp-mod-accept"
-              onClick={() => props.accept(props.ref, props.folder)}
+              onClick={() => props.accept(props.of, props.folder)}
             >
               {trans.__('Accept…')}
             </button>

@@ -237,7 +237,7 @@ function Heading(props: BoxesProps): JSX.Element {
       <InputGroup
         type="search"
         rightIcon={searchIcon}
-        placeholder={trans.__('Who, what, note')}
+        placeholder={trans.__('Filter')}
         aria-label={trans.__('Filter messages by sender, recipient, file or note')}
         value={text}
         onChange={event => setText(event.currentTarget.value)}

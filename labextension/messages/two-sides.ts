@@ -50,11 +50,11 @@ export interface TwoSides {
 
 /** @throws {ClientError} when the message, its file or what is here cannot be had */
 export async function fetchTwoSides(
-  options: { ref: MessageRef; file: number; folder: string; client: SyftClient; contents: Contents.IManager },
+  options: { of: MessageRef; file: number; folder: string; client: SyftClient; contents: Contents.IManager },
   signal: AbortSignal
 ): Promise<TwoSides> {
   const { client, contents } = options;
-  const message = await client.message(options.ref, { to: options.folder, signal });
+  const message = await client.message(options.of, { to: options.folder, signal });
   const file = message.fileList[options.file];
   if (file === undefined) throw new ClientError('The message holds no such file.', 'NOT_FOUND');
   const path = destination(file, options.folder);
@@ -70,7 +70,7 @@ export async function fetchTwoSides(
   }
   const [mineBytes, theirBytes] = await Promise.all([
     bytesOf(path, contents, client.serverSettings, signal),
-    client.messageContent(options.ref, options.file, signal)
+    client.messageContent(options.of, options.file, signal)
   ]);
   if (image !== undefined) {
     const [mine, theirs] = [mineBytes, theirBytes].map(bytes => new Blob([bytes], { type: image })) as [Blob, Blob];

@@ -121,7 +121,7 @@ export const messagesPlugin: JupyterFrontEndPlugin<void> = {
     const compare = async (ref: MessageRef, file: number, folder: string): Promise<void> => {
       const { CompareTab: Tab } = await import('../messages/compare');
       const options = {
-        ref,
+        of: ref,
         file,
         folder,
         client,
