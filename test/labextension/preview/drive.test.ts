@@ -1,3 +1,5 @@
+import { expect, test } from '@jest/globals';
+
 import { notebook } from '../../../labextension/preview/drive';
 
 const bytes = (value: unknown): ArrayBuffer => new TextEncoder().encode(JSON.stringify(value)).buffer;
