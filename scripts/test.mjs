@@ -1,6 +1,6 @@
 /**
  * `npm test [-- --only lint|unit|ui|packaging] [--grep PATTERN]`: installs and builds what is missing, runs every check and
- * test, and closes with `N passed, N failed` over all of them. Each check (lint, formatting, types …) counts as one.
+ * test, says why what was skipped was, and closes with `N passed, N failed` over all of them. Each check (lint, formatting, types …) counts as one.
  * A runner that executes no test has failed, unless --grep asked for few.
  */
 import { spawn } from 'node:child_process';
@@ -26,7 +26,7 @@ import {
 
 const GROUPS = ['lint', 'unit', 'ui', 'packaging'];
 const results = join(cache, 'results');
-const tally = { passed: 0, failed: 0, skipped: 0, failures: [] };
+const tally = { passed: 0, failed: 0, skipped: 0, failures: [], reasons: [] };
 const seconds = since => `${((Date.now() - since) / 1000).toFixed(1)} s`;
 
 function options() {
@@ -86,11 +86,12 @@ function execute(command, args, { env = {}, buffered = false, limitMinutes = 40 
   });
 }
 
-function record(name, { passed, failed, skipped = 0, failures = [] }, since) {
+function record(name, { passed, failed, skipped = 0, failures = [], reasons = [] }, since) {
   tally.passed += passed;
   tally.failed += failed;
   tally.skipped += skipped;
   tally.failures.push(...failures.map(failure => `${name}: ${failure}`));
+  tally.reasons.push(...reasons.map(reason => `${name}: ${reason}`));
   const extra = skipped > 0 ? `, ${skipped} skipped` : '';
   console.log(
     `\n${failed > 0 ? '\u2717' : '\u2713'} ${name}: ${passed} ok, ${failed} not ok${extra} (${seconds(since)})`
@@ -107,7 +108,7 @@ async function check(name, tool, args) {
 }
 
 /** Runs a test runner, then reads its report; a missing or empty report, or a bad exit without a failed test, fails. */
-async function suite(name, command, args, { env, report, read, grep }) {
+async function suite(name, command, args, { env, report, read, grep, maySkipAll = false }) {
   say(name);
   const since = Date.now();
   rmSync(report, { force: true });
@@ -118,7 +119,8 @@ async function suite(name, command, args, { env, report, read, grep }) {
   } catch (error) {
     counts = { passed: 0, failed: 1, failures: [`no readable report (exit ${code}): ${error.message}`] };
   }
-  if (counts.passed + counts.failed === 0 && grep === undefined) {
+  const executed = counts.passed + counts.failed + (maySkipAll ? counts.skipped : 0);
+  if (executed === 0 && grep === undefined) {
     counts = { ...counts, failed: 1, failures: ['no test was executed'] };
   } else if (code !== 0 && counts.failed === 0 && !(grep !== undefined && counts.passed === 0)) {
     counts = { ...counts, failed: 1, failures: [`the runner ended with exit ${code}`] };
@@ -188,7 +190,7 @@ const unescape = text =>
     .replaceAll('&amp;', '&');
 
 function readJUnit(text) {
-  const counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
+  const counts = { passed: 0, failed: 0, skipped: 0, failures: [], reasons: [] };
   for (const { 1: attributes, 2: end, index } of text.matchAll(/<testcase\b((?:[^>"]|"[^"]*")*?)(\/?)>/g)) {
     const body = end === '/' ? '' : text.slice(index, text.indexOf('</testcase>', index));
     if (/<(failure|error)\b/.test(body)) {
@@ -196,6 +198,8 @@ function readJUnit(text) {
       counts.failures.push(unescape(/\bname="([^"]*)"/.exec(attributes)?.[1] ?? '?'));
     } else if (/<skipped\b/.test(body)) {
       counts.skipped++;
+      const reason = unescape(/<skipped\b[^>]*\bmessage="([^"]*)"/.exec(body)?.[1] ?? '');
+      if (reason !== '') counts.reasons.push(`${unescape(/\bname="([^"]*)"/.exec(attributes)?.[1] ?? '?')}: ${reason}`);
     } else {
       counts.passed++;
     }
@@ -320,6 +324,22 @@ async function packaging(grep) {
   });
 }
 
+/** What we write, read by the packages of OpenMined, and the other way round. */
+async function interop(grep) {
+  const report = join(results, 'interop.xml');
+  const filter = grep === undefined ? [] : [`--test-name-pattern=${grep}`];
+  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
+  reporters.push('--test-reporter=junit', `--test-reporter-destination=${report}`);
+  await suite('interop', pinnedNode(), ['--test', ...reporters, ...filter, 'test/interop/*.test.mjs'], {
+    env: { NODE_COMPILE_CACHE: join(cache, 'compiled') },
+    report,
+    read: readJUnit,
+    grep,
+    // Where PyPI is not reachable; each says so.
+    maySkipAll: true
+  });
+}
+
 /** A step before the tests: when it fails, that is one failure, and the rest cannot run. */
 function prepare(name, step) {
   try {
@@ -361,6 +381,7 @@ async function main() {
       // These wait for servers and downloads more than they compute.
       (async () => {
         if (wanted('unit')) await pytest(grep);
+        if (wanted('unit')) await interop(grep);
         if (wanted('packaging') && browser) await playwright('installs in JupyterLab', 'install', { grep });
       })()
     ]);
@@ -370,6 +391,9 @@ async function main() {
     if (wanted('packaging')) await packaging(grep);
   }
   console.log(`\nall in ${seconds(since)}`);
+  for (const reason of tally.reasons) {
+    console.log(`SKIPPED ${reason}`);
+  }
   for (const failure of tally.failures) {
     console.log(`FAILED ${failure}`);
   }
