@@ -21,6 +21,9 @@ import {
 import { ReplayQueries } from '../../../server/src/index/replay-queries.ts';
 import { anyFolder, anyLog, anyPath, change, WORKSPACE } from './sample-changes.ts';
 
+/** Logs of each kind; others in every run. */
+const RUNS = Number(process.env['SYFT_CONFORMANCE_RUNS'] ?? 10);
+
 let base: string;
 let nextDir = 0;
 beforeAll(async () => {
@@ -130,7 +133,7 @@ describe('DuckDB and replay', () => {
           }
         }
       ),
-      { numRuns: 40 }
+      { numRuns: RUNS * 2 }
     );
   }, 240_000);
 
@@ -163,7 +166,7 @@ describe('DuckDB and replay', () => {
           await left.close();
         }
       }),
-      { numRuns: 25 }
+      { numRuns: RUNS }
     );
   }, 240_000);
 
@@ -182,7 +185,7 @@ describe('DuckDB and replay', () => {
           await engine.close();
         }
       }),
-      { numRuns: 25 }
+      { numRuns: RUNS }
     );
   }, 240_000);
 
@@ -197,7 +200,7 @@ describe('DuckDB and replay', () => {
           await engine.close();
         }
       }),
-      { numRuns: 25 }
+      { numRuns: RUNS }
     );
   }, 240_000);
 });
