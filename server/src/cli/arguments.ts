@@ -344,8 +344,8 @@ export const COMMANDS = {
     example: 'syft-sync verify-proof model.tlog-proof'
   },
   export: {
-    usage: 'export VERSION… -o FILE.syft [--note TEXT] [--to RECIPIENT…]',
-    does: 'writes versions as a signed SyftMessage that anybody can verify, and OpenMined’s tools can read',
+    usage: 'export VERSION|FOLDER… -o FILE.syft [--note TEXT] [--to RECIPIENT…]',
+    does: 'writes versions, of a folder the newest of all its files, as a signed SyftMessage that anybody can verify and OpenMined’s tools can read',
     options: ['output', 'note', 'to', 'from', 'reply-to'],
     positionals: [1, 10_000],
     example: "syft-sync export model.pkl@latest -o model.syft --note 'the one of the paper'"

@@ -1,11 +1,15 @@
 /** `export`, `verify` and `import`: SyftMessages. */
 import { resolve } from 'node:path';
 import { ImportResultSchema, type ImportRequest } from '../api/contract.ts';
+import type { Change } from '../core/change.ts';
 import { SyftError } from '../core/errors.ts';
+import type { PathName } from '../core/path-name.ts';
+import type { Tree } from '../core/tree.ts';
 import { identitiesFromFile } from '../crypto/age.ts';
 import { exportMessage } from '../library/export-message.ts';
 import { checkMessage, importMessage, type ImportedMessage } from '../library/import-message.ts';
 import { LogView, workspacePath } from '../library/log-view.ts';
+import { isFolder, newestBelow, type Refused, type Selection } from '../library/share-selection.ts';
 import { printable, readableSize } from '../library/terminal-text.ts';
 import { verifyMessage, type Fact } from '../messages/inspect.ts';
 import { isLogDirectory } from '../log/format-file.ts';
@@ -18,6 +22,43 @@ function identityFile({ invocation, cwd }: CommandContext): string | undefined {
   return named === undefined || named === '' ? undefined : resolve(cwd, named);
 }
 
+/** What was named: versions, paths for their newest ones, and folders for the newest of everything recorded below them. */
+function versionsOf(view: LogView, args: readonly string[], cwd: string): Selection {
+  let tree: Tree | undefined;
+  const versions = new Map<Change, Change>();
+  const refused: Refused[] = [];
+  for (const named of args) {
+    tree ??= view.tree();
+    const folder = resolve(cwd, named) === view.root ? '' : folderOf(view, tree, named, cwd);
+    if (folder === undefined) {
+      const { version } = view.namedOrLatest(named, cwd);
+      versions.set(version, version);
+      continue;
+    }
+    const below = newestBelow(tree, folder, view.reader);
+    if (below.versions.length === 0) {
+      throw new SyftError('VERSION_NOT_FOUND', `Nothing that could be sent is recorded below ${named}.`, {
+        path: named
+      });
+    }
+    for (const version of below.versions) versions.set(version, version);
+    refused.push(...below.refused);
+  }
+  return { versions: [...versions.values()], refused };
+}
+
+/** The folder that is named; `undefined`: it is a version, or a file. */
+function folderOf(view: LogView, tree: Tree, named: string, cwd: string): PathName | undefined {
+  let path: PathName;
+  try {
+    path = view.pathOf(named, cwd);
+  } catch (error) {
+    if (error instanceof SyftError && error.code === 'PATH_OUTSIDE_ROOT') return undefined;
+    throw error;
+  }
+  return isFolder(tree, path) ? path : undefined;
+}
+
 export async function exportCommand(context: CommandContext): Promise<number> {
   const { invocation, output, signal, cwd, root, logDir } = context;
   const file = invocation.values.get('output');
@@ -25,7 +66,7 @@ export async function exportCommand(context: CommandContext): Promise<number> {
   const started = Date.now();
   const keys = await context.keysOf(logDir);
   await using view = await LogView.open({ dir: logDir, keys }, root);
-  const versions = invocation.args.map(named => view.namedOrLatest(named, cwd).version);
+  const { versions, refused } = versionsOf(view, invocation.args, cwd);
   const result = await exportMessage({ logDir, log: view.reader, keys }, versions, resolve(cwd, file), {
     sender: invocation.values.get('from'),
     recipients: invocation.to,
@@ -37,7 +78,9 @@ export async function exportCommand(context: CommandContext): Promise<number> {
   output.endProgress();
   const count = result.versions.length === 1 ? '1 file' : `${result.versions.length} files`;
   const sealed = result.sealed ? ', sealed for its recipients' : '';
-  await output.result(result, `${result.file}: ${result.messageId}, ${count}, ${readableSize(result.bytes)}${sealed}`);
+  for (const { path, reason } of refused) output.note(`syft-sync: ${path} is not sent. ${reason}`);
+  const told = refused.length === 0 ? result : { ...result, refused };
+  await output.result(told, `${result.file}: ${result.messageId}, ${count}, ${readableSize(result.bytes)}${sealed}`);
   for (const version of result.unproven) {
     output.note(
       `syft-sync: no signed checkpoint covers ${version} yet, so the message only claims that it was recorded; one is written within seconds while recording, and at its end`

@@ -7,7 +7,7 @@ import { displayPath, pathBase64 } from '../core/path-name.ts';
 import { configurationDirectory, deviceId, deviceKey } from '../crypto/device-key.ts';
 import type { LogKeys } from '../crypto/log-keys.ts';
 import { droppedError } from '../log/dropped-error.ts';
-import { encodeProof, inclusionProof } from '../log/prove.ts';
+import { encodeProof, inclusionProofs, type InclusionProof } from '../log/prove.ts';
 import type { OpenReader } from '../log/types.ts';
 import { Contacts } from '../messages/contacts.ts';
 import type { Manifest, ManifestFile } from '../messages/manifest.ts';
@@ -100,20 +100,9 @@ function checkVersions(log: OpenReader, changes: readonly Change[]): void {
   }
 }
 
-/** The proof that a version is in the log; `undefined` when no checkpoint covers it yet. */
-function proofOf(logDir: string, change: Change, keys: LogKeys | undefined): string | undefined {
-  try {
-    return encodeProof(inclusionProof(logDir, versionId(change), keys));
-  } catch (error) {
-    if (error instanceof SyftError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
-  }
-}
-
-function manifestFile(logDir: string, change: Change, keys: LogKeys | undefined): ManifestFile {
+function manifestFile(change: Change, proof: InclusionProof | undefined): ManifestFile {
   const { kind, at, size = 0, hash = '', previousHash, mode, mtime, cause } = change;
   const base64 = pathBase64(change.path);
-  const proof = proofOf(logDir, change, keys);
   return {
     member: memberName(change.path),
     path: displayPath(change.path),
@@ -127,7 +116,7 @@ function manifestFile(logDir: string, change: Change, keys: LogKeys | undefined)
     ...(mode !== undefined && { mode }),
     ...(mtime !== undefined && { mtime }),
     ...(cause !== undefined && { cause }),
-    ...(proof !== undefined && { proof })
+    ...(proof !== undefined && { proof: encodeProof(proof) })
   };
 }
 
@@ -200,7 +189,9 @@ export async function exportMessage(
   const sender = options.sender ?? (await ownSettings(configuration)).name ?? defaultName();
   const workspace = log.workspaceId;
   const key = deviceKey(configuration, logDir);
-  const files = withOwnMembers(versions.map(change => manifestFile(logDir, change, keys)));
+  // A version that no checkpoint covers yet goes without a proof.
+  const proofs = await inclusionProofs(logDir, versions.map(versionId), keys);
+  const files = withOwnMembers(versions.map((change, i) => manifestFile(change, proofs[i])));
   const manifest: Omit<Manifest, 'members'> = {
     format: 'syft-sync.message/1',
     id: messageId(workspace, versions, [sender, names.join('\n'), note ?? '', replyTo ?? '']),

@@ -41,42 +41,69 @@ export interface Proven {
 
 const FORMAT = 'c2sp.org/tlog-proof@v1';
 
-/** The bytes of one record; `undefined` when it is not there. */
-function recordBytes(stream: Stream, seq: number): Buffer | undefined {
-  const index = stream.segments.findLastIndex(segment => segment.firstSeq <= seq);
-  const first = stream.segments.findIndex(segment => segment.firstSeq === stream.segments[index]?.firstSeq);
-  const position = { index: Math.max(0, first), offset: 0, chain: undefined, nextSeq: 1 };
-  for (const frame of stream.walk(position)) {
-    const { firstSeq, count } = frame.header;
-    if (firstSeq > seq) return undefined;
-    if (firstSeq + count <= seq) continue;
-    const raw = stream.rawRecords(frame);
-    let start = 0;
-    for (let i = firstSeq; raw !== undefined && i < seq; i += 1) start = raw.indexOf('\n', start) + 1;
-    return raw?.subarray(start, raw.indexOf('\n', start));
+/** Milliseconds after which others get their turn. */
+const TURN_MS = 10;
+
+/**
+ * The bytes of records; one that is not there is missing.
+ *
+ * @param seqs In ascending order: each segment that has some of them is gone through once.
+ * @yields Now and then, so that the caller can let others run.
+ */
+function* recordBytes(stream: Stream, seqs: readonly number[]): Generator<undefined, Map<number, Buffer>> {
+  const found = new Map<number, Buffer>();
+  const segmentOf = (seq: number): number => stream.segments.findLastIndex(segment => segment.firstSeq <= seq);
+  for (let next = 0; next < seqs.length;) {
+    const index = segmentOf(seqs[next] as number);
+    const first = stream.segments.findIndex(segment => segment.firstSeq === stream.segments[index]?.firstSeq);
+    const position = { index: Math.max(0, first), offset: 0, chain: undefined, nextSeq: 1 };
+    const here = next;
+    for (const frame of stream.walk(position)) {
+      const { firstSeq, count } = frame.header;
+      // What is not between two frames is nowhere.
+      while (next < seqs.length && (seqs[next] as number) < firstSeq) next += 1;
+      if (next >= seqs.length || segmentOf(seqs[next] as number) > index) break;
+      if (firstSeq + count <= (seqs[next] as number)) continue;
+      const raw = stream.rawRecords(frame);
+      let start = 0;
+      for (let i = firstSeq; raw !== undefined && i < firstSeq + count; i += 1) {
+        const end = raw.indexOf('\n', start);
+        if (i === seqs[next]) {
+          found.set(i, raw.subarray(start, end));
+          next += 1;
+        }
+        start = end + 1;
+      }
+      while (next < seqs.length && (seqs[next] as number) < firstSeq + count) next += 1;
+      yield undefined;
+    }
+    if (next === here) next += 1;
   }
-  return undefined;
+  return found;
 }
 
 /**
  * Asks the tree of a checkpoint, from its tiles or, where what they give does not hold, from the records; `undefined`: neither has it.
  */
-function fromTree(
+function treeOf(
   stream: Stream,
-  signed: Checkpoint,
-  ask: (tree: TileTree) => Buffer[],
-  valid: (hashes: readonly Buffer[]) => boolean
-): Buffer[] | undefined {
+  signed: Checkpoint
+): (ask: (tree: TileTree) => Buffer[], valid: (hashes: readonly Buffer[]) => boolean) => Buffer[] | undefined {
   const onDisk = new DiskTiles(stream.dir).resume(signed.size);
-  try {
-    const hashes = onDisk === undefined ? [] : ask(onDisk);
-    if (onDisk !== undefined && valid(hashes)) return hashes;
-  } catch (error) {
-    if (!(error instanceof TileMissing)) throw error;
-  }
-  const grown = new TileTree();
-  new StreamTree(stream, grown).advance({ until: signed.size });
-  return holds(grown, signed) ? ask(grown) : undefined;
+  let grown: TileTree | undefined;
+  return (ask, valid) => {
+    try {
+      const hashes = onDisk === undefined ? [] : ask(onDisk);
+      if (onDisk !== undefined && valid(hashes)) return hashes;
+    } catch (error) {
+      if (!(error instanceof TileMissing)) throw error;
+    }
+    if (grown === undefined) {
+      grown = new TileTree();
+      new StreamTree(stream, grown).advance({ until: signed.size });
+    }
+    return holds(grown, signed) ? ask(grown) : undefined;
+  };
 }
 
 function openStream(dir: string, device: string, workspace: string, keys: LogKeys | undefined): Stream {
@@ -101,44 +128,104 @@ function openStream(dir: string, device: string, workspace: string, keys: LogKey
  *   LOG_ENCRYPTED, KEY_MISMATCH.
  */
 export function inclusionProof(logDir: string, version: string, given?: LogKeys): InclusionProof {
+  for (const found of proofs(logDir, [version], given)) if (found !== undefined) return found[1];
+  throw new SyftError(
+    'NOT_FOUND',
+    `No signed checkpoint covers ${version} yet; one is written within seconds while recording, and at its end.`
+  );
+}
+
+/**
+ * {@link inclusionProof} of many versions: the log is gone through once.
+ *
+ * @returns In the order given; `undefined` where no checkpoint covers a version yet.
+ */
+export async function inclusionProofs(
+  logDir: string,
+  versions: readonly string[],
+  given?: LogKeys
+): Promise<(InclusionProof | undefined)[]> {
+  const found = new Map<string, InclusionProof>();
+  let since = performance.now();
+  for (const one of proofs(logDir, versions, given)) {
+    if (one !== undefined) found.set(...one);
+    if (performance.now() - since < TURN_MS) continue;
+    await new Promise(resolve => setImmediate(resolve));
+    since = performance.now();
+  }
+  return versions.map(version => found.get(version));
+}
+
+type ProofOf = readonly [version: string, proof: InclusionProof];
+
+/** Proofs of versions that a checkpoint covers, stream by stream, and `undefined` now and then so that the caller can let others run. */
+function* proofs(
+  logDir: string,
+  versions: readonly string[],
+  given: LogKeys | undefined
+): Generator<ProofOf | undefined> {
   const format = readFormatFile(logDir);
   const keys = checkKeys(logDir, format, given);
-  const { workspace } = format;
-  const wanted = parseVersionId(version);
-  if (wanted === undefined) throw new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
-  const { device, seq } = wanted;
+  const wanted = new Map<string, Set<number>>();
+  for (const version of versions) {
+    const place = parseVersionId(version);
+    if (place === undefined) throw notThere(version);
+    wanted.set(place.device, (wanted.get(place.device) ?? new Set()).add(place.seq));
+  }
+  for (const [device, seqs] of wanted) {
+    yield* proofsOf(
+      logDir,
+      format.workspace,
+      device,
+      [...seqs].sort((a, b) => a - b),
+      keys
+    );
+  }
+}
+
+function notThere(version: string): SyftError {
+  return new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
+}
+
+/** @param seqs In ascending order. */
+function* proofsOf(
+  logDir: string,
+  workspace: string,
+  device: string,
+  seqs: readonly number[],
+  keys: LogKeys | undefined
+): Generator<ProofOf | undefined> {
   const dir = join(logDir, 'log', device);
   const publicKey = streamKey(dir, workspace, device);
-  if (publicKey === undefined) throw new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
+  if (publicKey === undefined) throw notThere(`${device}.${seqs[0] ?? 0}`);
   const stream = openStream(dir, device, workspace, keys);
   try {
-    const leaf = recordBytes(stream, seq);
-    if (leaf === undefined) throw new SyftError('VERSION_NOT_FOUND', `There is no version ${version}.`);
+    const leaves = yield* recordBytes(stream, seqs);
     const signed = readCheckpoint(dir, workspace, device, publicKey);
-    if (signed === undefined || signed.size < seq) {
-      throw new SyftError(
-        'NOT_FOUND',
-        `No signed checkpoint covers ${version} yet; one is written within seconds while recording, and at its end.`
-      );
+    const asked = signed === undefined ? undefined : treeOf(stream, signed);
+    for (const seq of seqs) {
+      const leaf = leaves.get(seq);
+      if (leaf === undefined) throw notThere(`${device}.${seq}`);
+      if (signed === undefined || asked === undefined || signed.size < seq) continue;
+      const leads = (hashes: readonly Buffer[]): boolean =>
+        rootFromInclusion(leafHash(leaf), seq - 1, signed.size, hashes)?.equals(signed.root) === true;
+      const hashes = asked(tree => tree.inclusion(seq - 1, signed.size), leads) ?? [];
+      if (!leads(hashes)) {
+        throw new SyftError(
+          'LOG_DAMAGED',
+          `${device}.${seq} cannot be proven: its record is not the one that was signed. Run fsck.`
+        );
+      }
+      const proof = {
+        leaf: Buffer.from(leaf),
+        index: seq - 1,
+        size: signed.size,
+        hashes,
+        checkpoint: signed.note,
+        publicKey
+      };
+      yield [`${device}.${seq}`, proof];
     }
-    const leads = (hashes: readonly Buffer[]): boolean =>
-      rootFromInclusion(leafHash(leaf), seq - 1, signed.size, hashes)?.equals(signed.root) === true;
-    const hashes = fromTree(stream, signed, tree => tree.inclusion(seq - 1, signed.size), leads);
-    const proof = {
-      leaf: Buffer.from(leaf),
-      index: seq - 1,
-      size: signed.size,
-      hashes: hashes ?? [],
-      checkpoint: signed.note,
-      publicKey
-    };
-    if (!leads(proof.hashes)) {
-      throw new SyftError(
-        'LOG_DAMAGED',
-        `${version} cannot be proven: its record is not the one that was signed. Run fsck.`
-      );
-    }
-    return proof;
   } finally {
     stream.close();
   }
@@ -248,7 +335,7 @@ export function historyProof(logDir: string, earlier: Proven, given?: LogKeys): 
   try {
     const leads = (hashes: readonly Buffer[]): boolean => verifyConsistency({ size, root }, signed, hashes);
     const hashes =
-      size > signed.size ? undefined : fromTree(stream, signed, tree => tree.consistency(size, signed.size), leads);
+      size > signed.size ? undefined : treeOf(stream, signed)(tree => tree.consistency(size, signed.size), leads);
     if (hashes === undefined || !leads(hashes)) {
       throw new SyftError(
         'LOG_REWRITTEN',

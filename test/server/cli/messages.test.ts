@@ -1,6 +1,6 @@
 /** `export`, `verify`, `import` and `contacts`, as a shell calls them: exit statuses and JSON that scripts rely on. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CommandLine } from './run.ts';
@@ -76,6 +76,26 @@ test('a contact that was added before is believed at once', async () => {
   expect(await ben.ok('import', message())).toHaveLength(2);
   await ben.ok('contacts', 'remove', 'ana@lab');
   expect(await failed(ben, 'import', message())).toEqual([3, 'SENDER_UNKNOWN']);
+});
+
+test('a folder is the newest version of each file below it, and what is left out is said', async () => {
+  mkdirSync(join(base, 'ana', 'data', 'deep'), { recursive: true });
+  writeFileSync(join(base, 'ana', 'data', 'one'), 'old');
+  await ana.ok('capture');
+  writeFileSync(join(base, 'ana', 'data', 'one'), 'new');
+  writeFileSync(join(base, 'ana', 'data', 'deep', 'two'), 'two');
+  symlinkSync('one', join(base, 'ana', 'data', 'link'));
+  await ana.ok('capture');
+  const sent = await ana.run(['--json', 'export', 'data', 'a.txt', '-o', message()]);
+  expect(sent.stderr).toContain('data/link is not sent');
+  expect(sent.json[0]).toMatchObject({ refused: [{ path: 'data/link' }] });
+  await ben.ok('import', message(), '--trust');
+  expect(readFileSync(join(base, 'ben', 'data', 'one'), 'utf8')).toBe('new');
+  expect(readFileSync(join(base, 'ben', 'data', 'deep', 'two'), 'utf8')).toBe('two');
+  expect(existsSync(join(base, 'ben', 'a.txt'))).toBe(true);
+  const [all] = await ana.ok('export', '.', '-o', message());
+  expect((all!['versions'] as string[]).length).toBe(3);
+  expect(await failed(ana, 'export', 'data/none', '-o', message())).toEqual([4, 'VERSION_NOT_FOUND']);
 });
 
 test('one that was altered exits 3, and nothing is written', async () => {

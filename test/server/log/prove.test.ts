@@ -10,6 +10,7 @@ import {
   encodeProof,
   historyProof,
   inclusionProof,
+  inclusionProofs,
   verifyHistoryProof,
   verifyInclusionProof
 } from '../../../server/src/log/prove.ts';
@@ -21,11 +22,18 @@ test('every version of a closed log can be proven without the log, tiles or not'
   await log.append(Array.from({ length: 300 }, (_, i) => version(log, `f${i}`, String(i))));
   await log.append([version(log, 'last', 'last')]);
   expect(() => inclusionProof(scratch.dir, `${log.device}.1`)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
+  expect(await inclusionProofs(scratch.dir, [`${log.device}.301`, `${log.device}.1`])).toEqual([undefined, undefined]);
   await log.close();
   const reader = await scratch.reader();
   for (const tiles of [true, false]) {
     if (!tiles) rmSync(join(scratch.segment(), '..', 'tile'), { recursive: true });
-    for (const change of (await all(reader)).filter((_, i) => i % 43 === 0 || i > 298)) {
+    const changes = (await all(reader)).filter((_, i) => i % 43 === 0 || i > 298);
+    // All at once, in any order, are what each by itself is.
+    const ids = changes.map(versionId).reverse();
+    expect(await inclusionProofs(scratch.dir, [...ids, ...ids])).toEqual(
+      [...ids, ...ids].map(id => inclusionProof(scratch.dir, id))
+    );
+    for (const change of changes) {
       const proof = inclusionProof(scratch.dir, versionId(change));
       const proven = verifyInclusionProof(decodeProof(encodeProof(proof)));
       expect(proven?.change).toEqual(change);
@@ -37,6 +45,9 @@ test('every version of a closed log can be proven without the log, tiles or not'
   expect(() => inclusionProof(scratch.dir, `${log.device}.302`)).toThrow(
     expect.objectContaining({ code: 'VERSION_NOT_FOUND' })
   );
+  await expect(inclusionProofs(scratch.dir, [`${log.device}.1`, `${log.device}.302`])).rejects.toMatchObject({
+    code: 'VERSION_NOT_FOUND'
+  });
 });
 
 test('no byte of a proof can change', async () => {
