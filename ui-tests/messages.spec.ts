@@ -14,11 +14,10 @@ const dialog = (page: Page): Locator => page.getByRole('dialog');
 const filter = (page: Page): Locator => page.getByRole('searchbox', { name: /^Filter messages/ });
 
 let ana: Correspondent;
-let made = 0;
 
 test.beforeEach(async ({ page }) => {
   // Each test has a sender of its own, so that none is known from the one before.
-  ana = new Correspondent(`ana${made++}@lab`);
+  ana = new Correspondent(`ana${Date.now()}@lab`);
   await openPanel(page);
   await execute(page, 'syft-sync:show-messages');
 });
@@ -80,25 +79,9 @@ test('a message is accepted after its words were compared, and the undo brings b
   expect(onDisk('results.txt')).toBe('mine\n');
 });
 
-test('an undo leaves alone what was changed since', async ({ page }) => {
-  const id = await receive(page, readFileSync(ana.message({ 'kept.txt': 'hers\n', 'gone.txt': 'hers\n' })));
-  void execute(page, 'syft-sync:accept-message', { id });
-  await dialog(page)
-    .getByRole('checkbox', { name: /has the same words/ })
-    .check();
-  await dialog(page).getByRole('button', { name: 'Trust and accept' }).click();
-  await expect(toast(page, /^Accepted 2 files/)).toBeVisible();
-  writeFileSync(join(workspace, 'kept.txt'), 'edited afterwards\n');
-  await page.request.post('/syft-sync/api/flush', { data: {}, headers: { 'X-Syft-Sync-Request': '1' } });
-  await toast(page, /^Accepted 2 files/)
-    .getByRole('button', { name: 'Undo' })
-    .click();
-  await expect(toast(page, '1 file was changed since it was accepted, and is left as it is.')).toBeVisible();
-  expect(onDisk('kept.txt')).toBe('edited afterwards\n');
-  expect(existsSync(join(workspace, 'gone.txt'))).toBe(false);
-});
-
-test('what is not as its sender made it, or is sealed for others, is said and cannot be accepted', async ({ page }) => {
+test('what is altered, sealed for others, or of another key than before is said and cannot be accepted', async ({
+  page
+}) => {
   await receive(page, alter(ana.message({ 'a.txt': 'what she wrote' }), 'what she wrote', 'what she WROTE'));
   const stranger = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p';
   await receive(page, readFileSync(ana.message({ 'b.txt': 'secret' }, { to: [stranger] })));
@@ -113,11 +96,9 @@ test('what is not as its sender made it, or is sealed for others, is said and ca
   await page.keyboard.press('a');
   await expect(dialog(page)).toHaveCount(0);
   expect(existsSync(join(workspace, 'a.txt'))).toBe(false);
-});
 
-test('another key under a known name is refused, and the message says why', async ({ page }) => {
   const id = await receive(page, readFileSync(ana.message({ 'first.txt': '1' })));
-  void execute(page, 'syft-sync:accept-message', { id });
+  await execute(page, 'syft-sync:accept-message', { id }, false);
   await dialog(page)
     .getByRole('checkbox', { name: /has the same words/ })
     .check();
@@ -129,7 +110,7 @@ test('another key under a known name is refused, and the message says why', asyn
   await expect(row).toBeVisible();
   await execute(page, 'syft-sync:accept-message', { id: await row.getAttribute('data-message') }, false);
   await expect(dialog(page)).toContainText('The words of the other key');
-  for (const word of somebody.fingerprint.split(/\W+/)) await expect(dialog(page)).toContainText(word);
+  await expect(dialog(page)).toContainText(somebody.fingerprint);
   await dialog(page).getByRole('button', { name: 'Close' }).click();
   expect(existsSync(join(workspace, 'second.txt'))).toBe(false);
   somebody.forget();
@@ -157,7 +138,7 @@ test('a text and a notebook are compared with what is here before they are accep
     'compared.txt': 'one\nTWO\nthree\n'
   });
   const id = await receive(page, readFileSync(archive));
-  void execute(page, 'syft-sync:accept-message', { id });
+  await execute(page, 'syft-sync:accept-message', { id }, false);
   await dialog(page).getByRole('button', { name: 'Compare compared.ipynb with yours' }).click();
   const tab = page.getByRole('region', { name: 'Differences of compared.ipynb' });
   await expect(tab).toContainText('1 cell changed, 1 added');
@@ -215,7 +196,10 @@ test('by keyboard: to a message, away with it, and back', async ({ page }) => {
     .toBe(2);
 });
 
-test('a .syft file that is dragged from the file browser comes into the inbox', async ({ page, tmpPath }) => {
+test('.syft files are dragged in from the file browser, chosen, and dropped from this computer', async ({
+  page,
+  tmpPath
+}) => {
   mkdirSync(join(workspace, tmpPath), { recursive: true });
   copyFileSync(ana.message({ 'dragged.txt': 'x' }), join(workspace, tmpPath, 'dragged.syft'));
   await page.sidebar.moveTabToRight('filebrowser');
@@ -231,10 +215,7 @@ test('a .syft file that is dragged from the file browser comes into the inbox', 
   await expect(panel(page)).toContainText('Take into Messages');
   await page.mouse.up();
   await expect(message(page, /dragged\.txt/)).toBeVisible();
-  await page.sidebar.moveTabToLeft('filebrowser');
-});
 
-test('files of this computer are taken in by choosing and by dropping them', async ({ page }) => {
   const chooser = page.waitForEvent('filechooser');
   await panel(page).getByRole('button', { name: 'Add a .syft file…' }).first().click();
   await (await chooser).setFiles(ana.message({ 'chosen.txt': 'x' }));

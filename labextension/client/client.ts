@@ -299,8 +299,9 @@ export class SyftClient {
     return this._post('api/contacts', request);
   }
 
-  removeContact(name: string): Promise<ContactDto> {
-    return this._send('DELETE', `api/contacts/${encodeURIComponent(name)}`);
+  /** @param fingerprint - the words of the key */
+  removeContact(fingerprint: string): Promise<ContactDto> {
+    return this._send('DELETE', `api/contacts/${encodeURIComponent(fingerprint)}`);
   }
 
   changeMyContact(request: ChangeMyContactRequest): Promise<ContactDto> {

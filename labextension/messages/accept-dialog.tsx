@@ -419,6 +419,8 @@ function FileLine(props: {
           <input
             type="checkbox"
             checked={props.chosen}
+            // The name beside it is cut in two for the eye.
+            aria-label={path}
             onChange={event => props.onChosen(event.currentTarget.checked)}
           />
           {name}

@@ -11,11 +11,12 @@ import type { MessageRef, SyftClient } from '../client/client';
 import { messageOf } from '../client/errors';
 import { Skeleton } from '../history/states';
 import { useLasting } from '../history/use-signal';
-import { absolute, baseName, printable, size } from '../history/words';
+import { absolute, baseName, moment, printable, size } from '../history/words';
 import { historyIcon } from '../icons';
 import { countCells } from './cells';
 import type { CellPair } from './cells';
 import { TextDifference } from './text-difference';
+import type { TextDifferenceOptions } from './text-difference';
 import { fetchTwoSides } from './two-sides';
 import type { Facts, TwoSides } from './two-sides';
 import { acceptable, senderName } from './words';
@@ -142,10 +143,13 @@ function Loaded(props: CompareProps & { sides: TwoSides }): JSX.Element {
     if (shownText.current !== undefined) shownText.current.step(direction);
     else if (body.current !== null) stepCells(body.current, direction);
   };
+  const [changes, setChanges] = React.useState<number>();
+  const [fold, setFold] = React.useState(true);
   const steps = comparison.kind === 'text' || comparison.kind === 'notebook';
   const labels = {
     mine: trans.__('Yours: %1', printable(sides.path)),
-    theirs: trans.__('From %1: %2', name, printable(sides.file.path))
+    theirs: trans.__('From %1: %2', name, printable(sides.file.path)),
+    folded: trans.__('$ equal lines')
   };
   return (
     <div
@@ -155,11 +159,21 @@ function Loaded(props: CompareProps & { sides: TwoSides }): JSX.Element {
     >
       <div className="jp-SyftSync-bar" role="toolbar" aria-label={trans.__('Comparison')}>
         <span className="jp-SyftSync-barText" title={printable(sides.path)}>
-          {verdict(sides, trans)}
+          {verdict(sides, changes, trans)}
         </span>
         <span className="jp-SyftSync-barButtons">
           {steps && !sides.same ? (
             <>
+              {comparison.kind === 'text' ? (
+                <button
+                  type="button"
+                  className="jp-mod-styled jp-mod-reject"
+                  aria-pressed={!fold}
+                  onClick={() => setFold(!fold)}
+                >
+                  {trans.__('Show equal lines')}
+                </button>
+              ) : null}
               <Step label={trans.__('Previous change')} run={() => step('previous')}>
                 <caretUpIcon.react tag="span" />
               </Step>
@@ -185,7 +199,9 @@ function Loaded(props: CompareProps & { sides: TwoSides }): JSX.Element {
         </div>
         <div>
           <strong>{trans.__('From %1', name)}</strong>{' '}
-          <span>{message.at === undefined ? '' : absolute(message.at)}</span>
+          {message.at === undefined ? null : (
+            <span title={absolute(message.at)}>{moment(message.at, Date.now(), trans)}</span>
+          )}
         </div>
       </div>
       <div ref={body} className="jp-SyftSync-compareBody" tabIndex={-1}>
@@ -197,9 +213,10 @@ function Loaded(props: CompareProps & { sides: TwoSides }): JSX.Element {
             wide={wide}
             labels={labels}
             language={{ file: baseName(sides.file.path) }}
-            fold
+            fold={fold}
             onShown={shown => {
               shownText.current = shown;
+              if (shown !== undefined) setChanges(shown.changes);
             }}
           />
         ) : comparison.kind === 'notebook' ? (
@@ -218,7 +235,7 @@ function Loaded(props: CompareProps & { sides: TwoSides }): JSX.Element {
   );
 }
 
-function verdict({ same, comparison }: TwoSides, trans: TranslationBundle): string {
+function verdict({ same, comparison }: TwoSides, changes: number | undefined, trans: TranslationBundle): string {
   if (same) return trans.__('Both are the same.');
   switch (comparison.kind) {
     case 'missing':
@@ -234,7 +251,8 @@ function verdict({ same, comparison }: TwoSides, trans: TranslationBundle): stri
       return parts.length === 0 ? trans.__('All cells are the same; something else differs.') : parts.join(', ');
     }
     case 'text':
-      return comparison.mine === comparison.theirs ? trans.__('Both are the same.') : trans.__('They differ.');
+      if (comparison.mine === comparison.theirs) return trans.__('Both are the same.');
+      return changes === undefined ? trans.__('They differ.') : trans._n('%1 change', '%1 changes', changes);
     default:
       return trans.__('They differ.');
   }
@@ -278,11 +296,13 @@ function stepCells(body: HTMLElement, direction: 'next' | 'previous'): void {
   next?.focus({ preventScroll: true });
 }
 
+type Labels = TextDifferenceOptions['labels'];
+
 interface TextProps {
   mine: string;
   theirs: string;
   wide: boolean;
-  labels: { mine: string; theirs: string };
+  labels: Labels;
   languages: IEditorLanguageRegistry;
   themes: IEditorThemeRegistry;
   language: { name?: string | undefined; file?: string };
@@ -310,7 +330,7 @@ function TextSides(props: TextProps): JSX.Element {
       parent.replaceChildren();
     };
     // The rest is the same as long as this is shown.
-  }, [mine, theirs, wide]);
+  }, [mine, theirs, wide, props.fold]);
   return <div ref={host} className="jp-SyftSync-textSides" />;
 }
 
@@ -318,7 +338,7 @@ function CellSides(props: {
   pairs: readonly CellPair[];
   language: string | undefined;
   wide: boolean;
-  labels: { mine: string; theirs: string };
+  labels: Labels;
   languages: IEditorLanguageRegistry;
   themes: IEditorThemeRegistry;
   trans: TranslationBundle;
@@ -354,7 +374,7 @@ function Cell(props: {
   plain: boolean;
   language: string | undefined;
   wide: boolean;
-  labels: { mine: string; theirs: string };
+  labels: Labels;
   languages: IEditorLanguageRegistry;
   themes: IEditorThemeRegistry;
   trans: TranslationBundle;
@@ -388,7 +408,7 @@ function Cell(props: {
   );
 }
 
-function ImageSides(props: { mine: Blob; theirs: Blob; labels: { mine: string; theirs: string } }): JSX.Element {
+function ImageSides(props: { mine: Blob; theirs: Blob; labels: Labels }): JSX.Element {
   const { mine, theirs, labels } = props;
   return (
     <div className="jp-SyftSync-imageSides">

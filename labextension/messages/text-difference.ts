@@ -1,5 +1,5 @@
 /** Two texts in CodeMirror, side by side where there is room and below each other where there is not; read-only. */
-import { MergeView, goToNextChunk, goToPreviousChunk, unifiedMergeView } from '@codemirror/merge';
+import { MergeView, getChunks, goToNextChunk, goToPreviousChunk, unifiedMergeView } from '@codemirror/merge';
 import { EditorState } from '@codemirror/state';
 import type { Extension } from '@codemirror/state';
 import { EditorView, lineNumbers } from '@codemirror/view';
@@ -10,8 +10,8 @@ export interface TextDifferenceOptions {
   mine: string;
   theirs: string;
   wide: boolean;
-  /** Names of both sides for screen readers. */
-  labels: { mine: string; theirs: string };
+  /** Names of both sides for screen readers, and what stands where `$` equal lines are folded. */
+  labels: { mine: string; theirs: string; folded: string };
   languages: IEditorLanguageRegistry;
   themes: IEditorThemeRegistry;
   /** A language by its name or the name of a file. */
@@ -39,6 +39,7 @@ export class TextDifference {
       EditorView.contentAttributes.of({ tabindex: '0', 'aria-label': label, role: 'textbox', 'aria-readonly': 'true' }),
       EditorView.lineWrapping,
       lineNumbers(),
+      EditorState.phrases.of({ '$ unchanged lines': labels.folded }),
       options.themes.defaultTheme(),
       language
     ];
@@ -66,6 +67,11 @@ export class TextDifference {
       ]
     });
     return new TextDifference(editor, undefined);
+  }
+
+  /** Stretches of lines that differ. */
+  get changes(): number {
+    return this._merge?.chunks.length ?? getChunks(this._editor.state)?.chunks.length ?? 0;
   }
 
   /** Puts the cursor on the next or the one before of what differs, and shows it. */

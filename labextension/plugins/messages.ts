@@ -13,7 +13,7 @@ import type { MessageRef } from '../client/client';
 import { messageOf } from '../client/errors';
 import { CommandIDs } from '../commands';
 import { printable } from '../history/words';
-import { historyIcon } from '../icons';
+import { contactsIcon, historyIcon } from '../icons';
 import { MessageAcceptor } from '../messages/accept';
 import { BoxesModel } from '../messages/boxes-model';
 import type { CompareTab } from '../messages/compare';
@@ -86,7 +86,7 @@ export const messagesPlugin: JupyterFrontEndPlugin<void> = {
         if (currentWidget !== null) app.shell.activateById(currentWidget.id);
       }
     };
-    const section = new MessagesSection({ model, actions, trans, contacts: false });
+    const section = new MessagesSection({ model, actions, trans, contacts: true });
     panel.addSection(section);
     const intake = new MessageIntake({
       client,
@@ -288,9 +288,25 @@ export const messagesPlugin: JupyterFrontEndPlugin<void> = {
         }
       }
     });
+    commands.addCommand(CommandIDs.openContacts, {
+      label: trans.__('Contacts…'),
+      caption: trans.__('Whose keys are known here, and your own link'),
+      icon: contactsIcon,
+      describedBy: nothing,
+      isEnabled: () => connection.state.kind === 'connected',
+      execute: async () => {
+        const { showContacts } = await import('../messages/contacts');
+        await showContacts({ client, canWrite: canWrite(connection), trans });
+      }
+    });
     connection.stateChanged.connect(() => commands.notifyCommandChanged());
     const category = trans.__('Syft Sync');
-    for (const command of [CommandIDs.showMessages, CommandIDs.addMessageFile, CommandIDs.fetchMessages]) {
+    for (const command of [
+      CommandIDs.showMessages,
+      CommandIDs.addMessageFile,
+      CommandIDs.fetchMessages,
+      CommandIDs.openContacts
+    ]) {
       palette?.addItem({ command, category });
     }
   }
