@@ -1,6 +1,7 @@
 /** The extension's plugins. */
 import { connectionPlugin } from './plugins/connection';
 import { historyPlugin } from './plugins/history';
+import { messagePlugin } from './plugins/message';
 import { messagesPlugin } from './plugins/messages';
 import { previewPlugin, restorePlugin } from './plugins/preview';
 import { sqlPlugin } from './plugins/sql';
@@ -8,4 +9,13 @@ import { statusPlugin } from './plugins/status';
 
 export * from './tokens';
 
-export default [connectionPlugin, restorePlugin, previewPlugin, historyPlugin, messagesPlugin, sqlPlugin, statusPlugin];
+export default [
+  connectionPlugin,
+  restorePlugin,
+  previewPlugin,
+  historyPlugin,
+  messagesPlugin,
+  messagePlugin,
+  sqlPlugin,
+  statusPlugin
+];

@@ -1,3 +1,4 @@
 import './base.css';
 import './sql.css';
 import './messages.css';
+import './document.css';

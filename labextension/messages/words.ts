@@ -71,7 +71,7 @@ export function senderName(message: MessageSummary, trans: TranslationBundle): s
 }
 
 /** An age recipient is 62 letters: its ends tell it apart. */
-function recipientName(name: string): string {
+export function recipientName(name: string): string {
   return /^age1[a-z0-9]{50,}$/.test(name) ? `${name.slice(0, 9)}…${name.slice(-4)}` : name;
 }
 
