@@ -288,7 +288,7 @@ function Facts({ message, trans }: { message: MessageDetail; trans: TranslationB
     facts.push([trans.__('For'), recipients.map(name => printable(recipientName(name))).join(', ')]);
   }
   if (message.replyTo !== undefined)
-    facts.push([trans.__('Answer to'), <span className="jp-SyftSync-path">{printable(message.replyTo)}</span>]);
+    {facts.push([trans.__('Answer to'), <span className="jp-SyftSync-path">{printable(message.replyTo)}</span>]);}
   if (accepted !== undefined) {
     facts.push([
       trans.__('Accepted'),

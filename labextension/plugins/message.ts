@@ -19,6 +19,7 @@ import { printable, shorten } from '../history/words';
 import { messageIcon } from '../icons';
 import type { AboutActions } from '../message/about';
 import { MessageModelFactory } from '../message/document-model';
+// eslint-disable-next-line jupyter/prefer-lazy-imports -- a widget factory has its widget at once
 import { MessageView } from '../message/view';
 import { MessageViewModel } from '../message/view-model';
 import { senderName, who } from '../messages/words';

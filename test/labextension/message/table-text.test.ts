@@ -1,3 +1,5 @@
+import { expect, test } from '@jest/globals';
+
 import { readTable } from '../../../labextension/message/table-text';
 
 test('quoted separators, quotes and line ends belong to their field', () => {
