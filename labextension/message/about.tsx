@@ -287,8 +287,9 @@ function Facts({ message, trans }: { message: MessageDetail; trans: TranslationB
   if (recipients.length > 0) {
     facts.push([trans.__('For'), recipients.map(name => printable(recipientName(name))).join(', ')]);
   }
-  if (message.replyTo !== undefined)
-    {facts.push([trans.__('Answer to'), <span className="jp-SyftSync-path">{printable(message.replyTo)}</span>]);}
+  if (message.replyTo !== undefined) {
+    facts.push([trans.__('Answer to'), <span className="jp-SyftSync-path">{printable(message.replyTo)}</span>]);
+  }
   if (accepted !== undefined) {
     facts.push([
       trans.__('Accepted'),
