@@ -126,6 +126,8 @@ export class MessageService {
         limits: this.#options.limits
       });
       this.#box = { logDir, keys, box };
+      // Where that fails now, whoever receives the next message tries again, and is told.
+      void box.sweep().catch(() => undefined);
     }
     return this.#box.box;
   }
@@ -136,7 +138,14 @@ export class MessageService {
     if (path === undefined) return { list: [], print: '' };
     const stats = statSync(path, { throwIfNoEntry: false, bigint: true });
     if (stats === undefined) return { list: [], print: '' };
-    return { list: identitiesFromFile(path), print: `${path}:${stats.ino}:${stats.size}:${stats.mtimeNs}` };
+    const print = `${path}:${stats.ino}:${stats.size}:${stats.mtimeNs}`;
+    try {
+      return { list: identitiesFromFile(path), print };
+    } catch (error) {
+      if (!(error instanceof SyftError)) throw error;
+      // Messages that are not sealed need none.
+      return { list: [], print, problem: error.message };
+    }
   }
 
   // ---- looking ------------------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ export class MessageSharing {
     const { note, replyTo } = request;
     return this.#withArchive(versions, { recipients, note, replyTo }, signal, async (file, exported) => {
       const { size } = await stat(file);
+      await box.checkRoomForSent(exported.messageId);
       for (const mailbox of mailboxes) await this.#deliver(mailbox, file, exported.messageId, { signal });
       if (target !== undefined) await placeNew(file, absolute(host.root, target), displayPath(target));
       const record = this.#record(versions, exported, { recipients, note, replyTo }, size, {

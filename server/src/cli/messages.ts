@@ -15,12 +15,7 @@ import { verifyMessage, type Fact } from '../messages/inspect.ts';
 import { isLogDirectory } from '../log/format-file.ts';
 import type { CommandContext } from './context.ts';
 import { changeLine, jsonLine } from './output.ts';
-
-/** The file with age identities that the command line or the environment names. */
-function identityFile({ invocation, cwd }: CommandContext): string | undefined {
-  const named = invocation.values.get('identity-file') ?? process.env['SYFT_SYNC_IDENTITY'];
-  return named === undefined || named === '' ? undefined : resolve(cwd, named);
-}
+import { identityFile } from './secrets.ts';
 
 /** What was named: versions, paths for their newest ones, and folders for the newest of everything recorded below them. */
 function versionsOf(view: LogView, args: readonly string[], cwd: string): Selection {

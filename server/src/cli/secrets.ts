@@ -68,3 +68,15 @@ export async function secretFor(
   const passphrase = await passphraseFor(invocation, cwd, output);
   return passphrase === undefined ? undefined : { passphrase };
 }
+
+/** The file with age identities that the command line or the environment names. */
+export function identityFile({
+  invocation,
+  cwd
+}: {
+  readonly invocation: Invocation;
+  readonly cwd: string;
+}): string | undefined {
+  const named = invocation.values.get('identity-file') ?? process.env['SYFT_SYNC_IDENTITY'];
+  return named === undefined || named === '' ? undefined : resolve(cwd, named);
+}

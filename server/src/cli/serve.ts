@@ -6,6 +6,7 @@ import { SyftError } from '../core/errors.ts';
 import { wholeNumber } from './arguments.ts';
 import { recordingKeys, recordingOptions, type CommandContext } from './context.ts';
 import { removeStalePlaces } from './control-place.ts';
+import { identityFile } from './secrets.ts';
 
 /** Records and serves the HTTP API until told to stop. */
 export async function serveCommand(context: CommandContext): Promise<number> {
@@ -23,6 +24,7 @@ export async function serveCommand(context: CommandContext): Promise<number> {
     ...(socket === undefined ? { port: port ?? 0 } : { socketPath: resolve(context.cwd, socket) }),
     secretEnv: 'SYFT_SYNC_SECRET',
     openKeys: () => recordingKeys(context),
+    identityFile: identityFile(context),
     stdinLifeLine,
     logLevel: invocation.verbose ? 'debug' : invocation.quiet ? 'warn' : 'info'
   });

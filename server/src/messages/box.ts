@@ -133,6 +133,8 @@ export interface Identities {
   readonly list: readonly string[];
   /** Differs when the list may be another one. */
   readonly print: string;
+  /** Why there are none, where there should be: a sentence. */
+  readonly problem?: string;
 }
 
 export interface MessageBoxOptions {
@@ -334,8 +336,12 @@ export class MessageBox {
     };
   }
 
-  #judge(source: ArchiveSource, { list }: Identities, signal?: AbortSignal): Promise<Judged> {
-    const judging = this.#judging.then(() => judge(source, { identities: list, signal }));
+  #judge(source: ArchiveSource, { list, problem }: Identities, signal?: AbortSignal): Promise<Judged> {
+    const judging = this.#judging.then(async () => {
+      const judged = await judge(source, { identities: list, signal });
+      if (problem === undefined || judged.verdict.state !== 'locked') return judged;
+      return { ...judged, verdict: { ...judged.verdict, problem } };
+    });
     this.#judging = judging.catch(() => undefined);
     return judging;
   }
@@ -526,19 +532,28 @@ export class MessageBox {
   async addSent(record: OutboxRecord, detail: Detail): Promise<string> {
     const id = outboxId(record.messageId);
     return this.#writing(async () => {
-      const there = await this.#ids('outbox');
-      if (there.length >= this.#limits.messages && !there.includes(id)) {
-        throw new SyftError(
-          'MESSAGES_FULL',
-          `The outbox has ${there.length} messages, and takes no more. Remove some; that takes nothing from whom they were sent to.`
-        );
-      }
+      await this.checkRoomForSent(record.messageId);
       makePrivateDirectory(this.#files.path('outbox', id));
       await this.#files.replaceText(`outbox/${id}/detail.json`, detail);
       await this.#files.replaceText(`outbox/${id}/record.json`, { version: 1, ...record });
       this.#known.delete(`outbox/${id}`);
       return id;
     });
+  }
+
+  /**
+   * Asked before a message is delivered, so that none is that could not be noted.
+   *
+   * @param messageId Of a message that may be noted already.
+   * @throws SyftError MESSAGES_FULL.
+   */
+  async checkRoomForSent(messageId: string): Promise<void> {
+    const there = await this.#ids('outbox');
+    if (there.length < this.#limits.messages || there.includes(outboxId(messageId))) return;
+    throw new SyftError(
+      'MESSAGES_FULL',
+      `The outbox has ${there.length} messages, and takes no more. Remove some; that takes nothing from whom they were sent to.`
+    );
   }
 
   /** Takes away what attempts that were cut off have left. */

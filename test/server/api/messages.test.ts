@@ -8,6 +8,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as age from 'age-encryption';
 import { gzipSync } from 'node:zlib';
 import type {
   ImportResult,
@@ -265,6 +266,31 @@ describe('the inbox', () => {
       { here: 'different' }
     ]);
   });
+});
+
+test('a sealed message is locked until there is an identity that opens it', async () => {
+  await writeFile(join(root, 'a.txt'), 'for Ben alone');
+  const identityFile = join(base, 'age.key');
+  await start({ identityFile });
+  const identity = await age.generateX25519Identity();
+  const recipients = [await age.identityToRecipient(identity)];
+  const plan = (await post('/api/messages/plan', { paths: ['a.txt'], recipients })).json;
+  expect(plan).toMatchObject({ sealed: true, unsealable: [] });
+  const half = (await post('/api/messages/plan', { paths: ['a.txt'], recipients: [...recipients, 'ana'] })).json;
+  expect(half).toMatchObject({ sealed: false, unsealable: ['ana'] });
+  const sent = await post('/api/messages/share', { paths: ['a.txt'], recipients, deliver: { path: 'm.syft' } });
+  expect(sent.json).toMatchObject({ sealed: true });
+  const { id } = (await post('/api/messages/receive', { path: 'm.syft' })).json as MessageSummary;
+  const state = async (): Promise<string | undefined> => (await list('?box=inbox')).messages[0]?.state;
+  expect(await state()).toBe('locked');
+  expect(code(await get(`/api/messages/content?id=${id}&file=0`))).toEqual([423, 'KEY_MISSING']);
+  await writeFile(identityFile, 'no identity', { mode: 0o600 });
+  expect(await state()).toBe('locked');
+  await writeFile(identityFile, `${await age.generateX25519Identity()}\n`, { mode: 0o600 });
+  expect(await state()).toBe('locked');
+  await writeFile(identityFile, `${identity}\n`, { mode: 0o600 });
+  expect(await state()).toBe('verified');
+  expect((await get(`/api/messages/content?id=${id}&file=0`)).body.toString()).toBe('for Ben alone');
 });
 
 describe('hostile uploads', () => {
