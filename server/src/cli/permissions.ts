@@ -6,10 +6,10 @@ import { LOG_DIR_NAME } from '../core/ignore-rules.ts';
 import { displayPath, type PathName } from '../core/path-name.ts';
 import { workspacePath } from '../library/log-view.ts';
 import { belongsToLog } from '../library/workspace.ts';
-import { replaceFile, writeError } from '../storage/durable.ts';
 import { literalPattern } from '../syftbox/pattern.ts';
 import { editPermissions, LEVELS, PERMISSION_FILE, type Access, type RuleSet } from '../syftbox/permission-file.ts';
 import { datasiteOf, Permissions, readPermissionFile } from '../syftbox/permissions.ts';
+import { putFile } from '../syftbox/put-file.ts';
 import type { CommandContext } from './context.ts';
 
 /** A place in the workspace: `''` is all of it. */
@@ -132,11 +132,7 @@ async function set(context: CommandContext, place: PathName): Promise<number> {
   );
   if (text !== before) {
     const mode = statSync(file, { throwIfNoEntry: false })?.mode;
-    try {
-      replaceFile(file, Buffer.from(text), mode === undefined ? 0o644 : mode & 0o777);
-    } catch (error) {
-      throw writeError(error, `${file} could not be written`);
-    }
+    putFile(file, Buffer.from(text), mode === undefined ? 0o644 : mode & 0o777);
   }
   const governing = new Permissions(root).governing(place);
   const rule = governing?.rules.rules.find(candidate => candidate.pattern === pattern);

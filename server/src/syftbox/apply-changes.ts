@@ -3,6 +3,7 @@
  * the change set begins with, and whoever it is from must have been given write access by `syft.pub.yaml`. What is replaced and deleted is
  * recorded before.
  */
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { lstat, mkdir, mkdtemp, rm, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -12,7 +13,7 @@ import { displayPath, joinPath, parentOf, type PathName } from '../core/path-nam
 import { deletesTooMuch } from '../core/reconcile.ts';
 import { configurationDirectory } from '../crypto/device-key.ts';
 import { checkSender, stageFiles, type Placed } from '../library/import-message.ts';
-import { absolute } from '../library/restore.ts';
+import { absolute, lstatOrMissing, removeRecorded } from '../library/restore.ts';
 import type { Workspace } from '../library/workspace.ts';
 import { ArchiveFault } from '../messages/archive-fault.ts';
 import { Contacts } from '../messages/contacts.ts';
@@ -225,6 +226,16 @@ async function missingDirectories(root: string, paths: readonly PathName[]): Pro
   return [...missing].sort((a, b) => b.length - a.length);
 }
 
+/** Takes a file of the message away that is excluded from recording, if it still is what was written. */
+async function removeUnrecorded(workspace: Workspace, path: PathName, hash: string | undefined): Promise<void> {
+  const target = absolute(workspace.root, path);
+  const before = await lstatOrMissing(target);
+  if (hash === undefined || before?.isFile() !== true) return;
+  const found = createHash('sha256');
+  for await (const piece of createReadStream(target)) found.update(piece as Buffer);
+  if (found.digest('hex') === hash) await removeRecorded(target, before, workspace.stagingDir);
+}
+
 /** What is being done, and how it is undone. Told of before it is done: it may fail half-way. */
 class Undo {
   readonly #workspace: Workspace;
@@ -241,6 +252,7 @@ class Undo {
       await workspace.recorder.captureNow([path]);
       const now = workspace.tree.get(path);
       // Only what this has done: somebody may have gone on with the file.
+      if (standing === undefined && now === undefined) return removeUnrecorded(workspace, path, file?.hash);
       if (now?.hash === standing?.hash || now?.hash !== file?.hash) return undefined;
       if (standing !== undefined) return workspace.restoreTo(standing, { to: path });
       return now === undefined ? undefined : workspace.remove({ path: displayPath(path), ifVersion: versionId(now) });

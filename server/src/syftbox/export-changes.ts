@@ -7,10 +7,11 @@ import { SyftError } from '../core/errors.ts';
 import { displayPath, type PathName } from '../core/path-name.ts';
 import type { LogView } from '../library/log-view.ts';
 import { MESSAGE_LIMITS } from '../messages/limits.ts';
-import { makePrivateDirectory, replaceFile, writeError } from '../storage/durable.ts';
+import { makePrivateDirectory, writeError } from '../storage/durable.ts';
 import { changeSet, type LeftOut, type Moment, type NetChange } from './change-set.ts';
 import { eventJson, eventMessage } from './event-message.ts';
 import { datasiteOf, Permissions } from './permissions.ts';
+import { putFile } from './put-file.ts';
 
 const MESSAGE_BYTES = 16 * 2 ** 20;
 /** Then the next message begins. */
@@ -145,10 +146,10 @@ export async function exportChanges(
     const file = intoFile ? target : join(target, fileName);
     try {
       if (!intoFile) makePrivateDirectory(target);
-      replaceFile(file, bytes);
     } catch (error) {
-      throw writeError(error, `${file} could not be written`);
+      throw writeError(error, `${target} could not be made`);
     }
+    putFile(file, bytes, 0o600);
     messages.push({ id, file, events: events.length });
   }
   return {

@@ -8,6 +8,7 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync } fr
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { displayPath, type PathName } from '../core/path-name.ts';
+import { foldedName } from '../messages/member-names.ts';
 import {
   LEVELS,
   MOST_BYTES,
@@ -187,7 +188,8 @@ export class Permissions {
   /** Whether somebody may change a path. Who may read, write and administer is changed by administrators only. */
   mayWrite(path: PathName, user: string): boolean {
     const { level } = this.grantOf(path, user);
-    const least = basename(path) === PERMISSION_FILE ? 'admin' : 'write';
+    // Some systems take `Syft.pub.yaml` for the same file.
+    const least = foldedName(basename(path)) === PERMISSION_FILE ? 'admin' : 'write';
     return level === 'owner' || (level !== 'none' && LEVELS.indexOf(level) >= LEVELS.indexOf(least));
   }
 }

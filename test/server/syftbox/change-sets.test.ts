@@ -329,8 +329,13 @@ describe('what is applied', () => {
     put('b.txt', 'two');
     put('ro/c.txt', 'three');
     await workspace.capture();
-    const before = readdirSync(at('work'), { recursive: true }).sort();
+    const before = (readdirSync(at('work'), { recursive: true }) as string[]).sort();
+    put('.syftignore', 'not-recorded\n');
+    await workspace.capture();
+    before.push('.syftignore');
+    before.sort();
     const file = set(
+      fileEvent('not-recorded/y.txt', B('y')),
       fileEvent('b.txt', undefined, old('two')),
       fileEvent('a.txt', B('new'), old('one')),
       fileEvent('new/deep/x.txt', B('x')),
@@ -342,7 +347,7 @@ describe('what is applied', () => {
     let n = 0;
     workspace.restoreContent = async (...args) => {
       n += 1;
-      if (n === 3) put('ro/c.txt', 'saved meanwhile');
+      if (n === 4) put('ro/c.txt', 'saved meanwhile');
       return restore(...args);
     };
     await expect(apply(file)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
@@ -353,7 +358,7 @@ describe('what is applied', () => {
     put('ro/c.txt', 'three');
     workspace.restoreContent = async (...args) => {
       n += 1;
-      if (n === 2) controller.abort();
+      if (n === 3) controller.abort();
       return restore(...args);
     };
     await expect(apply(file, { signal: controller.signal })).rejects.toMatchObject({ code: 'CANCELLED' });

@@ -173,6 +173,39 @@ describe('changeset', () => {
     expect(await recorder.end()).toBe(0);
   });
 
+  test('killed on the way, it is finished by the same command, and what was there is in the history', async () => {
+    const COUNT = 150;
+    const name = (i: number): string => `data/f${String(i).padStart(3, '0')}.txt`;
+    const fill = (text: string): void => {
+      for (let i = 0; i < COUNT; i += 1) writeFileSync(join(site, name(i)), `${text} ${i}`);
+    };
+    fill('old');
+    await ana.ok('capture');
+    const [first] = await ana.ok('changeset', 'export', '.', '-o', out());
+    await bob.ok('changeset', 'apply', only(first), '--to', 'from ana', '--trust');
+    fill('new');
+    await ana.ok('capture');
+    const update = only((await ana.ok('changeset', 'export', '.', '-o', out(), '--since', String(first!['upTo'])))[0]);
+    const apply = ['changeset', 'apply', update, '--to', 'from ana', '--trust'];
+    const now = (): string[] => Array.from({ length: COUNT }, (_, i) => readFileSync(theirs(name(i)), 'utf8'));
+    const killed = bob.spawn(['--json', ...apply]);
+    const ended = new Promise(resolve => killed.on('close', (_, signal) => resolve(signal)));
+    while (!now().some(text => text.startsWith('new')) && killed.exitCode === null) {
+      await new Promise(resolve => setTimeout(resolve, 1));
+    }
+    killed.kill('SIGKILL');
+    expect(await ended).toBe('SIGKILL');
+    const between = now();
+    expect(between.every((text, i) => text === `old ${i}` || text === `new ${i}`)).toBe(true);
+    expect(between.filter(text => text.startsWith('old')).length).toBeGreaterThan(0);
+    const applied = (await bob.ok(...apply)).at(-1)!['applied'] as { written: string[]; unchanged: string[] };
+    expect(applied.unchanged.length).toBeGreaterThan(0);
+    expect(applied.written.length + applied.unchanged.length).toBe(COUNT);
+    expect(now().every((text, i) => text === `new ${i}`)).toBe(true);
+    expect((await bob.run(['show', `from ana/${name(0)}@-1`])).stdout).toBe('old 0');
+    expect((await bob.run(['fsck', '--read-data'])).status).toBe(0);
+  });
+
   test('what is wrong is said', async () => {
     expect(await failed(ana, 'changeset', 'export', '.', '-o', out())).toEqual([4, 'LOG_MISSING']);
     await ana.ok('capture');

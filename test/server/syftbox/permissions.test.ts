@@ -153,6 +153,7 @@ describe('who may', () => {
     expect(permissions.mayWrite('a.txt', 'bob@example.org')).toBe(true);
     expect(permissions.mayWrite('syft.pub.yaml', 'bob@example.org')).toBe(false);
     expect(permissions.mayWrite('new/syft.pub.yaml', 'bob@example.org')).toBe(false);
+    expect(permissions.mayWrite('Syft.PUB.yaml', 'bob@example.org')).toBe(false);
     expect(permissions.mayWrite('syft.pub.yaml', 'cleo@example.org')).toBe(true);
     expect(permissions.mayWrite('syft.pub.yaml', OWNER)).toBe(true);
   });
