@@ -3,17 +3,17 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, link, lstat, mkdtemp, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
-import { isoMicros, versionId, type Change } from '../core/change.ts';
+import { versionId, type Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
-import { baseName, displayPath, parentOf, pathBase64, type PathName } from '../core/path-name.ts';
+import { baseName, displayPath, parentOf, type PathName } from '../core/path-name.ts';
 import { deviceKey } from '../crypto/device-key.ts';
 import { exportMessage, addresseesOf, type ExportedMessage } from '../library/export-message.ts';
 import { absolute } from '../library/restore.ts';
 import { isFolder, newestBelow, unrecordedBelow, type Refused } from '../library/share-selection.ts';
+import { sentDetail, sentRecord } from '../library/sent-message.ts';
 import { belongsToLog } from '../library/workspace.ts';
-import type { OutboxEntry, OutboxRecord } from '../messages/box.ts';
+import type { OutboxEntry } from '../messages/box.ts';
 import { Contacts } from '../messages/contacts.ts';
-import { cut, type Detail } from '../messages/judge.ts';
 import { syncDirectory, writeError } from '../storage/durable.ts';
 import type { PlanMessageRequest, PlanMessageResult, ShareMessageRequest, ShareMessageResult } from './contract.ts';
 import type { MessageService } from './message-service.ts';
@@ -25,7 +25,6 @@ const MOST_REFUSED = 10_000;
 const MOST_LOOKED_AT = 100_000;
 /** So many versions are looked up one by one; more are found by going through the log once. */
 const FEW = 50;
-const PATHS_SHOWN = 20;
 
 /** Puts a message into the mailbox at an address. */
 export type Deliver = (
@@ -66,10 +65,10 @@ export class MessageSharing {
 
   /** Makes a message, brings it where it is to go, and notes it in the outbox. */
   async share(request: ShareMessageRequest, signal: AbortSignal): Promise<ShareMessageResult> {
-    const { host, box } = this.#service;
+    const { host, box, configuration } = this.#service;
     const { deliver } = request;
     const target = 'path' in deliver ? await this.#target(deliver.path) : undefined;
-    const contacts = new Contacts(this.#service.configuration);
+    const contacts = new Contacts(configuration);
     const mailboxes = 'contact' in deliver ? await contacts.mailboxesOf(deliver.contact) : [];
     // What is on disk now is what is meant.
     if ((request.paths?.length ?? 0) > 0) await this.#flush();
@@ -83,11 +82,18 @@ export class MessageSharing {
       await box.checkRoomForSent(exported.messageId);
       for (const mailbox of mailboxes) await this.#deliver(mailbox, file, exported.messageId, { signal });
       if (target !== undefined) await placeNew(file, absolute(host.root, target), displayPath(target));
-      const record = this.#record(versions, exported, { recipients, note, replyTo }, size, {
-        ...(target !== undefined && { path: displayPath(target) }),
-        ...('contact' in deliver && { contact: deliver.contact })
+      const record = sentRecord(versions, exported, {
+        recipients,
+        note,
+        replyTo,
+        size,
+        publicKey: deviceKey(configuration, host.logDir).publicKey.toString('base64'),
+        delivered: {
+          ...(target !== undefined && { path: displayPath(target) }),
+          ...('contact' in deliver && { contact: deliver.contact })
+        }
       });
-      const id = await box.addSent(record, detailOf(versions, note));
+      const id = await box.addSent(record, sentDetail(versions, note));
       host.messagesChanged();
       return {
         id,
@@ -249,32 +255,6 @@ export class MessageSharing {
       await rm(dir, { recursive: true, force: true });
     }
   }
-
-  #record(
-    versions: readonly Change[],
-    { messageId, sealed, bytes, sender }: ExportedMessage,
-    { recipients, note, replyTo }: { recipients: string[]; note?: string | undefined; replyTo?: string | undefined },
-    size: number,
-    delivered: OutboxRecord['delivered']
-  ): OutboxRecord {
-    const { configuration, host } = this.#service;
-    return {
-      sentAt: new Date().toISOString(),
-      size,
-      messageId,
-      versions: versions.map(versionId),
-      sender,
-      publicKey: deviceKey(configuration, host.logDir).publicKey.toString('base64'),
-      recipients,
-      ...(note !== undefined && { note }),
-      ...(replyTo !== undefined && { replyTo }),
-      at: isoMicros(Math.max(...versions.map(({ at }) => at))),
-      sealed,
-      bytes,
-      paths: versions.slice(0, PATHS_SHOWN).map(({ path }) => cut(displayPath(path), 1000)),
-      delivered
-    };
-  }
 }
 
 function checkNumber(versions: readonly Change[]): void {
@@ -282,24 +262,6 @@ function checkNumber(versions: readonly Change[]): void {
   if (versions.length > MOST_FILES) {
     throw new SyftError('BAD_REQUEST', `A message has at most ${MOST_FILES} files, and these are ${versions.length}.`);
   }
-}
-
-function detailOf(versions: readonly Change[], note: string | undefined): Detail {
-  return {
-    ...(note !== undefined && { note }),
-    fileList: versions.map(change => {
-      const base64 = pathBase64(change.path);
-      return {
-        path: displayPath(change.path),
-        ...(base64 !== undefined && { pathBase64: base64 }),
-        size: change.size ?? 0,
-        hash: change.hash ?? '',
-        versionId: versionId(change)
-      };
-    }),
-    proven: [],
-    claimed: []
-  };
 }
 
 function taken(path: string): SyftError {

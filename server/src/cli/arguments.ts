@@ -77,6 +77,7 @@ const OPTIONS = {
   name: { type: 'string', value: 'NAME', help: 'what this installation is called from now on; empty: user@machine' },
   age: { type: 'string', value: 'age1…', help: 'the age recipient that messages to this contact are sealed for' },
   mailbox: { type: 'string', value: 'URL', help: 'the storage where messages for this contact are put: file:///…' },
+  keep: { type: 'boolean', help: 'leave the messages in the mailbox, for other devices that share it' },
   qr: { type: 'boolean', help: 'show the link as a QR code' },
   'device-of': { type: 'string', value: 'NAME', help: 'the key is of one more device of this contact' },
   words: { type: 'string', value: 'WORDS', help: 'the five words of the key, as the contact has read them out' },
@@ -364,6 +365,20 @@ export const COMMANDS = {
     positionals: [1, 1],
     example: 'syft-sync import model.syft --to from-ana'
   },
+  send: {
+    usage: 'send VERSION… --to NAME… [--note TEXT]',
+    does: 'makes a message of versions as export does, and puts it into the mailboxes of the contacts it is for',
+    options: ['to', 'note', 'from', 'reply-to'],
+    positionals: [1, 10_000],
+    example: "syft-sync send model.pkl@latest --to Ana --note 'the one of the paper'"
+  },
+  inbox: {
+    usage: 'inbox [list]|fetch [--keep]|accept ID [--to DIR] [--trust]|remove ID',
+    does: 'says what others have sent and what it is; fetch looks into the mailbox, accept takes a message into the workspace',
+    options: ['to', 'trust', 'keep', ...RECORDING],
+    positionals: [0, 2],
+    example: 'syft-sync inbox fetch'
+  },
   contacts: {
     usage: 'contacts list|me|add LINK|PICTURE.png|-|export NAME|rename NAME NEW|remove NAME',
     does: 'says whose messages are believed; me shows the link that others add, and keeps what it is told',
@@ -525,7 +540,7 @@ export function parseCommandLine(argv: readonly string[]):
     }
     if (value === true) flags.add(option);
     else if (typeof value === 'string') texts.set(option, value);
-    else if (option === 'to' && Array.isArray(value) && name !== 'export') {
+    else if (option === 'to' && Array.isArray(value) && name !== 'export' && name !== 'send') {
       const [where, ...more] = value;
       if (more.length > 0 || typeof where !== 'string') throw wrong('--to is given once.');
       texts.set(option, where);

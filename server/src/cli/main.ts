@@ -479,6 +479,10 @@ async function run(invocation: Invocation, output: Output, signal: AbortSignal):
       return (await import('./messages.ts')).verifyCommand(context);
     case 'import':
       return (await import('./messages.ts')).importCommand(context);
+    case 'send':
+      return (await import('./send.ts')).sendCommand(context);
+    case 'inbox':
+      return (await import('./inbox.ts')).inboxCommand(context);
     case 'contacts':
       return (await import('./contacts.ts')).contactsCommand(context);
     case 'permissions':
@@ -511,6 +515,8 @@ const ENDS_ITSELF: ReadonlySet<CommandName> = new Set([
   'erase',
   'export',
   'import',
+  'send',
+  'inbox',
   'permissions',
   'changeset',
   'init',

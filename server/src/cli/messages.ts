@@ -14,11 +14,11 @@ import { printable, readableSize } from '../library/terminal-text.ts';
 import { verifyMessage, type Fact } from '../messages/inspect.ts';
 import { isLogDirectory } from '../log/format-file.ts';
 import type { CommandContext } from './context.ts';
-import { changeLine, jsonLine } from './output.ts';
+import { changeLine, jsonLine, type Output } from './output.ts';
 import { identityFile } from './secrets.ts';
 
 /** What was named: versions, paths for their newest ones, and folders for the newest of everything recorded below them. */
-function versionsOf(view: LogView, args: readonly string[], cwd: string): Selection {
+export function versionsOf(view: LogView, args: readonly string[], cwd: string): Selection {
   let tree: Tree | undefined;
   const versions = new Map<Change, Change>();
   const refused: Refused[] = [];
@@ -76,12 +76,17 @@ export async function exportCommand(context: CommandContext): Promise<number> {
   for (const { path, reason } of refused) output.note(`syft-sync: ${path} is not sent. ${reason}`);
   const told = refused.length === 0 ? result : { ...result, refused };
   await output.result(told, `${result.file}: ${result.messageId}, ${count}, ${readableSize(result.bytes)}${sealed}`);
-  for (const version of result.unproven) {
+  noteUnproven(output, result.unproven);
+  return 0;
+}
+
+/** Says which versions a message can only claim to have been recorded. */
+export function noteUnproven(output: Output, unproven: readonly string[]): void {
+  for (const version of unproven) {
     output.note(
       `syft-sync: no signed checkpoint covers ${version} yet, so the message only claims that it was recorded; one is written within seconds while recording, and at its end`
     );
   }
-  return 0;
 }
 
 export async function verifyCommand(context: CommandContext): Promise<number> {
@@ -104,7 +109,11 @@ export async function verifyCommand(context: CommandContext): Promise<number> {
   return result.ok ? 0 : 3;
 }
 
-async function askRecorder(context: CommandContext, request: ImportRequest): Promise<Omit<ImportedMessage, 'sender'>> {
+/** Imports by the recorder, or by this process where none records. */
+export async function askRecorder(
+  context: CommandContext,
+  request: ImportRequest
+): Promise<Omit<ImportedMessage, 'sender'>> {
   const { output, signal } = context;
   const started = Date.now();
   const { identityFile: identities, to, trust, archive } = request;
@@ -126,7 +135,7 @@ async function askRecorder(context: CommandContext, request: ImportRequest): Pro
 }
 
 export async function importCommand(context: CommandContext): Promise<number> {
-  const { invocation, output, cwd, root } = context;
+  const { invocation, cwd, root } = context;
   const [named = ''] = invocation.args;
   const to = invocation.values.get('to');
   const identities = identityFile(context);
@@ -145,20 +154,22 @@ export async function importCommand(context: CommandContext): Promise<number> {
       signal: context.signal
     });
   }
-  const result = await askRecorder(context, request);
+  await printImported(context, await askRecorder(context, request));
+  return 0;
+}
+
+/** What an import did: each change, and what was there already. */
+export async function printImported(
+  { output }: CommandContext,
+  result: Omit<ImportedMessage, 'sender'>
+): Promise<void> {
   output.endProgress();
   if (output.json) {
     const { changes, ...rest } = result;
     for (const change of changes) await output.write(jsonLine(change));
     await output.write(jsonLine({ imported: { ...rest, changes: changes.map(({ versionId }) => versionId) } }));
-    return 0;
+    return;
   }
   for (const change of result.changes) await output.write(`${printable(changeLine(change))}\n`);
   for (const path of result.unchanged) output.note(`${path} was there already`);
-  for (const path of result.notDeleted) {
-    output.note(
-      `syft-sync: the message says that ${path} was deleted, and it was not: an import deletes nothing, changeset apply does`
-    );
-  }
-  return 0;
 }

@@ -57,13 +57,18 @@ export async function newPassphraseFor(
   return asked === undefined ? undefined : askNewPassphrase(asked);
 }
 
-/** What opens the log: an identity where one is named, else a passphrase. */
+/**
+ * What opens the log: an identity where one is named, else a passphrase. With `--passphrase-file` the passphrase does, for the identities are
+ * then those that open messages.
+ */
 export async function secretFor(
   invocation: Invocation,
   cwd: string,
   output: Pick<Output, 'note'>
 ): Promise<KeySecret | undefined> {
-  const file = secretFile(invocation, cwd, output, 'identity-file', 'SYFT_SYNC_IDENTITY');
+  const file = invocation.values.has('passphrase-file')
+    ? undefined
+    : secretFile(invocation, cwd, output, 'identity-file', 'SYFT_SYNC_IDENTITY');
   if (file !== undefined) return { identities: identitiesFromFile(file) };
   const passphrase = await passphraseFor(invocation, cwd, output);
   return passphrase === undefined ? undefined : { passphrase };

@@ -120,7 +120,11 @@ function chosenFiles(files: readonly MessageFile[], chosen: readonly number[] | 
  *
  * @throws SyftError as {@link importMessage}.
  */
-export async function checkMessage(file: string, logDir: string, options: ImportOptions = {}): Promise<void> {
+export async function checkMessage(
+  file: string | ArchiveSource,
+  logDir: string,
+  options: ImportOptions = {}
+): Promise<void> {
   const configuration = options.configuration ?? configurationDirectory();
   const contacts = new Contacts(configuration);
   await using archive = await Archive.open(file, options);
