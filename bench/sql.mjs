@@ -93,6 +93,16 @@ for (let i = 0; i < 11; i++) {
   await history.apply(changes);
   saves.push(performance.now() - started);
 }
+
+/** What the panel asks, of the index that is being written: the newest versions of a file, with what stood before each. */
+const pages = [];
+const asked = pathOf(Math.floor(CHANGES / 25));
+for (let i = 0; i < 11; i++) {
+  const started = performance.now();
+  const { records } = await history.history(asked, { limit: 50 });
+  if (records.length === 0) throw new Error('a file without a history');
+  pages.push(performance.now() - started);
+}
 await history.close();
 
 const child = new SqlProcess();
@@ -142,6 +152,7 @@ console.log(`${LIVE} more                   ${median(saves).toFixed(1)} ms`);
 console.log(
   `index                     ${(statSync(file).size / 1e6).toFixed(1)} MB, copied in ${copied.toFixed(0)} ms`
 );
+console.log(`history in the panel      ${median(pages).toFixed(1)} ms (least ${Math.min(...pages).toFixed(1)})`);
 for (const [name, query, options] of rows) {
   const { ms, least, cpu, bytes } = await ask(query, options);
   const size = bytes > 1e6 ? `, ${(bytes / 1e6).toFixed(0)} MB` : '';
