@@ -15,10 +15,12 @@ export class Correspondent {
     mkdirSync(this._workspace);
   }
 
-  /** The words of their key. */
-  get fingerprint(): string {
-    const me = JSON.parse(this._run('--json', 'contacts', 'me')) as { fingerprint: string };
-    return me.fingerprint;
+  /** Who they are to others: the words of their key, and their link. */
+  get card(): { fingerprint: string; link: string } {
+    return JSON.parse(this._run('--json', 'contacts', 'me', '--from', this.name)) as {
+      fingerprint: string;
+      link: string;
+    };
   }
 
   /** A signed message with these files; its bytes are in the file whose path is returned. */

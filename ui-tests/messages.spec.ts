@@ -54,7 +54,7 @@ test('a message is accepted after its words were compared, and the undo brings b
   await row.focus();
   await page.keyboard.press('a');
   await expect(dialog(page)).toContainText('Replaces 1 file of yours; 1 file is new here.');
-  for (const word of ana.fingerprint.split(/\W+/)) await expect(dialog(page)).toContainText(word);
+  for (const word of ana.card.fingerprint.split(/\W+/)) await expect(dialog(page)).toContainText(word);
   const accept = dialog(page).getByRole('button', { name: 'Trust and accept' });
   await expect(accept).toBeDisabled();
   expect(await axe(page, '.jp-Dialog')).toEqual([]);
@@ -110,7 +110,7 @@ test('what is altered, sealed for others, or of another key than before is said 
   await expect(row).toBeVisible();
   await execute(page, 'syft-sync:accept-message', { id: await row.getAttribute('data-message') }, false);
   await expect(dialog(page)).toContainText('The words of the other key');
-  await expect(dialog(page)).toContainText(somebody.fingerprint);
+  await expect(dialog(page)).toContainText(somebody.card.fingerprint);
   await dialog(page).getByRole('button', { name: 'Close' }).click();
   expect(existsSync(join(workspace, 'second.txt'))).toBe(false);
   somebody.forget();
@@ -165,6 +165,7 @@ test('by keyboard: to a message, away with it, and back', async ({ page }) => {
   await expect(inbox(page).getByRole('row')).toHaveCount(3);
   await filter(page).focus();
   await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Home');
   await expect(message(page, /three\.txt/)).toBeFocused();
   await page.keyboard.press('ArrowDown');
   await expect(message(page, /two\.txt/)).toBeFocused();
@@ -233,4 +234,33 @@ test('.syft files are dragged in from the file browser, chosen, and dropped from
   await panel(page).dispatchEvent('drop', { dataTransfer: transfer });
   await expect(message(page, /dropped\.txt/)).toBeVisible();
   await expect(toast(page, /^1 file is no .syft file/)).toBeVisible();
+});
+
+test('who is added by a link is known from then on, and who is removed is a new sender again', async ({ page }) => {
+  await receive(page, readFileSync(ana.message({ 'known.txt': 'x' })));
+  await expect(message(page, /new sender/)).toBeVisible();
+  await panel(page).getByRole('button', { name: 'Contacts…' }).click();
+  await expect(dialog(page).getByRole('img', { name: 'Your link as a QR code' })).toBeVisible();
+  const link = dialog(page).getByRole('textbox', { name: 'Link of a contact' });
+  await link.fill('syft-sync:contact?name=nobody');
+  await link.press('Enter');
+  await expect(dialog(page).getByRole('alert')).not.toBeEmpty();
+  const { fingerprint, link: address } = ana.card;
+  await link.fill(address);
+  await link.press('Enter');
+  await expect(dialog(page).getByRole('status')).toContainText(`Added ${ana.name}.`);
+  for (const word of fingerprint.split('-')) await expect(dialog(page).getByRole('status')).toContainText(word);
+  expect(await axe(page, '.jp-Dialog')).toEqual([]);
+  await dialog(page).getByRole('button', { name: 'Close', exact: true }).click();
+  await message(page, /verified/).focus();
+  await page.keyboard.press('a');
+  await expect(dialog(page).getByRole('button', { name: 'Accept', exact: true })).toBeEnabled();
+  await expect(dialog(page).getByRole('checkbox')).toHaveCount(0);
+  await dialog(page).getByRole('button', { name: 'Cancel' }).click();
+  await panel(page).getByRole('button', { name: 'Contacts…' }).click();
+  await dialog(page)
+    .getByRole('button', { name: `Remove ${ana.name}` })
+    .click();
+  await expect(message(page, /new sender/)).toHaveCount(1);
+  await dialog(page).getByRole('button', { name: 'Close', exact: true }).click();
 });

@@ -14,6 +14,7 @@ import type { OpenDocuments } from '../restore/open-documents';
 import { settleUnsaved } from '../restore/unsaved-edits';
 import { AcceptChoice, askToAccept } from './accept-dialog';
 import { destination, folderName } from './place';
+import { tellWhenLong } from './tell-when-long';
 import { undoAccept } from './undo-accept';
 import { senderName, stateSentence, stateWord } from './words';
 
@@ -100,12 +101,13 @@ export class MessageAcceptor {
     if (!settled) return undefined;
 
     const { fingerprint } = message.sender ?? {};
-    const result = await this._client.acceptMessage({
+    const work = this._client.acceptMessage({
       ...ref,
       ...(folder !== '' && { to: folder }),
       ...(message.state !== 'verified' && { trust: true, ...(fingerprint !== undefined && { fingerprint }) }),
       ...(files.length < message.fileList.length && { files })
     });
+    const result = await tellWhenLong(trans.__('Accepting from %1…', senderName(message, trans)), work);
     await this._follow(paths);
     this._tell(message, result, folder);
     return result;
@@ -191,7 +193,7 @@ export class MessageAcceptor {
         }
       );
       if (!settled) return;
-      const { undone, kept, failed } = await undoAccept(changes, this._client);
+      const { undone, kept, failed } = await tellWhenLong(trans.__('Undoing…'), undoAccept(changes, this._client));
       await this._follow(undone);
       if (failed.length > 0) {
         const [first] = failed;

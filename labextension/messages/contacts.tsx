@@ -340,7 +340,7 @@ function Other(props: ContactsOptions & { contact: ContactDto; changed: () => Pr
                 ...(recipient !== undefined && { recipient }),
                 ...(mailbox !== undefined && { mailbox })
               };
-              client.addContact(request).catch((error: unknown) => {
+              client.addContact(request).then(changed, (error: unknown) => {
                 Notification.error(printable(messageOf(error, trans)), { autoClose: false });
               });
             }

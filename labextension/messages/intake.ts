@@ -7,6 +7,7 @@ import type { SyftClient } from '../client/client';
 import { messageOf } from '../client/errors';
 import { baseName, printable } from '../history/words';
 import { isArchive } from './drop';
+import { tellWhenLong } from './tell-when-long';
 
 export class MessageIntake {
   constructor(options: MessageIntake.IOptions) {
@@ -54,7 +55,7 @@ export class MessageIntake {
     // One after the other: each is verified whole, and the sidecar has one disk.
     for (const { name, take } of archives) {
       try {
-        taken.push(await take());
+        taken.push(await tellWhenLong(trans.__('Taking in %1…', printable(name)), take()));
       } catch (error) {
         const what = trans.__('%1 was not taken in.', printable(name));
         Notification.error(`${what} ${printable(messageOf(error, trans))}`, { autoClose: false });

@@ -133,7 +133,11 @@ export namespace MessagesSection {
 
 /** True when the sidecar can write: what was received can be kept, and taken into the workspace. */
 export function canWrite({ state, status }: BoxesModel['connection']): boolean {
-  return state.kind === 'connected' && status !== undefined && status.state !== 'read-only';
+  return (
+    state.kind === 'connected' &&
+    status !== undefined &&
+    !['read-only', 'setup-needed', 'stopped'].includes(status.state)
+  );
 }
 
 function ActionButton(props: {

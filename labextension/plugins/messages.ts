@@ -95,7 +95,7 @@ export const messagesPlugin: JupyterFrontEndPlugin<void> = {
         const [only] = messages;
         model.box = 'inbox';
         panel.showSection(section);
-        if (only !== undefined && messages.length === 1) open(only);
+        if (only !== undefined && messages.length === 1 && commands.hasCommand(CommandIDs.openMessage)) open(only);
       }
     });
     const hint = dropHint(panel.node);
