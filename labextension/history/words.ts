@@ -118,6 +118,11 @@ export function absolute(at: string): string {
   return new Date(at).toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'medium', hourCycle: 'h23' });
 }
 
+/** `12 March 2024, 14:05`: for what is looked at alone. */
+export function atMinute(at: string): string {
+  return new Date(at).toLocaleString(undefined, { dateStyle: 'long', timeStyle: 'short', hourCycle: 'h23' });
+}
+
 /** `now`, `40 s`, `3 min`, `2 h`; from a day on `Yesterday`, `Monday`, `12 Mar`. */
 export function shortAgo(at: string, now: number, trans: TranslationBundle): string {
   const seconds = Math.max(0, (now - Date.parse(at)) / 1000);

@@ -6,7 +6,7 @@ import type { MessageDetail } from '../../server/src/api/contract';
 import type { StateActions } from '../history/states';
 import { Skeleton, StateView, takesPanel } from '../history/states';
 import { useLasting, useSignals } from '../history/use-signal';
-import { absolute, printable, size } from '../history/words';
+import { absolute, atMinute, printable, size } from '../history/words';
 import { canWrite } from '../messages/section';
 import { StateMark } from '../messages/state-mark';
 import { acceptable, recipientName, senderName, stateSentence, stateWord, who } from '../messages/words';
@@ -246,7 +246,7 @@ function Buttons(props: AboutProps & { message: MessageDetail }): JSX.Element {
             {trans.__('Reply…')}
           </button>
         ) : null}
-        {actions.receive === undefined || isNoMessage(message) ? null : (
+        {actions.receive === undefined || message.state === 'altered' ? null : (
           <button type="button" className="jp-mod-styled jp-mod-reject" disabled={!writes} onClick={actions.receive}>
             {trans.__('Take into Messages')}
           </button>
@@ -275,14 +275,14 @@ function Facts({ message, trans }: { message: MessageDetail; trans: TranslationB
       <span className="jp-SyftSync-docWords">{printable(sender.fingerprint)}</span>
     ]);
   }
-  if (message.at !== undefined) facts.push([trans.__('Recorded'), absolute(message.at)]);
+  if (message.at !== undefined) facts.push([trans.__('Recorded'), <Time at={message.at} />]);
   facts.push([
     message.box === 'outbox'
       ? trans.__('Sent')
       : message.source === 'file'
         ? trans.__('File from')
         : trans.__('Received'),
-    absolute(message.receivedAt)
+    <Time at={message.receivedAt} />
   ]);
   if (recipients.length > 0) {
     facts.push([trans.__('For'), recipients.map(name => printable(recipientName(name))).join(', ')]);
@@ -294,8 +294,8 @@ function Facts({ message, trans }: { message: MessageDetail; trans: TranslationB
     facts.push([
       trans.__('Accepted'),
       accepted.to === undefined
-        ? absolute(accepted.at)
-        : trans.__('%1, into %2', absolute(accepted.at), printable(accepted.to))
+        ? atMinute(accepted.at)
+        : trans.__('%1, into %2', atMinute(accepted.at), printable(accepted.to))
     ]);
   }
   if (delivered?.path !== undefined) facts.push([trans.__('Saved as'), printable(delivered.path)]);
@@ -317,5 +317,14 @@ function Facts({ message, trans }: { message: MessageDetail; trans: TranslationB
         </React.Fragment>
       ))}
     </dl>
+  );
+}
+
+/** The day and the minute; the rest in the tooltip. */
+function Time({ at }: { at: string }): JSX.Element {
+  return (
+    <time dateTime={at} title={absolute(at)}>
+      {atMinute(at)}
+    </time>
   );
 }

@@ -2,6 +2,7 @@
  * Shows a file of a message read-only, with what JupyterLab itself shows such files with. A stranger may have written it: nothing of it
  * runs, whatever it says of itself, and no kernel is started.
  */
+import { EditorView } from '@codemirror/view';
 import { CodeEditor, CodeEditorWrapper } from '@jupyterlab/codeeditor';
 import type { IEditorServices } from '@jupyterlab/codeeditor';
 import type { NotebookPanel } from '@jupyterlab/notebook';
@@ -153,7 +154,10 @@ export class FilePreview extends Panel {
     const widget = new CodeEditorWrapper({
       model,
       factory: services.factoryService.newDocumentEditor,
-      editorOptions: { config: { readOnly: true, lineNumbers: true, lineWrap: true, tabFocusable: true } }
+      editorOptions: {
+        config: { readOnly: true, lineNumbers: true, lineWrap: true },
+        extensions: [EditorView.contentAttributes.of({ 'aria-label': printable(baseName(path)) })]
+      }
     });
     widget.disposed.connect(() => model.dispose());
     return widget;
