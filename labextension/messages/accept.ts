@@ -16,7 +16,7 @@ import { AcceptChoice, askToAccept } from './accept-dialog';
 import { destination, folderName } from './place';
 import { tellWhenLong } from './tell-when-long';
 import { undoAccept } from './undo-accept';
-import { senderName, stateSentence, stateWord } from './words';
+import { leftSentence, senderName, stateSentence, stateWord } from './words';
 
 /** Milliseconds a notification with Undo stays. */
 const STAYS = 15_000;
@@ -154,7 +154,12 @@ export class MessageAcceptor {
   private _tell(message: MessageDetail, result: ImportResult, folder: string): void {
     const trans = this._trans;
     const name = senderName(message, trans);
-    const { changes } = result;
+    const { changes, notDeleted } = result;
+    const left = leftSentence(notDeleted, name, trans);
+    if (left !== undefined) {
+      Notification.warning(left, { autoClose: false });
+      if (changes.length === 0 && result.unchanged.length === 0) return;
+    }
     if (changes.length === 0) {
       Notification.info(trans.__('All files of %1 were here already, with the same content.', name), {
         autoClose: 5000

@@ -174,3 +174,23 @@ export function hereWord(here: MessageFileDto['here'], trans: TranslationBundle)
       return trans.__('deleted here');
   }
 }
+
+/** Paths that a sentence names. */
+const MOST_NAMED = 3;
+
+/** What is to be known of files that a message says were deleted, which accepting it leaves; undefined when there are none. */
+export function leftSentence(
+  notDeleted: readonly string[],
+  name: string,
+  trans: TranslationBundle
+): string | undefined {
+  if (notDeleted.length === 0) return undefined;
+  const named = notDeleted.slice(0, MOST_NAMED).map(printable).join(', ');
+  return trans._n(
+    '%2 has deleted %1 file that was left here: %3',
+    '%2 has deleted %1 files that were left here: %3',
+    notDeleted.length,
+    name,
+    notDeleted.length > MOST_NAMED ? `${named}, \u2026` : named
+  );
+}

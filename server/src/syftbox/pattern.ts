@@ -138,7 +138,8 @@ const hasGlob = (text: string): boolean => /[*?[]/.test(text);
 function globMatcher(pattern: string): (path: string) => boolean {
   const all = alternatives(pattern).map(one => one.split('/').map(segmentOf));
   return path => {
-    const names = path.split('/').map(name => Array.from(name));
+    // The folder of the file itself is no name below it.
+    const names = path === '' ? [] : path.split('/').map(name => Array.from(name));
     return all.some(segments =>
       fits(segments, names, (segment, name) => fits(segment, name, (token, char) => token(char)))
     );

@@ -3,7 +3,15 @@ import { describe, expect, test } from '@jest/globals';
 import { nullTranslator } from '@jupyterlab/translation';
 
 import { destination, folderName, isUsableFolder, tally } from '../../../labextension/messages/place';
-import { acceptable, fate, messageSentence, tooltip, what, who } from '../../../labextension/messages/words';
+import {
+  acceptable,
+  fate,
+  leftSentence,
+  messageSentence,
+  tooltip,
+  what,
+  who
+} from '../../../labextension/messages/words';
 import { summary } from './summary';
 
 const trans = nullTranslator.load('syft_sync');
@@ -17,6 +25,14 @@ describe('who and what', () => {
       'Unread, ana, new sender, b.csv and 2 more, 300 B, look here, 3 min'
     );
     expect(messageSentence({ ...message, read: true, state: 'verified' }, 'now', trans)).toMatch(/^ana, verified, /);
+  });
+
+  test('what the sender deleted and accepting left is named, so that it is not taken for current', () => {
+    expect(leftSentence([], 'ana', trans)).toBeUndefined();
+    expect(leftSentence(['a\nb.txt'], 'ana', trans)).toBe('ana has deleted 1 file that was left here: a\u240ab.txt');
+    expect(leftSentence(['a', 'b', 'c', 'd'], 'ana', trans)).toBe(
+      'ana has deleted 4 files that were left here: a, b, c, \u2026'
+    );
   });
 
   test('of what was sent it says to whom, and where it went', () => {

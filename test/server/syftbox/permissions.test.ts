@@ -27,6 +27,9 @@ beforeEach(() => {
 describe('patterns', () => {
   test.each([
     ['**', 'a/b/.c', true],
+    ['**', '', true],
+    ['*', '', false],
+    ['a/**', 'a', true],
     ['*', 'a', true],
     ['*', '.hidden', true],
     ['*', 'a/b', false],
