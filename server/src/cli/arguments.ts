@@ -366,8 +366,8 @@ export const COMMANDS = {
     example: 'syft-sync import model.syft --to from-ana'
   },
   send: {
-    usage: 'send VERSION… --to NAME… [--note TEXT]',
-    does: 'makes a message of versions as export does, and puts it into the mailboxes of the contacts it is for',
+    usage: 'send VERSION|FOLDER… --to NAME… [--note TEXT]',
+    does: 'makes a message as export does, and puts it into the mailboxes of the contacts it is for',
     options: ['to', 'note', 'from', 'reply-to'],
     positionals: [1, 10_000],
     example: "syft-sync send model.pkl@latest --to Ana --note 'the one of the paper'"

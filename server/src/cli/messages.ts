@@ -73,11 +73,16 @@ export async function exportCommand(context: CommandContext): Promise<number> {
   output.endProgress();
   const count = result.versions.length === 1 ? '1 file' : `${result.versions.length} files`;
   const sealed = result.sealed ? ', sealed for its recipients' : '';
-  for (const { path, reason } of refused) output.note(`syft-sync: ${path} is not sent. ${reason}`);
+  noteRefused(output, refused);
   const told = refused.length === 0 ? result : { ...result, refused };
   await output.result(told, `${result.file}: ${result.messageId}, ${count}, ${readableSize(result.bytes)}${sealed}`);
   noteUnproven(output, result.unproven);
   return 0;
+}
+
+/** Says what was named and is not sent. */
+export function noteRefused(output: Output, refused: readonly Refused[]): void {
+  for (const { path, reason } of refused) output.note(`syft-sync: ${path} is not sent. ${reason}`);
 }
 
 /** Says which versions a message can only claim to have been recorded. */

@@ -13,7 +13,7 @@ import { MessageBox } from '../messages/box.ts';
 import { Contacts } from '../messages/contacts.ts';
 import { deliver } from '../messages/mailbox.ts';
 import type { CommandContext } from './context.ts';
-import { noteUnproven, versionsOf } from './messages.ts';
+import { noteRefused, noteUnproven, versionsOf } from './messages.ts';
 
 export async function sendCommand(context: CommandContext): Promise<number> {
   const { invocation, output, signal, cwd, root, logDir } = context;
@@ -54,15 +54,25 @@ export async function sendCommand(context: CommandContext): Promise<number> {
     const { messageId, bytes, sealed, unproven } = exported;
     const count = versions.length === 1 ? '1 file' : `${versions.length} files`;
     await output.result(
-      { id, messageId, to, mailboxes: [...mailboxes.keys()], versions: exported.versions, bytes, sealed, unproven },
+      {
+        id,
+        messageId,
+        to,
+        mailboxes: [...mailboxes.keys()],
+        versions: exported.versions,
+        bytes,
+        sealed,
+        unproven,
+        ...(refused.length > 0 && { refused })
+      },
       `sent to ${to.join(', ')}: ${messageId}, ${count}, ${readableSize(bytes)}${sealed ? ', sealed' : ''}`
     );
+    noteRefused(output, refused);
     if (!sealed) {
       output.note(
         `syft-sync: the message is not sealed: whoever can read the mailbox can read it; an age key makes it so`
       );
     }
-    for (const { path, reason } of refused) output.note(`syft-sync: ${path} is not sent. ${reason}`);
     noteUnproven(output, unproven);
     return 0;
   } finally {
