@@ -82,7 +82,9 @@ test('a double click shows who sent it, what is proven, and the files, and nothi
   await expect(about).toContainText('new sender');
   await expect(about).toContainText(ana.card.fingerprint);
   await expect(about.getByRole('blockquote', { name: 'Note' })).toContainText('Look at cell 3.');
-  await expect(about.locator('[data-kind="proven"]')).toContainText(`It was signed with the key ${ana.card.fingerprint}`);
+  await expect(about.locator('[data-kind="proven"]')).toContainText(
+    `It was signed with the key ${ana.card.fingerprint}`
+  );
   await expect(about.locator('[data-kind="claimed"]')).toContainText(`It is from ${ana.name}`);
   // The browser was given none of the archive, and the server made no copy of it.
   expect(asked.filter(request => request.includes('content=1') || request.startsWith('POST'))).toEqual([]);

@@ -52,8 +52,9 @@ export function checkMailboxAddress(address: string): void {
   }
   if (!/^[a-z][a-z0-9+.-]+:\/\//.test(address) || !URL.canParse(address)) throw wrong('this is none');
   const { username, password } = new URL(address);
-  if (username !== '' || password !== '')
-    {throw wrong('leave the password out, for everybody who has the link would have it');}
+  if (username !== '' || password !== '') {
+    throw wrong('leave the password out, for everybody who has the link would have it');
+  }
 }
 
 /** As {@link checkMailboxAddress}, of a mailbox that this installation is to use. */

@@ -59,8 +59,9 @@ describe('what is drawn is read back', () => {
 
 test('a link that is longer than a code holds is said', () => {
   const long = contactLink({ name: 'ä'.repeat(600), publicKey: newKey().publicKey.toString('base64') });
-  for (const draw of [() => qrPng(long), () => qrSvg(long, ''), () => qrText(long, false)])
-    {expect(draw).toThrow(refused);}
+  for (const draw of [() => qrPng(long), () => qrSvg(long, ''), () => qrText(long, false)]) {
+    expect(draw).toThrow(refused);
+  }
 });
 
 /** A PNG of these parts; each with its checksum. */
