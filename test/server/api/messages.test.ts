@@ -20,9 +20,11 @@ import type {
   Status
 } from '../../../server/src/api/contract.ts';
 import { startSidecar, type Sidecar, type SidecarOptions } from '../../../server/src/api/sidecar.ts';
+import { createEncryptedLog } from '../../../server/src/log/encryption.ts';
 import { fsckLog } from '../../../server/src/log/fsck.ts';
 import { fingerprint } from '../../../server/src/messages/fingerprint.ts';
 import { archive, file, ID, manifestOf, member, newKey, signedMembers, type Key } from '../messages/forge.ts';
+import { CHEAP, PASSPHRASE } from '../log/encrypted-log.ts';
 import { ask, SECRET, silent, type Answer } from './listed-service.ts';
 
 let base: string;
@@ -291,6 +293,34 @@ test('a sealed message is locked until there is an identity that opens it', asyn
   await writeFile(identityFile, `${identity}\n`, { mode: 0o600 });
   expect(await state()).toBe('verified');
   expect((await get(`/api/messages/content?id=${id}&file=0`)).body.toString()).toBe('for Ben alone');
+});
+
+test('beside an encrypted log nothing of a message lies in the clear, received or sent', async () => {
+  await writeFile(join(root, 'secret-name.txt'), 'secret words');
+  const logDir = join(root, '.syft-sync');
+  const keys = await createEncryptedLog(logDir, { passphrase: PASSPHRASE, recipients: [], cost: CHEAP });
+  await start({ openKeys: () => Promise.resolve(keys) });
+  const { id } = (await upload(message({ 'secret.txt': 'secret words' }, key, { note: 'secret note' })))
+    .json as MessageSummary;
+  const body = { paths: ['secret-name.txt'], note: 'secret answer', replyTo: ID, deliver: { keep: true } };
+  const sent = (await post('/api/messages/share', body)).json as ShareMessageResult;
+  const texts = await Promise.all(
+    (await readdir(join(logDir, 'messages'), { recursive: true, withFileTypes: true }))
+      .filter(entry => entry.isFile())
+      .map(
+        async entry => [entry.name, (await readFile(join(entry.parentPath, entry.name))).toString('latin1')] as const
+      )
+  );
+  expect(texts.length).toBeGreaterThan(5);
+  expect(texts.filter(([, each]) => /secret|mallory|manifest|\x1f\x8b\x08/.test(each))).toEqual([]);
+  // To whom it belongs it is there.
+  expect((await get(`/api/messages/content?id=${id}&file=0`)).body.toString()).toBe('secret words');
+  expect((await list('?q=secret')).messages.map(each => each.id).sort()).toEqual([id, sent.id].sort());
+  const again = await upload((await get(`/api/messages/${sent.id}/archive`)).body);
+  expect(again.json).toMatchObject({ messageId: sent.messageId, state: 'verified' });
+  const accepted = await post('/api/messages/accept', { id, trust: true, fingerprint: words, to: 'in' });
+  expect(accepted.status).toBe(200);
+  expect(await text('in/secret.txt')).toBe('secret words');
 });
 
 describe('hostile uploads', () => {
