@@ -381,9 +381,12 @@ export class Workspace extends EventEmitter<WorkspaceEvents> implements AsyncDis
 
   /** Erases one content from every version that has it. */
   erase(request: EraseRequest, options: Parameters<typeof eraseFromWorkspace>[3] = {}): Promise<EraseResult> {
-    return this.#dropping(options.signal, signal =>
-      eraseFromWorkspace(this.log, this.tree, request, { ...options, signal })
-    );
+    return this.#dropping(options.signal, async signal => {
+      const result = await eraseFromWorkspace(this.log, this.tree, request, { ...options, signal });
+      if (result.dryRun) return result;
+      const { removeMessagesWith } = await import('./erase-messages.ts');
+      return { ...result, copies: [...result.copies, ...(await removeMessagesWith(request.hash, this))] };
+    });
   }
 
   /** One after the other; stopped when the workspace closes. What is then left to do is done at the next opening. */

@@ -270,6 +270,19 @@ describe('the inbox', () => {
   });
 });
 
+test('what is erased goes out of the inbox too, and other messages stay', async () => {
+  await writeFile(join(root, 'a.txt'), 'a secret');
+  await start();
+  await post('/api/flush');
+  const { id } = (await upload(message({ 'b.txt': 'a secret', 'c.txt': 'c' }))).json as MessageSummary;
+  const other = (await upload(message({ 'd.txt': 'd' }))).json as MessageSummary;
+  const hash = createHash('sha256').update('a secret').digest('hex');
+  expect((await post('/api/erase', { hash, dryRun: true })).json).toMatchObject({ copies: [] });
+  expect((await list()).total).toBe(2);
+  expect((await post('/api/erase', { hash })).json).toMatchObject({ copies: [`messages/inbox/${id}`] });
+  expect((await list()).messages.map(each => each.id)).toEqual([other.id]);
+});
+
 test('a sealed message is locked until there is an identity that opens it', async () => {
   await writeFile(join(root, 'a.txt'), 'for Ben alone');
   const identityFile = join(base, 'age.key');
