@@ -57,6 +57,8 @@ test('a message is accepted after its words were compared, and the undo brings b
   for (const word of ana.card.fingerprint.split(/\W+/)) await expect(dialog(page)).toContainText(word);
   const accept = dialog(page).getByRole('button', { name: 'Trust and accept' });
   await expect(accept).toBeDisabled();
+  await dialog(page).getByLabel('Into the folder').press('Enter');
+  await expect(dialog(page)).toBeVisible();
   expect(await axe(page, '.jp-Dialog')).toEqual([]);
 
   // The place is looked at again: below another folder nothing is replaced.

@@ -9,6 +9,7 @@ import type { MessageDetail, MessageFileDto } from '../../server/src/api/contrac
 import { messageOf } from '../client/errors';
 import { useLasting } from '../history/use-signal';
 import { folderOf, printable, size, splitName } from '../history/words';
+import { BodyDialog } from './body-dialog';
 import { destination, folderName, isUsableFolder, tally } from './place';
 import { hereWord, senderName } from './words';
 
@@ -50,7 +51,7 @@ export async function askToAccept(options: AcceptDialogOptions): Promise<boolean
   const { message } = choice;
   const trusting = message.state === 'new-sender';
   const body = new AcceptBody(options);
-  const dialog = new Dialog<AcceptChoice>({
+  const dialog = new BodyDialog<AcceptChoice>({
     title: trans.__('Accept from %1', senderName(message, trans)),
     body,
     buttons: [
@@ -65,7 +66,12 @@ export async function askToAccept(options: AcceptDialogOptions): Promise<boolean
   choice.aside = undefined;
   body.aside.connect(() => dialog.reject());
   const { button } = await dialog.launch();
-  return button.accept && choice.aside === undefined;
+  return button.accept && choice.aside === undefined && isComplete(choice);
+}
+
+/** Whoever is to be believed is: whatever way the dialog was left by. */
+export function isComplete({ message, believed, chosen, folder }: AcceptChoice): boolean {
+  return (message.state === 'verified' || believed) && chosen.size > 0 && isUsableFolder(folderName(folder));
 }
 
 class AcceptBody extends ReactWidget {
@@ -168,6 +174,15 @@ function Accept(props: AcceptDialogOptions & { onAside: () => void; onValidity: 
         onCompare={file => aside({ kind: 'compare', file })}
         trans={trans}
       />
+      {message.files > message.fileList.length ? (
+        <p className="jp-SyftSync-acceptNote">
+          {trans.__(
+            'Of %1 files the first %2 are listed. As long as all of these are chosen, the others are accepted as well.',
+            message.files.toLocaleString(),
+            message.fileList.length.toLocaleString()
+          )}
+        </p>
+      ) : null}
       {nothing ? (
         <p className="jp-mod-error jp-SyftSync-acceptError" role="alert">
           {trans.__('Choose a file at least.')}

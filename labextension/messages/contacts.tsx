@@ -10,6 +10,7 @@ import { messageOf } from '../client/errors';
 import { Skeleton } from '../history/states';
 import { useLasting } from '../history/use-signal';
 import { printable } from '../history/words';
+import { BodyDialog } from './body-dialog';
 
 /** Bytes of a picture; what is larger is a photograph, in which the link could hardly be found. */
 const LARGEST_PICTURE = 600_000;
@@ -22,7 +23,7 @@ export interface ContactsOptions {
 }
 
 export async function showContacts(options: ContactsOptions): Promise<void> {
-  const dialog = new Dialog({
+  const dialog = new BodyDialog({
     title: options.trans.__('Contacts'),
     body: new ContactsBody(options),
     buttons: [Dialog.okButton({ label: options.trans.__('Close') })],

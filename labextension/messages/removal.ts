@@ -9,7 +9,7 @@ import type { BoxesModel } from './boxes-model';
 import { who } from './words';
 
 /** Milliseconds in which it can be undone. */
-const GRACE = 8000;
+const GRACE = 15_000;
 
 export class MessageRemoval {
   constructor(options: MessageRemoval.IOptions) {
