@@ -9,7 +9,7 @@ import type { BoxesModel } from './boxes-model';
 import { who } from './words';
 
 /** Milliseconds in which it can be undone. */
-const GRACE = 15_000;
+const GRACE = 10_000;
 
 export class MessageRemoval {
   constructor(options: MessageRemoval.IOptions) {
