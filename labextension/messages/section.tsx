@@ -187,8 +187,8 @@ function Boxes(props: BoxesProps): JSX.Element {
       <Heading {...props} />
       {messages.length > 0 ? (
         <MessageList
-          // Another box is another list: it begins at its top.
-          key={model.box}
+          // What is asked otherwise is another list: it begins at its top.
+          key={`${model.box} ${model.filter}`}
           messages={messages}
           total={model.total}
           label={model.box === 'inbox' ? trans.__('Inbox') : trans.__('Outbox')}
