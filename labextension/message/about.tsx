@@ -6,7 +6,7 @@ import type { MessageDetail } from '../../server/src/api/contract';
 import type { StateActions } from '../history/states';
 import { Skeleton, StateView, takesPanel } from '../history/states';
 import { useLasting, useSignals } from '../history/use-signal';
-import { absolute, atMinute, printable, size } from '../history/words';
+import { absolute, atMinute, printable, shorten, size } from '../history/words';
 import { canWrite } from '../messages/section';
 import { StateMark } from '../messages/state-mark';
 import { acceptable, recipientName, senderName, stateSentence, stateWord, who } from '../messages/words';
@@ -15,6 +15,11 @@ import type { FailureActions } from './failed';
 import { FileList } from './files';
 import { Proof } from './proof';
 import type { MessageViewModel } from './view-model';
+
+/** Characters of a name, and of a note, that are shown. */
+const LONGEST_NAME = 80;
+const LONGEST_NOTE = 20_000;
+const MOST_RECIPIENTS = 20;
 
 export interface AboutActions extends FailureActions {
   accept: () => void;
@@ -62,6 +67,14 @@ export function About(props: AboutProps): JSX.Element {
   );
 }
 
+function noteText(note: string): string {
+  const shown = note.length > LONGEST_NOTE ? `${note.slice(0, LONGEST_NOTE)}…` : note;
+  return shown
+    .split(/\r?\n/)
+    .map(line => printable(line))
+    .join('\n');
+}
+
 /** What is called a message and is none, or not all of one: the sidecar's sentences for it. */
 export function isNoMessage({ state, problem }: Pick<MessageDetail, 'state' | 'problem'>): boolean {
   return state === 'altered' && /\bit is not (a whole archive|a SyftMessage)\b/.test(problem ?? '');
@@ -70,7 +83,8 @@ export function isNoMessage({ state, problem }: Pick<MessageDetail, 'state' | 'p
 function Whole(props: AboutProps & { message: MessageDetail }): JSX.Element {
   const { message, model, actions, trans } = props;
   const shown = message.state !== 'altered' && message.state !== 'locked';
-  const name = senderName(message, trans);
+  // Whoever made it chose the name, and how long it is.
+  const name = shorten(senderName(message, trans), LONGEST_NAME);
   const outbox = message.box === 'outbox';
   const title = outbox
     ? who(message, trans)
@@ -102,10 +116,8 @@ function Whole(props: AboutProps & { message: MessageDetail }): JSX.Element {
       {message.state === 'altered' ? <AlteredAdvice noMessage={isNoMessage(message)} trans={trans} /> : null}
       {message.state === 'locked' ? <LockedAdvice {...props} /> : null}
       {message.note === undefined || message.note === '' ? null : (
-        <blockquote className="jp-SyftSync-docNote" aria-label={trans.__('Note')}>
-          {message.note.split('\n').map((line, index) => (
-            <p key={index}>{printable(line.replaceAll('\r', ''))}</p>
-          ))}
+        <blockquote className="jp-SyftSync-docNote" aria-label={trans.__('Note')} tabIndex={0}>
+          {noteText(message.note)}
         </blockquote>
       )}
       <Buttons {...props} />
@@ -285,10 +297,17 @@ function Facts({ message, trans }: { message: MessageDetail; trans: TranslationB
     <Time at={message.receivedAt} />
   ]);
   if (recipients.length > 0) {
-    facts.push([trans.__('For'), recipients.map(name => printable(recipientName(name))).join(', ')]);
+    const names = recipients
+      .slice(0, MOST_RECIPIENTS)
+      .map(name => printable(shorten(recipientName(name), LONGEST_NAME)));
+    const more = recipients.length - names.length;
+    facts.push([trans.__('For'), more === 0 ? names.join(', ') : trans.__('%1 and %2 more', names.join(', '), more)]);
   }
   if (message.replyTo !== undefined) {
-    facts.push([trans.__('Answer to'), <span className="jp-SyftSync-path">{printable(message.replyTo)}</span>]);
+    facts.push([
+      trans.__('Answer to'),
+      <span className="jp-SyftSync-path">{printable(shorten(message.replyTo, LONGEST_NAME))}</span>
+    ]);
   }
   if (accepted !== undefined) {
     facts.push([

@@ -68,8 +68,6 @@ export function FileList(props: {
   };
   const onKeyDown = (event: React.KeyboardEvent): void => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    // A button in a row has keys of its own.
-    if (event.target !== event.currentTarget && (event.target as HTMLElement).getAttribute('role') !== 'row') return;
     const steps: Record<string, number> = {
       ArrowDown: chosen + 1,
       ArrowUp: chosen - 1,
