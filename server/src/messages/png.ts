@@ -159,11 +159,9 @@ function predicted(filter: number, left: number, above: number, corner: number):
     case 3:
       return (left + above) >> 1;
     default: {
-      const [toLeft, toAbove, toCorner] = [above - corner, left - corner, left + above - 2 * corner].map(Math.abs) as [
-        number,
-        number,
-        number
-      ];
+      const toLeft = Math.abs(above - corner);
+      const toAbove = Math.abs(left - corner);
+      const toCorner = Math.abs(left + above - 2 * corner);
       if (toLeft <= toAbove && toLeft <= toCorner) return left;
       return toAbove <= toCorner ? above : corner;
     }
