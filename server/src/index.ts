@@ -13,6 +13,16 @@ export type { Fact, Sender, Verified } from './messages/inspect.ts';
 export type { OpenArchiveOptions } from './messages/read-archive.ts';
 export { contactLink, parseContactLink } from './messages/contact-link.ts';
 export type { ContactCard } from './messages/contact-link.ts';
+export { deliver, fetchMailbox, makeMailbox } from './messages/mailbox.ts';
+export type {
+  Delivered,
+  DeliverOptions,
+  Fetched,
+  FetchOptions,
+  Mail,
+  MailboxLimits,
+  TakeIn
+} from './messages/mailbox.ts';
 export { Contacts, wordsOf } from './messages/contacts.ts';
 export type { AddOptions, Contact, Standing } from './messages/contacts.ts';
 export { registerWatcher } from './capture/hints/registry.ts';
