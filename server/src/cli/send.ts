@@ -39,23 +39,36 @@ export async function sendCommand(context: CommandContext): Promise<number> {
       signal
     });
     const started = Date.now();
+    const reached: string[] = [];
     for (const [mailbox, name] of mailboxes) {
-      const { already } = await deliver(mailbox, exported.file, exported.messageId, {
-        signal,
-        onProgress: progress => output.progress({ ...progress, bytes: progress.done }, started, 'bytes')
-      });
+      try {
+        await deliver(mailbox, exported.file, exported.messageId, {
+          signal,
+          onProgress: progress => output.progress({ ...progress, bytes: progress.done }, started, 'bytes')
+        });
+      } catch (error) {
+        // Whoever sends it again should leave those out.
+        if (reached.length > 0) output.note(`syft-sync: it was delivered to ${reached.join(', ')}, and not to ${name}`);
+        throw error;
+      }
       output.endProgress();
-      output.detail(`${already ? 'lay already' : 'put'} in the mailbox of ${name}, ${mailbox}`);
+      output.detail(`put into the mailbox of ${name}, ${mailbox}`);
+      reached.push(name);
     }
     const { size } = await stat(exported.file);
     const publicKey = deviceKey(configuration, logDir).publicKey.toString('base64');
     const record = sentRecord(versions, exported, { ...said, size, publicKey, delivered: { contact: to.join(', ') } });
-    const id = await box.addSent(record, sentDetail(versions, said.note));
+    const id = await box.addSent(record, sentDetail(versions, said.note)).catch((error: unknown) => {
+      // It is with them: were this a failure, it would be sent once more.
+      if (!(error instanceof SyftError)) throw error;
+      output.note(`syft-sync: it was sent, and is not in the outbox: ${error.message} [${error.code}]`);
+      return undefined;
+    });
     const { messageId, bytes, sealed, unproven } = exported;
     const count = versions.length === 1 ? '1 file' : `${versions.length} files`;
     await output.result(
       {
-        id,
+        ...(id !== undefined && { id }),
         messageId,
         to,
         mailboxes: [...mailboxes.keys()],

@@ -104,3 +104,29 @@ test('a mailbox that is not there is told, and nothing else is made in its place
   expect(await failed(ben, 'inbox', 'list', '--keep')).toEqual([2, 'BAD_REQUEST']);
   expect(await failed(ben, 'inbox', 'accept', 'abcd')).toEqual([4, 'NOT_FOUND']);
 });
+
+test('what went to some is told: it is not to be sent to them once more', async () => {
+  const eve = new CommandLine(at('ben'), at('eve-home'));
+  for (const [cli, name] of [
+    [ben, 'Ben'],
+    [eve, 'Eve']
+  ] as const) {
+    const [me] = await cli.ok(
+      'contacts',
+      'me',
+      '--name',
+      name,
+      '--mailbox',
+      `file://${at(name === 'Ben' ? 'box' : 'gone')}`
+    );
+    await ana.ok('contacts', 'add', String(me!['link']));
+  }
+  rmSync(at('gone'), { recursive: true });
+  const half = await ana.run(['send', 'a.txt', '--to', 'Ben', '--to', 'Eve']);
+  expect([half.status, half.stderr]).toEqual([4, expect.stringContaining('delivered to Ben, and not to Eve')]);
+  // An outbox that cannot be written makes no failure of what was delivered.
+  writeFileSync(at('ana', '.syft-sync', 'messages', 'outbox'), 'in the way');
+  const sent = await ana.run(['--json', 'send', 'a.txt', '--to', 'Ben', '--note', 'again']);
+  expect([sent.status, sent.stderr]).toEqual([0, expect.stringContaining('not in the outbox')]);
+  expect([mail().length, sent.json[0]!['id']]).toEqual([2, undefined]);
+});
