@@ -49,7 +49,7 @@ describe('links', () => {
         // What another says of somebody is the name and the key.
         expect(parseContactLink(contactLink(made))).toEqual({ name: made.name, publicKey: made.publicKey });
       }),
-      { numRuns: 200 }
+      { numRuns: 50 }
     );
   });
 

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { SyftError } from '../../../server/src/core/errors.ts';
+import { fetchMessages, type FetchedMessages } from '../../../server/src/library/fetch-messages.ts';
+import { MessageBox } from '../../../server/src/messages/box.ts';
 import {
   deliver,
   fetchMailbox,
@@ -13,6 +15,7 @@ import {
   type Fetched,
   type FetchOptions
 } from '../../../server/src/messages/mailbox.ts';
+import { changeOwnContact } from '../../../server/src/messages/own-contact.ts';
 import { FsStorage } from '../../../server/src/storage/fs.ts';
 import { MemoryStorage } from '../../../server/src/storage/memory.ts';
 import type { Storage } from '../../../server/src/storage/storage.ts';
@@ -148,6 +151,51 @@ test('in a directory that several may write to, whoever may do that can read wha
     const { name } = await deliver(address, await message(Buffer.from(String(directory))), 'msg_1');
     expect((await stat(at('box', name))).mode & 0o777).toBe(file);
   }
+});
+
+describe('into the inbox', () => {
+  const inbox = (limits = {}): MessageBox => new MessageBox({ logDir: at('log'), program: 'test', limits });
+  const look = (into = inbox(), keep = false): Promise<FetchedMessages> =>
+    fetchMessages(into, {
+      logDir: at('log'),
+      configuration: at('home'),
+      keep,
+      signal: new AbortController().signal
+    });
+  beforeEach(() => changeOwnContact(at('home'), { mailbox: address }));
+
+  test('what is kept in the mailbox for other devices comes once, also when it was removed from the inbox', async () => {
+    await deliver(address, await message(Buffer.from('one')), 'msg_1');
+    const { ids } = await look(inbox(), true);
+    const [entry] = await inbox().list('inbox');
+    expect([entry?.id]).toEqual(ids);
+    await inbox().remove(entry!);
+    await deliver(address, await message(Buffer.from('two')), 'msg_2');
+    expect((await look(inbox(), true)).received).toBe(1);
+    expect((await inbox().list('inbox')).map(({ id }) => id)).not.toContain(ids[0]);
+    expect(await lies()).toHaveLength(2);
+    // What is no longer there is no longer known.
+    expect((await look()).received).toBe(0);
+    expect([await lies(), JSON.parse(await readFile(at('log', 'messages', 'taken.json'), 'utf8'))]).toEqual([
+      [],
+      { version: 1, ids: [] }
+    ]);
+  });
+
+  test('two that look at once take it once', async () => {
+    await deliver(address, await message(Buffer.from('one')), 'msg_1');
+    const both = await Promise.all([look(), look(), look()]);
+    expect(both.reduce((sum, { received }) => sum + received, 0)).toBe(1);
+    expect(await inbox().list('inbox')).toHaveLength(1);
+  });
+
+  test('what there is no room for stays in the mailbox, and is said', async () => {
+    for (const text of ['one', 'two', 'three']) await deliver(address, await message(Buffer.from(text)), 'msg_1');
+    const { received, problems } = await look(inbox({ messages: 2 }));
+    expect([received, problems]).toEqual([2, [expect.stringContaining('takes no more')]]);
+    expect(await lies()).toHaveLength(1);
+    expect((await look()).received).toBe(1);
+  });
 });
 
 describe('whatever fails on the way', () => {

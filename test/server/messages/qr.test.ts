@@ -117,7 +117,7 @@ describe('pictures of other programs', () => {
   test('sixteen bits', () => {
     // Of a sample the upper byte comes first.
     const samples = pixels(v => [v, 77]);
-    expect(readPng(picture(width, height, samples, 1, 16)).luma).toEqual(luma);
+    expect(Buffer.compare(readPng(picture(width, height, samples, 1, 16)).luma, luma)).toBe(0);
   });
 
   test('a palette, in which a colour may be transparent', () => {
@@ -135,10 +135,14 @@ describe('pictures of other programs', () => {
   });
 
   test.each([1, 2, 3, 4])('filter %i, over three bytes a pixel', filter => {
+    const lines = 64;
     const line = width * 3;
-    const flat = pixels(v => [v, v, v]);
-    const raw = Buffer.alloc((line + 1) * height);
-    for (let y = 0; y < height; y += 1) {
+    const flat = Uint8Array.from(luma.subarray(0, width * lines)).reduce(
+      (all, v, i) => all.fill(v, 3 * i, 3 * i + 3),
+      new Uint8Array(line * lines)
+    );
+    const raw = Buffer.alloc((line + 1) * lines);
+    for (let y = 0; y < lines; y += 1) {
       raw[y * (line + 1)] = filter;
       for (let x = 0; x < line; x += 1) {
         const at = (dx: number, dy: number): number => (x < dx || y < dy ? 0 : (flat[(y - dy) * line + x - dx] ?? 0));
@@ -149,7 +153,9 @@ describe('pictures of other programs', () => {
         raw[y * (line + 1) + 1 + x] = at(0, 0) - ([0, a, b, Math.floor((a + b) / 2), paeth][filter] ?? 0);
       }
     }
-    expect(readPng(png(header(width, height, 8, 2), data(raw), END)).luma).toEqual(luma);
+    expect(
+      Buffer.compare(readPng(png(header(width, lines, 8, 2), data(raw), END)).luma, luma.subarray(0, width * lines))
+    ).toBe(0);
   });
 
   test('light on dark', () => {
