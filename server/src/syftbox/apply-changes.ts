@@ -282,6 +282,23 @@ class Undo {
   }
 }
 
+/**
+ * The change by which a file came, of which the log had no word yet when it was put in place.
+ *
+ * @throws SyftError saying why the log cannot take it: what came of the message would not be known to have.
+ */
+async function recordedLate(workspace: Workspace, path: PathName, { hash }: MessageFile): Promise<Change> {
+  await workspace.flush();
+  const change = workspace.tree.get(path);
+  if (change?.hash === hash) return change;
+  const shown = displayPath(path);
+  throw new SyftError(
+    'RESTORE_NOT_RECORDED',
+    `${shown} could not be recorded, so nothing of the message was kept. Is the disk of the log full?`,
+    { path: shown }
+  );
+}
+
 async function carryOut(
   workspace: Workspace,
   todo: Judged['todo'],
@@ -326,7 +343,10 @@ async function carryOut(
           }
         }
       );
-      if (outcome.change !== undefined) changes.push(changeToJson(outcome.change));
+      if (outcome.unchanged) continue;
+      const isMissing = workspace.isRecorded(path) && outcome.change?.hash !== file.hash;
+      const change = isMissing ? await recordedLate(workspace, path, file) : outcome.change;
+      if (change !== undefined) changes.push(changeToJson(change));
     }
     return changes;
   } catch (error) {

@@ -13,6 +13,7 @@ import {
   writeFileSync
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { randomBytes } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import { LogView } from '../../../server/src/library/log-view.ts';
 import { importMessage } from '../../../server/src/library/import-message.ts';
@@ -31,6 +32,7 @@ import {
 import { versionId } from '../../../server/src/core/change.ts';
 import { archive, eventsArchive, fileEvent, sha256 } from '../messages/forge.ts';
 import { ownPlace } from '../library/place.ts';
+import { SmallDisk } from '../log/small-disk.ts';
 
 let workspace: Workspace;
 // Before the folder goes.
@@ -372,6 +374,44 @@ describe('what is applied', () => {
       'new',
       'x'
     ]);
+  });
+
+  test('on a disk that gets full, everything is as it was, and goes on when there is room', async () => {
+    using disk = new SmallDisk(at('disk'), 24);
+    if (disk.kind === 'none') {
+      console.warn('mounting is not permitted here: no disk was filled');
+      return;
+    }
+    const root = join(disk.dir, 'ws');
+    mkdirSync(root);
+    for (const name of ['a', 'b', 'c']) writeFileSync(join(root, name), name);
+    const big = randomBytes(4 * 2 ** 20);
+    const file = set(
+      fileEvent('c', undefined, old('c')),
+      fileEvent('a', B('new'), old('a')),
+      fileEvent('new/big', big),
+      fileEvent('b', B('new'), old('b'))
+    );
+    const names = (): string[] =>
+      (readdirSync(root, { recursive: true }) as string[]).filter(name => !name.startsWith('.syft-sync')).sort();
+    // Without room to stage it; to place it; to record it.
+    for (const room of [1, 6, 10].map(mib => mib * 2 ** 20)) {
+      await using small = await Workspace.open({ root, logDir: join(root, '.syft-sync'), hints: 'none' });
+      await small.capture();
+      disk.fill(room);
+      await expect(applyChanges(small, file, { trust: true })).rejects.toMatchObject({
+        code: expect.stringMatching(/^(?:DISK_FULL|RESTORE_NOT_RECORDED)$/)
+      });
+      disk.empty();
+      // What could not be written down while it was full is by now.
+      await small.flush();
+      expect(names()).toEqual(['a', 'b', 'c']);
+      expect(['a', 'b', 'c'].map(name => readFileSync(join(root, name), 'utf8'))).toEqual(['a', 'b', 'c']);
+    }
+    await using small = await Workspace.open({ root, logDir: join(root, '.syft-sync'), hints: 'none' });
+    await applyChanges(small, file, { trust: true });
+    expect(names()).toEqual(['a', 'b', 'new', 'new/big']);
+    expect(readFileSync(join(root, 'new/big')).equals(big)).toBe(true);
   });
 
   test('imported, its deletions are not lost: they are told of', async () => {
