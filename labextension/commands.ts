@@ -34,5 +34,6 @@ export namespace CommandIDs {
   export const showMessages = 'syft-sync:show-messages';
   export const focusMessageFilter = 'syft-sync:focus-message-filter';
   export const share = 'syft-sync:share';
+  export const shareVersion = 'syft-sync:share-version';
   export const openContacts = 'syft-sync:open-contacts';
 }

@@ -4,6 +4,7 @@ import { historyPlugin } from './plugins/history';
 import { messagePlugin } from './plugins/message';
 import { messagesPlugin } from './plugins/messages';
 import { previewPlugin, restorePlugin } from './plugins/preview';
+import { sharePlugin } from './plugins/share';
 import { sqlPlugin } from './plugins/sql';
 import { statusPlugin } from './plugins/status';
 
@@ -16,6 +17,7 @@ export default [
   historyPlugin,
   messagesPlugin,
   messagePlugin,
+  sharePlugin,
   sqlPlugin,
   statusPlugin
 ];

@@ -2,3 +2,4 @@ import './base.css';
 import './sql.css';
 import './messages.css';
 import './document.css';
+import './share.css';

@@ -281,8 +281,9 @@ export class SyftClient {
     return this._post('api/messages/plan', request, signal);
   }
 
-  shareMessage(request: ShareMessageRequest): Promise<ShareMessageResult> {
-    return this._post('api/messages/share', request);
+  /** @param signal - breaks off what is being made; what was made whole already stays */
+  shareMessage(request: ShareMessageRequest, signal?: AbortSignal): Promise<ShareMessageResult> {
+    return this._post('api/messages/share', request, signal);
   }
 
   /** Looks into this installation's own mailboxes. */
