@@ -1,4 +1,4 @@
-"""Syft Sync for JupyterLab: the Jupyter server extension that runs and proxies the sidecar, and SQL for notebooks."""
+"""Syft Sync for JupyterLab: the Jupyter server extension that runs and proxies the sidecar, and for notebooks SQL and messages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from .query import sql
 from .sql_error import SyftSqlError, SyftSqlTruncated
+from .syft_message import SyftMessage, SyftMessageError, message
 
 __version__ = "0.1.0"
-__all__ = ["SyftSqlError", "SyftSqlTruncated", "sql"]
+__all__ = ["SyftMessage", "SyftMessageError", "SyftSqlError", "SyftSqlTruncated", "message", "sql"]
 
 
 def load_ipython_extension(ipython: Any) -> None:

@@ -26,6 +26,11 @@ class Column:
         self.type = type_name
 
 
+def printable(text: str) -> str:
+    """Text of strangers, with its unseen characters spelled out."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, datetime.datetime):
         text = str(value)
@@ -38,7 +43,7 @@ def _text(value: Any) -> str:
         text = str(value)
     if len(text) > LONGEST_TEXT:
         text = text[:LONGEST_TEXT] + "…"
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return printable(text)
 
 
 def _is_missing(value: Any) -> bool:
