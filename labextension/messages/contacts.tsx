@@ -141,7 +141,7 @@ function Me(props: ContactsOptions & { me: ContactDto; changed: () => Promise<vo
   const [picture, setPicture] = React.useState(0);
   const fields: [Field, string, string][] = [
     ['name', trans.__('Name'), ''],
-    ['recipient', trans.__('Age key (age1…)'), trans.__('what others seal for you with')],
+    ['recipient', trans.__('Age key'), trans.__('age1…, what others seal for you with')],
     ['mailbox', trans.__('Mailbox'), trans.__('file:///… or s3://…, where others put messages for you')]
   ];
   const save = async (): Promise<void> => {
