@@ -32,7 +32,10 @@ const NOTEBOOK = JSON.stringify({
         {
           output_type: 'display_data',
           metadata: {},
-          data: { 'text/html': '<b>harmless</b><img src="x" onerror="window.ran = 1"><script>window.ran = 2</script>' }
+          data: {
+            'text/html':
+              '<b>harmless</b><img src="https://tracker.example/seen.png"><img src="x" onerror="window.ran = 1"><script>window.ran = 2</script>'
+          }
         },
         { output_type: 'display_data', metadata: {}, data: { 'application/javascript': 'window.ran = 3' } }
       ]
@@ -63,6 +66,7 @@ test('a double click shows who sent it, what is proven, and the files, and nothi
 }) => {
   const asked: string[] = [];
   page.on('request', request => {
+    if (request.url().includes('tracker.example')) asked.push(request.url());
     if (/\/api\/contents\/[^?]*\.syft/.test(request.url())) asked.push(`${request.method()} ${request.url()}`);
   });
   writeFileSync(join(workspace, 'thesis.ipynb'), '{}');
@@ -70,7 +74,7 @@ test('a double click shows who sent it, what is proven, and the files, and nothi
     {
       'thesis.ipynb': NOTEBOOK,
       'figures/plot.png': Buffer.from(PICTURE, 'base64'),
-      'notes.md': '# Notes\n\n*slanted*<script>window.ran = 4</script>\n',
+      'notes.md': '# Notes\n\n*slanted* ![a](https://tracker.example/seen.png)<script>window.ran = 4</script>\n',
       'table.csv': 'name,value\n"x, y",3\n',
       'model.py': 'def f(x):\n    return x\n',
       'raw.bin': Buffer.from([0, 1, 255])
@@ -110,6 +114,7 @@ test('a double click shows who sent it, what is proven, and the files, and nothi
   }
   await page.keyboard.press('End');
   await expect(preview(page, 'raw.bin')).toContainText('no preview for its type');
+  expect(asked.filter(request => request.includes('tracker.example'))).toEqual([]);
   expect(await page.evaluate(() => (window as { ran?: number }).ran)).toBeUndefined();
 
   const downloading = page.waitForEvent('download');

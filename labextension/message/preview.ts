@@ -1,6 +1,6 @@
 /**
  * Shows a file of a message read-only, with what JupyterLab itself shows such files with. A stranger may have written it: nothing of it
- * runs, whatever it says of itself, and no kernel is started.
+ * runs, whatever it says of itself, nothing is fetched from elsewhere, and no kernel is started.
  */
 import { EditorView } from '@codemirror/view';
 import { CodeEditor, CodeEditorWrapper } from '@jupyterlab/codeeditor';
@@ -17,6 +17,7 @@ import { messageOf } from '../client/errors';
 import { baseName, printable } from '../history/words';
 import { notebook, textOf } from '../preview/drive';
 import { imageType, isTooLarge, viewOf } from './file-kind';
+import { StillSanitizer } from './still-sanitizer';
 import { readTable } from './table-text';
 
 /** Rows and columns of a table that are shown. */
@@ -37,6 +38,8 @@ export class FilePreview extends Panel {
   constructor(options: FilePreview.IOptions) {
     super();
     this._options = options;
+    const { rendermime } = options;
+    this._rendermime = rendermime.clone({ sanitizer: new StillSanitizer(rendermime.sanitizer) });
     this.addClass('jp-SyftSync-filePreview');
     this.node.setAttribute('role', 'region');
   }
@@ -120,13 +123,13 @@ export class FilePreview extends Panel {
   }
 
   private _notebook(content: INotebookContent): Widget {
-    const { rendermime, contentFactory, services } = this._options;
+    const { contentFactory, services } = this._options;
     const cells = content.cells.map(cell => ({ ...cell, metadata: { ...cell.metadata, editable: false } }));
     const model = new NotebookModel();
     model.fromJSON({ ...content, cells });
     model.readOnly = true;
     const widget = new StaticNotebook({
-      rendermime: rendermime.clone(),
+      rendermime: this._rendermime,
       contentFactory,
       mimeTypeService: services.mimeTypeService,
       notebookConfig: { ...StaticNotebook.defaultNotebookConfig, windowingMode: 'defer' }
@@ -138,7 +141,7 @@ export class FilePreview extends Panel {
   }
 
   private async _markdown(text: string): Promise<Widget> {
-    const { rendermime } = this._options;
+    const rendermime = this._rendermime;
     const type = 'text/markdown';
     const renderer = rendermime.createRenderer(type);
     await renderer.renderModel(rendermime.createModel({ data: { [type]: text }, trusted: false }));
@@ -205,6 +208,7 @@ export class FilePreview extends Panel {
   }
 
   private readonly _options: FilePreview.IOptions;
+  private readonly _rendermime: IRenderMimeRegistry;
   private _key: string | undefined;
   private _abort = new AbortController();
 }
