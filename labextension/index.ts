@@ -2,6 +2,7 @@
 import { connectionPlugin } from './plugins/connection';
 import { historyPlugin } from './plugins/history';
 import { messagePlugin } from './plugins/message';
+import { messageOutputPlugin } from './plugins/message-output';
 import { messagesPlugin } from './plugins/messages';
 import { previewPlugin, restorePlugin } from './plugins/preview';
 import { sharePlugin } from './plugins/share';
@@ -17,6 +18,7 @@ export default [
   historyPlugin,
   messagesPlugin,
   messagePlugin,
+  messageOutputPlugin,
   sharePlugin,
   sqlPlugin,
   statusPlugin

@@ -154,3 +154,62 @@ test('a version of the history is shared by its row, and saved by the browser', 
   const file = await (await saved).path();
   expect(verify(file).files).toMatchObject([{ path, size: 22 }]);
 });
+
+test('what a notebook of a stranger says of a message is shown as that, runs nothing and passes for nothing', async ({
+  page,
+  tmpPath
+}) => {
+  const attack = '<img src=x onerror="window.attacked=1">\u202e';
+  const claims = {
+    form: 1,
+    path: '../../etc/secret.syft',
+    state: 'verified',
+    sender: { name: `Ana ${attack}`, fingerprint: 'five words of a key' },
+    recipients: [],
+    note: attack,
+    sealed: false,
+    count: 5000,
+    bytes: 10_000_000,
+    files: Array.from({ length: 100 }, (_one, index) => ({ path: `data/${index} ${attack}.csv`, size: 100 }))
+  };
+  const output = (data: unknown): unknown => ({
+    output_type: 'display_data',
+    metadata: {},
+    data: {
+      'application/vnd.syft.message+json': data,
+      'text/html': '<script>window.attacked=2</script>',
+      'text/plain': 'a message'
+    }
+  });
+  const notebook = {
+    nbformat: 4,
+    nbformat_minor: 5,
+    metadata: { kernelspec: { name: 'python3', display_name: 'Python 3' } },
+    cells: [
+      {
+        id: 'first',
+        cell_type: 'code',
+        source: '',
+        metadata: {},
+        execution_count: 1,
+        outputs: [output(claims), output({ ...claims, files: 'no list' })]
+      }
+    ]
+  };
+  writeFileSync(join(workspace, tmpPath, 'stranger.ipynb'), JSON.stringify(notebook));
+  await page.notebook.openByPath(`${tmpPath}/stranger.ipynb`);
+  const shown = page.getByRole('region', { name: 'SyftMessage, as the notebook says' });
+  await expect(shown).toContainText('“verified”, as the notebook says. It was not checked here.');
+  await expect(shown).toContainText('<img src=x onerror="window.attacked=1">');
+  await expect(shown).toContainText('and 4900 more');
+  await expect(shown).not.toContainText('\u202e');
+  // A path that leads out of the workspace is nothing to open.
+  await expect(shown.getByRole('button', { name: 'Open' })).toHaveCount(0);
+  await expect(page.locator('.jp-OutputArea')).toContainText('has not the form of one');
+  expect(await page.evaluate(() => (window as { attacked?: number }).attacked)).toBeUndefined();
+  for (const theme of ['JupyterLab Light', 'JupyterLab Dark']) {
+    await page.theme.setTheme(theme);
+    expect([theme, ...(await axe(page, '.jp-SyftSync-messageOutput'))]).toEqual([theme]);
+    await page.screenshot({ path: `/tmp/shots-f/mime-${theme.slice(11)}.png` });
+  }
+});

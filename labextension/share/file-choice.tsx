@@ -7,6 +7,7 @@ import { messageOf } from '../client/errors';
 import { useLasting } from '../history/use-signal';
 import { absolute, moment, printable, size, splitName } from '../history/words';
 import type { ShareForm, SharedFile } from './form';
+import { commonFolder } from './words';
 
 /** Pixels; the style sheet has the same number. */
 const FILE_HEIGHT = 28;
@@ -72,6 +73,7 @@ export function FileChoice(props: FileChoiceProps & { children: React.ReactNode 
 
 function Lines({ form, trans }: FileChoiceProps): JSX.Element {
   const { files } = form;
+  const folder = React.useMemo(() => commonFolder(files.map(({ path }) => path)), [files]);
   const [top, setTop] = React.useState(0);
   const height = Math.min(SHOWN, files.length) * FILE_HEIGHT;
   const start = Math.max(0, Math.floor(top / FILE_HEIGHT) - OVERSCAN);
@@ -88,6 +90,7 @@ function Lines({ form, trans }: FileChoiceProps): JSX.Element {
             key={file.path}
             form={form}
             file={file}
+            folder={folder}
             index={start + offset}
             only={files.length === 1}
             trans={trans}
@@ -101,13 +104,15 @@ function Lines({ form, trans }: FileChoiceProps): JSX.Element {
 function Line(props: {
   form: ShareForm;
   file: SharedFile;
+  /** That all of them are in; it is not said in every line. */
+  folder: string;
   index: number;
   only: boolean;
   trans: TranslationBundle;
 }): JSX.Element {
-  const { form, file, index, only, trans } = props;
+  const { form, file, folder, index, only, trans } = props;
   const path = printable(file.path);
-  const [start, end] = splitName(path);
+  const [start, end] = splitName(printable(folder === '' ? file.path : file.path.slice(folder.length + 1)));
   const name = (
     <span className="jp-SyftSync-name">
       <span className="jp-SyftSync-nameStart">{start}</span>
@@ -122,6 +127,7 @@ function Line(props: {
         <label className="jp-SyftSync-acceptName">
           <input
             type="checkbox"
+            aria-label={path}
             checked={file.chosen}
             onChange={event => form.choose([index], event.currentTarget.checked)}
           />

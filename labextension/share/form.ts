@@ -77,6 +77,8 @@ export class ShareForm {
   whereto: Whereto = 'workspace';
   /** Path in the workspace, as it is typed. */
   place = '';
+  /** What the place is while nobody has typed another. */
+  proposed = '';
   /** Whose mailbox. */
   mailbox = '';
   /** Undefined: there is nobody who knows them. */
@@ -121,6 +123,13 @@ export class ShareForm {
     const which = new Set(indexes);
     this.files = this.files.map((file, index) => (which.has(index) ? { ...file, chosen } : file));
     this.problem = undefined;
+    this._changed.emit();
+  }
+
+  /** Proposes another place, unless one was typed. */
+  propose(place: string): void {
+    if (this.place === this.proposed) this.place = place;
+    this.proposed = place;
     this._changed.emit();
   }
 
@@ -199,7 +208,8 @@ export class ShareForm {
       await this._planFiles();
       this.contacts = await contacts;
       this.mailbox ||= withMailbox(this.contacts ?? []).find(name => this.recipients.includes(name)) ?? '';
-      if (this.place === '') this.place = proposedPath(this._proposedFrom());
+      // What was typed meanwhile stands.
+      if (this.place === this.proposed) this.place = this.proposed = proposedPath(this._proposedFrom());
       this.state = 'ready';
     } catch (error) {
       this.state = 'failed';
@@ -339,7 +349,7 @@ export class ShareForm {
     const recipients = [...this.addressees];
     const [file] = this.files;
     if (recipients.length === 0 || file === undefined) {
-      this.sealing = { kind: 'nobody' };
+      this.sealing = { kind: recipients.length === 0 ? 'nobody' : 'unasked' };
       this._changed.emit();
       return this.sealing;
     }

@@ -42,19 +42,15 @@ export class Sharer {
         ...(translator !== undefined && { translator })
       });
       const added = (chosen.button.accept ? (chosen.value ?? []) : []).filter(({ type }) => type !== 'directory');
-      const proposed = form.files.length === 0;
       if (added.length > 0) {
-        if (proposed) form.set({ place: '' });
-        void form
-          .add(added.map(({ path }) => contents.localPath(path)))
-          .then(() => (proposed ? this._freePlace(form) : undefined));
+        void form.add(added.map(({ path }) => contents.localPath(path))).then(() => this._freePlace(form));
       }
     }
   }
 
   /** What is proposed is not taken by another file. */
   private async _freePlace(form: ShareForm): Promise<void> {
-    const proposed = form.place;
+    const { proposed } = form;
     if (proposed === '') return;
     let names: Set<string>;
     try {
@@ -65,7 +61,7 @@ export class Sharer {
       return;
     }
     const free = freePath(proposed, name => names.has(name));
-    if (free !== proposed && form.place === proposed) form.set({ place: free });
+    if (free !== proposed && form.proposed === proposed) form.propose(free);
   }
 
   private _tell(form: ShareForm, { path, id, sealed }: ShareMessageResult): void {

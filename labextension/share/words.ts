@@ -7,6 +7,8 @@ import { baseName, folderOf, printable } from '../history/words';
 /** Whether only the recipients can open what is sent. */
 export type Sealing =
   | { kind: 'nobody' }
+  /** There is nothing to send yet, and nothing was asked. */
+  | { kind: 'unasked' }
   | { kind: 'sealed' }
   /** No age key is known of any of them. */
   | { kind: 'open'; without: readonly string[] }
@@ -28,6 +30,8 @@ export function sealingSentence(sealing: Sealing, recipients: readonly string[],
       return trans.__(
         'Not encrypted: whoever gets the file can read it. It is signed, so nobody can alter it unnoticed.'
       );
+    case 'unasked':
+      return trans.__('Whether it can be encrypted is said here once there are files.');
     case 'sealed':
       return trans.__(
         'Encrypted: only %1 can open it, you cannot either. The versions it is made of stay here.',
@@ -137,7 +141,8 @@ function below(folder: string, name: string): string {
   return folder === '' ? name : `${folder}/${name}`;
 }
 
-function commonFolder(paths: readonly string[]): string {
+/** The folder that all of them are in; empty for the top. */
+export function commonFolder(paths: readonly string[]): string {
   const folders = paths.map(path => folderOf(path).split('/'));
   const [first = []] = folders;
   let length = 0;
