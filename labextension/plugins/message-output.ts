@@ -8,6 +8,7 @@ import { messageOf } from '../client/errors';
 import { CommandIDs } from '../commands';
 import { printable } from '../history/words';
 import { MESSAGE_MIME_TYPE } from '../message-output/claims';
+// eslint-disable-next-line jupyter/prefer-lazy-imports -- a factory has its renderer at once
 import { MessageRenderer } from '../message-output/renderer';
 
 /** Before HTML, which is for where this extension is not. */

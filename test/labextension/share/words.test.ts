@@ -39,8 +39,9 @@ describe('the name that is proposed', () => {
     expect(archivePath(' data/a ')).toBe('data/a.syft');
     expect(archivePath('data/a.SYFT')).toBe('data/a.SYFT');
     expect(placeFault(archivePath('data/'), trans)).toMatch(/Name the file/);
-    for (const outside of ['../a', '/a', 'a/../../b', 'a\0'])
+    for (const outside of ['../a', '/a', 'a/../../b', 'a\0']) {
       expect(placeFault(archivePath(outside), trans)).toBeDefined();
+    }
     expect(placeFault('.syft-sync/a.syft', trans)).toMatch(/log/);
     expect(placeFault('data/a..b.syft', trans)).toBeUndefined();
   });
