@@ -38,6 +38,7 @@ export async function sendCommand(context: CommandContext): Promise<number> {
       configuration,
       signal
     });
+    await box.checkRoomForSent(exported.messageId);
     const started = Date.now();
     const reached: string[] = [];
     for (const [mailbox, name] of mailboxes) {
