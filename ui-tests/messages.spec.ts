@@ -238,6 +238,32 @@ test('.syft files are dragged in from the file browser, chosen, and dropped from
   await expect(toast(page, /^1 file is no .syft file/)).toBeVisible();
 });
 
+test('a message is answered to its sender, and a file that is dragged in is shared', async ({ page, tmpPath }) => {
+  await receive(page, readFileSync(ana.message({ 'asked.txt': 'x' })));
+  await message(page, /asked\.txt/).click({ button: 'right' });
+  await page.getByRole('menuitem', { name: 'Reply…' }).click();
+  await expect(dialog(page).getByText('Reply', { exact: true })).toBeVisible();
+  await expect(dialog(page).getByRole('button', { name: `Remove ${ana.name}` })).toBeVisible();
+  await dialog(page).getByRole('button', { name: 'Cancel' }).click();
+
+  mkdirSync(join(workspace, tmpPath), { recursive: true });
+  writeFileSync(join(workspace, tmpPath, 'results.txt'), 'what is shared\n');
+  await page.sidebar.moveTabToRight('filebrowser');
+  await page.sidebar.openTab('filebrowser');
+  await page.filebrowser.refresh();
+  await openPanel(page);
+  const item = page.locator('.jp-DirListing-item', { hasText: 'results.txt' });
+  const from = (await item.boundingBox())!;
+  const to = (await panel(page).boundingBox())!;
+  await page.mouse.move(from.x + 20, from.y + from.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(to.x + to.width / 2, to.y + to.height / 2, { steps: 8 });
+  await page.mouse.up();
+  await expect(dialog(page).getByText('Share as .syft', { exact: true })).toBeVisible();
+  await expect(dialog(page)).toContainText('results.txt');
+  await dialog(page).getByRole('button', { name: 'Cancel' }).click();
+});
+
 test('who is added by a link is known from then on, and who is removed is a new sender again', async ({ page }) => {
   await receive(page, readFileSync(ana.message({ 'known.txt': 'x' })));
   await expect(message(page, /new sender/)).toBeVisible();

@@ -129,6 +129,13 @@ test('what is refused is said at its field, and what was typed stays', async ({ 
   await place(page).fill(`${tmpPath}/sealed.syft`);
   await share(page).click();
   expect(existsSync(join(workspace, tmpPath, 'sealed.syft'))).toBe(false);
+  const encrypt = dialog(page).getByRole('checkbox', { name: 'Encrypt for the recipients' });
+  await encrypt.uncheck();
+  await expect(dialog(page)).toContainText(
+    'Not encrypted: whoever gets the file can read it, and not only Ben and age1ql3z7'
+  );
+  await encrypt.check();
+  await expect(dialog(page).getByRole('alert')).toContainText('no age key is known of Ben');
   await dialog(page).getByRole('button', { name: 'Remove Ben' }).click();
   await expect(dialog(page)).toContainText('Encrypted: only age1ql3z7…ac8p can open it');
   await share(page).click();

@@ -197,22 +197,35 @@ function LeftOut({ form, trans }: { form: ShareForm; trans: TranslationBundle })
 function Seal({ form, trans }: { form: ShareForm; trans: TranslationBundle }): JSX.Element {
   const { sealing, problem } = form;
   const slow = useLasting(sealing === undefined, 150);
-  const bad = sealing?.kind === 'mixed' || (problem?.field === 'recipients' && problem.text === '');
+  const bad = (sealing?.kind === 'mixed' && form.encrypt) || (problem?.field === 'recipients' && problem.text === '');
   return (
-    <p
-      className={`jp-SyftSync-shareSeal ${bad ? 'jp-SyftSync-fieldError' : ''}`}
-      role={bad ? 'alert' : 'status'}
-      data-sealing={sealing?.kind}
-    >
-      {sealing?.kind === 'sealed' ? <StateMark state="sealed" /> : null}
-      <span>
-        {sealing === undefined
-          ? slow
-            ? trans.__('Looking for their keys…')
-            : ' '
-          : sealingSentence(sealing, form.addressees, trans)}
-      </span>
-    </p>
+    <>
+      {form.canEncrypt ? (
+        <label className="jp-SyftSync-choice">
+          <input
+            type="checkbox"
+            checked={form.encrypt}
+            disabled={form.busy}
+            onChange={event => form.set({ encrypt: event.currentTarget.checked })}
+          />
+          {trans.__('Encrypt for the recipients')}
+        </label>
+      ) : null}
+      <p
+        className={`jp-SyftSync-shareSeal ${bad ? 'jp-SyftSync-fieldError' : ''}`}
+        role={bad ? 'alert' : 'status'}
+        data-sealing={form.encrypt || !form.canEncrypt ? sealing?.kind : 'declined'}
+      >
+        {sealing?.kind === 'sealed' && form.encrypt ? <StateMark state="sealed" /> : null}
+        <span>
+          {sealing === undefined
+            ? slow
+              ? trans.__('Looking for their keys…')
+              : ' '
+            : sealingSentence(sealing, form.addressees, trans, form.encrypt)}
+        </span>
+      </p>
+    </>
   );
 }
 

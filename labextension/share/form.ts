@@ -74,6 +74,8 @@ export class ShareForm {
   /** What is typed as a recipient and not yet one. */
   typed = '';
   note = '';
+  /** Whether it is encrypted where it can be. */
+  encrypt = true;
   whereto: Whereto = 'workspace';
   /** Path in the workspace, as it is typed. */
   place = '';
@@ -95,6 +97,11 @@ export class ShareForm {
     return this._changed;
   }
 
+  /** There are keys of recipients, so that whether they are used is a question. */
+  get canEncrypt(): boolean {
+    return this.sealing?.kind === 'sealed' || this.sealing?.kind === 'mixed';
+  }
+
   get isEmpty(): boolean {
     return this._paths.length + this._versions.length === 0;
   }
@@ -112,7 +119,7 @@ export class ShareForm {
   }
 
   /** Changes what a person may change; a problem that was shown may be none any more. */
-  set(change: Partial<Pick<ShareForm, 'typed' | 'note' | 'whereto' | 'place' | 'mailbox'>>): void {
+  set(change: Partial<Pick<ShareForm, 'typed' | 'note' | 'encrypt' | 'whereto' | 'place' | 'mailbox'>>): void {
     Object.assign(this, change);
     this.problem = undefined;
     this._changed.emit();
@@ -243,6 +250,8 @@ export class ShareForm {
         ...(note.trim() !== '' && { note }),
         ...(recipients.length > 0 && { recipients }),
         ...(replyTo !== undefined && { replyTo }),
+        // What the dialog has said is what happens, whatever became known meanwhile.
+        ...(recipients.length > 0 && { encrypt: this.encrypt && this.sealing?.kind === 'sealed' }),
         deliver: this._deliver()
       };
       return await this._client.shareMessage(request, sending.signal);
@@ -283,7 +292,7 @@ export class ShareForm {
           ? trans.__('There is nothing in it that can be sent.')
           : trans.__('Choose a file at least.')
       );
-    } else if (this.sealing?.kind === 'mixed') {
+    } else if (this.sealing?.kind === 'mixed' && this.encrypt) {
       this._fail('recipients', '');
     } else if (this.whereto === 'workspace') {
       const fault = placeFault(archivePath(this.place), trans);

@@ -24,7 +24,19 @@ export function sealingOf(
   return { kind: unsealable.length < recipients.length ? 'mixed' : 'open', without: unsealable };
 }
 
-export function sealingSentence(sealing: Sealing, recipients: readonly string[], trans: TranslationBundle): string {
+/** @param encrypt - whether it is to be where it can be */
+export function sealingSentence(
+  sealing: Sealing,
+  recipients: readonly string[],
+  trans: TranslationBundle,
+  encrypt = true
+): string {
+  if (!encrypt && (sealing.kind === 'sealed' || sealing.kind === 'mixed')) {
+    return trans.__(
+      'Not encrypted: whoever gets the file can read it, and not only %1. It is signed, so nobody can alter it unnoticed.',
+      names(recipients, trans)
+    );
+  }
   switch (sealing.kind) {
     case 'nobody':
       return trans.__(

@@ -527,6 +527,10 @@ export const PlanMessageResultSchema = z.object({
 export type PlanMessageResult = z.infer<typeof PlanMessageResultSchema>;
 
 export const ShareMessageRequestSchema = PlanMessageRequestSchema.extend({
+  encrypt: z.boolean().optional().meta({
+    description:
+      'true: it has to be sealed; false: it is not; not said: it is where an age key of every recipient is known, and is refused where one of some is'
+  }),
   deliver: z.union([
     z.strictObject({ path: z.string().min(1).max(8192).meta({ description: 'Workspace path of the `.syft` file' }) }),
     z.strictObject({ contact: z.string().min(1).max(1000).meta({ description: 'Put into this contact’s mailbox' }) }),

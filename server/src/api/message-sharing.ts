@@ -7,7 +7,7 @@ import { versionId, type Change } from '../core/change.ts';
 import { errnoOf, SyftError } from '../core/errors.ts';
 import { baseName, displayPath, parentOf, type PathName } from '../core/path-name.ts';
 import { deviceKey } from '../crypto/device-key.ts';
-import { exportMessage, addresseesOf, type ExportedMessage } from '../library/export-message.ts';
+import { addresseesOf, exportMessage, type ExportedMessage, type ExportOptions } from '../library/export-message.ts';
 import { absolute } from '../library/restore.ts';
 import { isFolder, newestBelow, unrecordedBelow, type Refused } from '../library/share-selection.ts';
 import { sentDetail, sentRecord } from '../library/sent-message.ts';
@@ -76,8 +76,8 @@ export class MessageSharing {
     checkNumber(versions);
     const recipients = [...(request.recipients ?? [])];
     if ('contact' in deliver && recipients.length === 0) recipients.push(deliver.contact);
-    const { note, replyTo } = request;
-    return this.#withArchive(versions, { recipients, note, replyTo }, signal, async (file, exported) => {
+    const { note, replyTo, encrypt } = request;
+    return this.#withArchive(versions, { recipients, note, replyTo, encrypt }, signal, async (file, exported) => {
       const { size } = await stat(file);
       await box.checkRoomForSent(exported.messageId);
       for (const mailbox of mailboxes) await this.#deliver(mailbox, file, exported.messageId, { signal });
@@ -115,8 +115,9 @@ export class MessageSharing {
    */
   async archive<T>({ record }: OutboxEntry, signal: AbortSignal, use: (file: string) => Promise<T>): Promise<T> {
     const versions = await this.#versions(record.versions, signal);
-    const { recipients, note, replyTo, sender } = record;
-    return this.#withArchive(versions, { recipients, note, replyTo, sender }, signal, use);
+    const { recipients, note, replyTo, sender, sealed: encrypt } = record;
+    // As it was sent: whoever has become known since, or was forgotten, makes it neither sealed nor open.
+    return this.#withArchive(versions, { recipients, note, replyTo, sender, encrypt }, signal, use);
   }
 
   // ---- what is sent -------------------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ export class MessageSharing {
   /** Makes the archive in a place of its own, which is gone afterwards. */
   async #withArchive<T>(
     versions: readonly Change[],
-    said: { recipients: readonly string[]; note?: string | undefined; replyTo?: string | undefined; sender?: string },
+    said: Pick<ExportOptions, 'recipients' | 'note' | 'replyTo' | 'sender' | 'encrypt'>,
     signal: AbortSignal,
     use: (file: string, exported: ExportedMessage) => Promise<T>
   ): Promise<T> {

@@ -20,6 +20,11 @@ export interface ExportOptions {
   readonly sender?: string | undefined;
   /** Who it is for: names, addresses, or `age1…`. Whoever is given by an age recipient, or is a contact with one, makes it sealed. */
   readonly recipients?: readonly string[] | undefined;
+  /**
+   * Whether it is sealed. `true`: it has to be. `false`: it is not, whatever keys are known. Not said: it is where an age key of every recipient is
+   * known, and where one of some is, it is refused.
+   */
+  readonly encrypt?: boolean | undefined;
   readonly note?: string | undefined;
   /** Id of the message that this one answers. */
   readonly replyTo?: string | undefined;
@@ -157,9 +162,17 @@ export async function addresseesOf(contacts: Contacts, recipients: readonly stri
   return { names, sealFor: [...new Set(sealFor)], unsealable };
 }
 
-/** Throws BAD_REQUEST where a message would be sealed for some of its recipients only. */
-function checkSealing({ sealFor, unsealable }: Addressees): void {
-  if (sealFor.length === 0 || unsealable.length === 0) return;
+/**
+ * The keys that a message is sealed for; none: it is not.
+ *
+ * @throws SyftError BAD_REQUEST where it would be sealed for some of its recipients only, or is to be and cannot.
+ */
+function keysToSealFor({ sealFor, unsealable }: Addressees, encrypt: boolean | undefined): readonly string[] {
+  if (encrypt === false) return [];
+  if (encrypt === true && sealFor.length + unsealable.length === 0) {
+    throw new SyftError('BAD_REQUEST', 'A message is sealed for its recipients, and none is named.');
+  }
+  if (unsealable.length === 0 || (sealFor.length === 0 && encrypt === undefined)) return sealFor;
   throw new SyftError(
     'BAD_REQUEST',
     `A message is sealed for all or for none of its recipients, and no age key is known of ${unsealable.join(', ')}. Give age1…, or add it to the contact.`
@@ -184,8 +197,8 @@ export async function exportMessage(
   const { note, replyTo, signal, onProgress } = options;
   const configuration = options.configuration ?? configurationDirectory();
   const addressees = await addresseesOf(new Contacts(configuration), options.recipients ?? []);
-  checkSealing(addressees);
-  const { names, sealFor } = addressees;
+  const sealFor = keysToSealFor(addressees, options.encrypt);
+  const { names } = addressees;
   const sender = options.sender ?? (await ownSettings(configuration)).name ?? defaultName();
   const workspace = log.workspaceId;
   const key = deviceKey(configuration, logDir);

@@ -295,6 +295,16 @@ test('a sealed message is locked until there is an identity that opens it', asyn
   expect(half).toMatchObject({ sealed: false, unsealable: ['ana'] });
   const sent = await post('/api/messages/share', { paths: ['a.txt'], recipients, deliver: { path: 'm.syft' } });
   expect(sent.json).toMatchObject({ sealed: true });
+  // As it was chosen: in the clear in spite of the key, and not at all where it could only be so.
+  const chosen = { paths: ['a.txt'], recipients, note: 'in the clear', deliver: { keep: true } };
+  const clear = (await post('/api/messages/share', { ...chosen, encrypt: false })).json as { id: string };
+  expect(clear).toMatchObject({ sealed: false });
+  const gzip = (await get(`/api/messages/${clear.id}/archive`)).body.subarray(0, 2);
+  expect(gzip.toString('hex')).toBe('1f8b');
+  for (const recipients of [['ana'], []]) {
+    const refused = await post('/api/messages/share', { ...chosen, recipients, encrypt: true });
+    expect(code(refused)).toEqual([400, 'BAD_REQUEST']);
+  }
   const { id } = (await post('/api/messages/receive', { path: 'm.syft' })).json as MessageSummary;
   const state = async (): Promise<string | undefined> => (await list('?box=inbox')).messages[0]?.state;
   expect(await state()).toBe('locked');
