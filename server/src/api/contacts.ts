@@ -56,7 +56,7 @@ export function addContactRoutes(app: Express, service: MessageService | undefin
   });
   app.get('/api/contacts/qr', async (req, res) => {
     const { name, format } = parse(ContactPictureQuerySchema, req.query, 'query');
-    const contact = name === undefined ? shownMe(await me()) : shown(await contacts().only(name));
+    const contact = name === undefined ? shownMe(await me()) : shown(await contacts().single(name));
     if (format === 'png') res.type('png').send(qrPng(contact.link));
     else res.type('svg').send(qrSvg(contact.link, `${contact.name}, ${contact.fingerprint}`));
   });

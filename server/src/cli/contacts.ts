@@ -178,7 +178,7 @@ export async function contactsCommand(context: CommandContext): Promise<number> 
       await print(await add(context, contacts, named));
       return 0;
     case 'export': {
-      const contact = await contacts.only(named);
+      const contact = await contacts.single(named);
       await handOver(context, { ...contact, link: linkOf(contact) }, shown(contact).object);
       return 0;
     }

@@ -164,7 +164,7 @@ export class Contacts {
   }
 
   /** The key of a contact, where it has one, or where one was named by its words. Throws NOT_FOUND, BAD_REQUEST. */
-  async only(named: string): Promise<Contact> {
+  async single(named: string): Promise<Contact> {
     return onlyOne(await this.named(named), named);
   }
 
